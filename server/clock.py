@@ -1,0 +1,26 @@
+"""Wall-clock times as the database keeps them: ISO-8601 UTC text, milliseconds, ``Z`` (G-21).
+
+Units of work never call this: ``now`` is one of their arguments. Durations come from ``time.monotonic``.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+
+def now() -> str:
+    return to_text(datetime.now(UTC))
+
+
+def to_text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def plus(text: str, seconds: float) -> str:
+    return to_text(parse(text) + timedelta(seconds=seconds))
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    return (parse(later) - parse(earlier)).total_seconds()

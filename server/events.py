@@ -1,0 +1,107 @@
+"""The append-only record of what happened, and the one place that changes a state (CFR-014, design 3)."""
+
+import json
+from typing import Any
+
+from .errors import (
+    AgentNotFound,
+    CrewyardError,
+    DispatchNotFound,
+    IllegalTransition,
+    MessageNotFound,
+    NotFound,
+    TaskNotFound,
+)
+from .states import Machine
+from .store import Row, Transaction
+
+NOT_FOUND: dict[str, type[CrewyardError]] = {
+    "task": TaskNotFound,
+    "agent": AgentNotFound,
+    "message": MessageNotFound,
+    "dispatch": DispatchNotFound,
+}
+
+
+def record(
+    tx: Transaction,
+    *,
+    now: str,
+    actor: str,
+    subject_type: str,
+    subject_id: object,
+    kind: str,
+    from_state: str | None = None,
+    to_state: str | None = None,
+    **data: Any,
+) -> int:
+    """Append one event; returns its id. ``data`` holds facts, never a secret."""
+    return int(
+        tx.value(
+            "INSERT INTO event (at, actor, subject_type, subject_id, kind, from_state, to_state, data) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING event_id",
+            (now, actor, subject_type, str(subject_id), kind, from_state, to_state, json.dumps(data)),
+        )
+    )
+
+
+def transition(
+    tx: Transaction,
+    machine: Machine,
+    key: object,
+    want: str,
+    *,
+    now: str,
+    actor: str,
+    why: str = "",
+    **columns: Any,
+) -> Row:
+    """Move one row to ``want``, set ``columns`` with it, record the event; returns the row as it is now.
+
+    Raises the machine's NotFound, or IllegalTransition when ``want`` does not follow the row's state.
+    """
+    before = tx.one(f"SELECT status FROM {machine.table} WHERE {machine.key} = ?", (key,))
+    if before is None:
+        raise NOT_FOUND.get(machine.subject, NotFound)(f"There is no {machine.subject} {key}.", id=str(key))
+    sources = machine.sources(want)
+    assignments = "".join(f", {column} = :{column}" for column in columns)
+    legal = ", ".join(f"'{state}'" for state in sources)
+    row = tx.one(
+        f"UPDATE {machine.table} SET status = :want_{assignments} "
+        f"WHERE {machine.key} = :key_ AND status IN ({legal}) RETURNING *",
+        {**columns, "want_": want, "key_": key},
+    )
+    if row is None:
+        raise IllegalTransition(
+            f"{machine.subject.capitalize()} {key} is {before['status']}; it cannot become {want}.",
+            hint=f"Only from {', '.join(sources)}." if sources else f"Nothing becomes {want}.",
+            id=str(key),
+            have=before["status"],
+            want=want,
+        )
+    record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type=machine.subject,
+        subject_id=key,
+        kind=f"{machine.subject}_{want}",
+        from_state=before["status"],
+        to_state=want,
+        **({"why": why} if why else {}),
+    )
+    return row
+
+
+def after(tx: Transaction, event_id: int, limit: int = 100) -> list[Row]:
+    """Events younger than ``event_id``, oldest first."""
+    return tx.all("SELECT * FROM event WHERE event_id > ? ORDER BY event_id LIMIT ?", (event_id, limit))
+
+
+def of(tx: Transaction, subject_type: str, subject_id: str, limit: int = 50) -> list[Row]:
+    """The latest events of one subject, oldest first."""
+    rows = tx.all(
+        "SELECT * FROM event WHERE subject_type = ? AND subject_id = ? ORDER BY event_id DESC LIMIT ?",
+        (subject_type, subject_id, limit),
+    )
+    return rows[::-1]

@@ -1,0 +1,99 @@
+"""Brings a database file to the present schema: created from ``schema.sql``, or migrated step by step after a backup.
+
+``PRAGMA user_version`` of each file says where it stands. A file lock keeps two processes from doing it at once, and
+each step commits with its version, so a process that is killed in between leaves a database that the next one goes on
+from.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import clock
+from .errors import StoreError
+
+SCHEMA = Path(__file__).parent.parent / "schema.sql"
+METRICS_HEADING = "metrics.db: resource samples"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The step from ``version - 1`` to ``version``: plain SQL, run in one transaction."""
+
+    version: int
+    sql: str
+
+
+MIGRATIONS: tuple[Migration, ...] = ()
+VERSION = 1
+
+
+def schema_parts() -> dict[str, str]:
+    """``schema.sql``, by the name of the attached database that each part belongs to."""
+    text = SCHEMA.read_text(encoding="utf-8")
+    heading = text.index(METRICS_HEADING)
+    start = text.rindex("\n", 0, heading)
+    return {"main": text[:start], "metrics": text[start:]}
+
+
+def bring_up_to_date(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS, version: int = VERSION
+) -> None:
+    """Create or migrate the database that ``connection`` has open, with ``metrics`` attached.
+
+    Raises StoreError when the file was written by a newer Crewyard.
+    """
+    if _version(connection, "main") == version and _version(connection, "metrics") > 0:
+        return
+    with _exclusive(path.with_name(path.name + ".lock")):
+        for name, sql in schema_parts().items():
+            if _version(connection, name) == 0:
+                _apply(connection, name, sql, VERSION)
+        have = _version(connection, "main")
+        if have > version:
+            raise StoreError(
+                f"{path} was written by a newer Crewyard (schema {have}, this one knows {version}).",
+                hint="Upgrade Crewyard, or put the backup that lies beside the file in its place.",
+            )
+        if have < version:
+            back_up(connection, path, have)
+        for step in migrations:
+            if step.version > have:
+                _apply(connection, "main", step.sql, step.version)
+
+
+def back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
+    """Copy the database, as it is now, beside its file; returns the copy's path."""
+    stamp = clock.now().replace(":", "").replace(".", "")
+    copy = path.with_name(f"{path.name}.v{version}-{stamp}.backup")
+    target = sqlite3.connect(copy)
+    try:
+        copy.chmod(0o600)
+        connection.backup(target, name="main")
+    finally:
+        target.close()
+    return copy
+
+
+def _version(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}.user_version").fetchone()[0])
+
+
+def _apply(connection: sqlite3.Connection, name: str, sql: str, version: int) -> None:
+    script = f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA {name}.user_version = {version};\nCOMMIT;"
+    try:
+        connection.executescript(script)
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

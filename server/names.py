@@ -1,0 +1,37 @@
+"""Names that come from outside, checked before any of them becomes a path, a ref or an option."""
+
+import re
+import string
+
+# Starts with a letter or digit, so that no id is an option; no slash, so that no id is a path.
+TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+AGENT_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+TASK_ID_RULE = "letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit"
+
+
+def is_safe_task_id(task_id: str) -> bool:
+    """Whether ``task_id`` can stand in a branch name and a folder name as it is."""
+    return bool(TASK_ID.fullmatch(task_id)) and ".." not in task_id and not task_id.endswith((".", ".lock"))
+
+
+def check_agent_type(name: str) -> None:
+    """Raises ValueError where ``name`` cannot be an agent type."""
+    if not AGENT_TYPE.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for an agent: letters, digits, '_' and '-', starting with a letter")
+
+
+def check_template(key: str, template: str) -> None:
+    """Raises ValueError unless ``template`` has {task_id} and no other placeholder."""
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
+    if fields != ["task_id"]:
+        raise ValueError(f"{key} must hold {{task_id}} once and no other placeholder")
+
+
+def check_branch(key: str, branch: str) -> None:
+    """Raises ValueError where ``branch`` cannot name a branch (git check-ref-format)."""
+    bad = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)", branch)
+    if not branch or bad or branch.startswith(("-", "/", ".")) or branch.endswith(("/", ".")) or branch == "@":
+        raise ValueError(f"{key}: {branch!r} is no valid branch name")

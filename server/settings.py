@@ -1,0 +1,197 @@
+"""``crewyard.toml`` and its environment variables, checked whole before anything is used (contract 5).
+
+Every key has a default. ``CREWYARD_<SECTION>_<KEY>`` overrides the file for the sections of fixed keys; lists and
+tables are given as JSON. An unknown key or a wrong value is a ConfigurationError that names file, key and the nearest
+right key.
+"""
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from . import names
+from .errors import ConfigurationError
+
+FILE_NAME = "crewyard.toml"
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0)]
+KINDS = ("claude", "codex", "gemini", "opencode", "command", "scripted")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Crew(Section):
+    """How a crew is run."""
+
+    integration_branch: str = Field("roadmap", description="Branch that the work is merged into; made from HEAD where it is missing.")
+    max_parallel: Positive = Field(4, description="Agents of one dispatch that work at the same time.")
+    default_agent: str = Field("code_developer", description="Agent type of a task that names none. Where just one agent is configured, that one.")
+    data_dir: str = Field("data", description="Databases, logs and run files, relative to the repository's root.")
+    worktree_path: str = Field(".worktrees/implementation_task-{task_id}", description="Where a task's worktree lies, relative to the repository's root.")
+    branch_name: str = Field("roadmap-implementation_task-{task_id}", description="Name of a task's branch.")
+    profile: Literal["task", "team"] = Field("task", description="Delays before restarts: task 2, 4, 8 s (at most 120), team 60, 120, 240 s (C-01).")
+    max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="Restarts of a failed agent before its task goes to review.")
+    restart_backoff_seconds: Seconds | None = Field(None, description="First delay before a restart, in place of the profile's.")
+    restart_backoff_cap_seconds: Seconds | None = Field(None, description="Longest delay before a restart, in place of the profile's.")
+    grace_period_seconds: Seconds = Field(10.0, description="Time between SIGTERM and SIGKILL when an agent is ended.")
+    on_exit: Literal["detach", "stop"] = Field("detach", description="What a server that ends does with its agents: leave them running, or end them.")
+
+    @model_validator(mode="after")
+    def _templates_are_usable(self) -> "Crew":
+        for key in ("worktree_path", "branch_name"):
+            names.check_template(key, getattr(self, key))
+        names.check_branch("integration_branch", self.integration_branch)
+        if Path(self.data_dir).is_absolute() or ".." in Path(self.data_dir).parts:
+            raise ValueError(f"data_dir must lie in the repository, not at {self.data_dir!r}")
+        return self
+
+
+class Agent(Section):
+    """One type of agent."""
+
+    kind: Literal["claude", "codex", "gemini", "opencode", "command", "scripted"] = Field("command", description="The program that it is.")
+    command: list[str] = Field(default_factory=list, description="Kind `command`: the program and its arguments, with placeholders.")
+    environment: list[str] = Field(default_factory=list, description="Environment variables that it gets from ours, beside the built-in few.")
+    max_instances: Positive | None = Field(None, description="How many of this type work at the same time; no limit of its own where unset.")
+    timeout_seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="After this time the agent is ended.")
+    memory_limit_mb: Positive | None = Field(None, description="Beyond this resident memory of its whole process tree the agent is ended.")
+
+    @model_validator(mode="after")
+    def _command_is_there(self) -> "Agent":
+        if self.kind == "command" and not self.command:
+            raise ValueError("kind 'command' needs command = [program, argument, …]")
+        if self.kind != "command" and self.command:
+            raise ValueError(f"kind {self.kind!r} takes no command")
+        return self
+
+
+class Merge(Section):
+    """What must hold before work reaches the integration branch."""
+
+    check: list[str] = Field(default_factory=list, description="Command run on the merged tree; only what passes moves the branch.")
+    check_timeout_seconds: Annotated[float, Field(gt=0)] = Field(1800.0, description="A check that takes longer has failed.")
+    max_attempts: Positive = Field(3, description="How often a task is sent back by conflicts or failed checks, and how often a merge waits for a checkout that is in the way, before it goes to review.")
+    retry_seconds: Seconds = Field(10.0, description="Wait before a merge is tried again that a checkout was in the way of.")
+    authorized_roles: list[str] = Field(default_factory=lambda: ["architect"], description="Roles whose approval a merge needs where auto_approve is off.")
+    auto_approve: bool = Field(True, description="Merge what is complete without waiting for an approval.")
+    union: list[str] = Field(default_factory=list, description="Files (patterns) whose conflicting additions are both kept.")
+
+
+class Messages(Section):
+    """The message queue."""
+
+    lease_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="A polled message that is not acknowledged by then is delivered again.")
+    max_queue: Positive = Field(1000, description="Messages waiting in all; beyond it `route send` answers queue_full.")
+
+
+class Plans(Section):
+    """Reading plans."""
+
+    subtasks: Literal["auto", "tasks", "description"] = Field("auto", description="Task Master's subtasks become tasks of their own, or part of their parent's description; auto: tasks where they have dependencies.")
+
+
+class Settings(Section):
+    """The whole of ``crewyard.toml``."""
+
+    crew: Crew = Field(default_factory=Crew)
+    agents: dict[str, Agent] = Field(default_factory=dict)
+    merge: Merge = Field(default_factory=Merge)
+    messages: Messages = Field(default_factory=Messages)
+    plans: Plans = Field(default_factory=Plans)
+
+    @model_validator(mode="after")
+    def _agent_names_are_safe(self) -> "Settings":
+        for name in self.agents:
+            names.check_agent_type(name)
+        return self
+
+    @property
+    def default_agent(self) -> str:
+        """The type of agent that a task without one gets."""
+        if self.crew.default_agent not in self.agents and len(self.agents) == 1:
+            return next(iter(self.agents))
+        return self.crew.default_agent
+
+    @property
+    def backoff(self) -> tuple[float, float]:
+        """First delay and cap, in seconds, of restarts (C-01)."""
+        base, cap = {"task": (2.0, 120.0), "team": (60.0, 240.0)}[self.crew.profile]
+        own_base, own_cap = self.crew.restart_backoff_seconds, self.crew.restart_backoff_cap_seconds
+        return (base if own_base is None else own_base, cap if own_cap is None else own_cap)
+
+
+def load(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings of the repository at ``root``. Raises ConfigurationError."""
+    path = root / FILE_NAME
+    values: dict[str, Any] = {}
+    if path.exists():
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: {error}", hint="Mend the file's TOML.") from error
+    origin = _apply_environment(values, environ)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error, path, origin) from error
+
+
+def variables() -> dict[str, tuple[str, str]]:
+    """Each environment variable that is read, with the section and key that it sets."""
+    return {
+        f"CREWYARD_{section}_{key}".upper(): (section, key)
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        for key in field.annotation.model_fields
+    }
+
+
+def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Lay the environment over ``values``; returns which variable set which key."""
+    origin: dict[tuple[str, str], str] = {}
+    for variable, (section, key) in variables().items():
+        text = environ.get(variable)
+        if text is None:
+            continue
+        try:
+            value = json.loads(text) if text[:1] in "[{" else text
+        except json.JSONDecodeError as error:
+            raise ConfigurationError(f"{variable} is no JSON: {error}", hint='Write a list as ["a", "b"].') from error
+        table = values.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value
+            origin[section, key] = variable
+    return origin
+
+
+def _explained(error: ValidationError, path: Path, origin: dict[tuple[str, str], str]) -> ConfigurationError:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    where = origin.get((location[0], location[1])) if len(location) > 1 else None
+    place = where or f"{path}: {key}" if key else str(path)
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(_known_keys(location[:-1]))}."
+        return ConfigurationError(f"{place} is no setting of Crewyard.", hint=hint, key=key)
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigurationError(f"{place}: {message}", hint="docs/configuration.md lists every setting.", key=key)
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    model: type[Section] = Settings
+    for part in location:
+        if model is Settings and part == "agents":
+            model = Agent
+        elif part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            model = annotation if isinstance(annotation, type) and issubclass(annotation, Section) else model
+    return list(model.model_fields)

@@ -1,0 +1,187 @@
+"""The only module that opens SQLite.
+
+A unit of work is a plain function ``fn(tx, ...)``. It never commits, awaits, touches git or processes, or reads the
+clock. ``Store`` runs it on the calling thread, ``AsyncStore`` in one hop on aiosqlite's thread; both go through
+``_in_transaction``, so there is one body and no sync/async twin (design 3).
+
+Every write is ``BEGIN IMMEDIATE``: with deferred transactions six processes got SQLITE_BUSY in two of three, so that
+no unit could rely on having run. A cancelled coroutine does not cancel the unit: it commits or rolls back whole.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import aiosqlite
+
+from . import migrate
+from .errors import DatabaseBusy, StoreError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = sqlite3.Row
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+BUSY_TIMEOUT_SECONDS = 5.0
+
+
+class Transaction:
+    """What a unit of work may do with the database: read and write, never begin or commit."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        row: Row | None = self._connection.execute(sql, parameters).fetchone()
+        return row
+
+    def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def value(self, sql: str, parameters: Parameters = ()) -> Any:
+        """The first column of the first row, or None."""
+        row = self.one(sql, parameters)
+        return None if row is None else row[0]
+
+    def run(self, sql: str, parameters: Parameters = ()) -> int:
+        """Execute a write; returns the number of rows it changed."""
+        return self._connection.execute(sql, parameters).rowcount
+
+    def many(self, sql: str, rows: Sequence[Parameters]) -> None:
+        self._connection.executemany(sql, rows)
+
+
+Unit = Callable[Concatenate[Transaction, P], T]
+
+
+def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
+    """Open ``orchestrator.db`` at ``path`` with ``metrics.db`` attached, at the present schema."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS
+    )
+    connection.row_factory = sqlite3.Row
+    with _mapped_errors(path):
+        connection.execute("ATTACH DATABASE ? AS metrics", (str(path.with_name("metrics.db")),))
+        for name in ("main", "metrics"):
+            connection.execute(f"PRAGMA {name}.journal_mode = WAL")
+            # FULL: what was accepted survives a power cut, not only a kill (design 7).
+            connection.execute(f"PRAGMA {name}.synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        migrate.bring_up_to_date(connection, path)
+        if query_only:
+            connection.execute("PRAGMA query_only = ON")
+    for file in (path, path.with_name("metrics.db")):
+        file.chmod(0o600)
+    return connection
+
+
+class Store:
+    """The database, for callers with a thread of their own. Safe to share between threads."""
+
+    def __init__(self, path: Path, *, after_commit: Callable[[], None] = lambda: None) -> None:
+        self.path = path
+        self._after_commit = after_commit
+        self._writer = connect(path)
+        self._reader = connect(path, query_only=True)
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+
+    def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit of work that writes, in one transaction. Raises DatabaseBusy after five seconds' wait."""
+        with self._write_lock:
+            result = _in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
+        self._after_commit()
+        return result
+
+    def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit of work that only reads; it never waits for a writer."""
+        with self._read_lock:
+            return _in_transaction(self._reader, self.path, "DEFERRED", unit, args, kwargs)
+
+    def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
+
+
+class AsyncStore:
+    """The same database for coroutines: each unit is one hop to aiosqlite's thread."""
+
+    def __init__(self, path: Path, *, after_commit: Callable[[], None] = lambda: None) -> None:
+        self.path = path
+        self._after_commit = after_commit
+        self._writer = _Thread(partial(connect, path), iter_chunk_size=64)
+        self._reader = _Thread(partial(connect, path, query_only=True), iter_chunk_size=64)
+
+    async def open(self) -> None:
+        await self._writer
+        await self._reader
+
+    async def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``Store.run``."""
+        result = await self._writer.hop(
+            lambda connection: _in_transaction(connection, self.path, "IMMEDIATE", unit, args, kwargs)
+        )
+        self._after_commit()
+        return result
+
+    async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``Store.read``."""
+        return await self._reader.hop(
+            lambda connection: _in_transaction(connection, self.path, "DEFERRED", unit, args, kwargs)
+        )
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._reader.close()
+
+
+class _Thread(aiosqlite.Connection):
+    async def hop(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await self._execute(call, self._conn)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _in_transaction(
+    connection: sqlite3.Connection,
+    path: Path,
+    mode: str,
+    unit: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> T:
+    with _mapped_errors(path):
+        connection.execute(f"BEGIN {mode}")
+        try:
+            result = unit(Transaction(connection), *args, **kwargs)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+
+@contextmanager
+def _mapped_errors(path: Path) -> Iterator[None]:
+    """The one place where sqlite's errors become ours."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise DatabaseBusy(
+                f"Another process holds {path} for longer than {BUSY_TIMEOUT_SECONDS:g} s.",
+                hint="Call again; if it stays so, look for a process that has the file open.",
+            ) from error
+        raise StoreError(f"{path}: {error}", hint="Check that the disk is not full and the file writable.") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path} cannot be read as a database: {error}",
+            hint="Put a backup in its place, or move the file away to start anew.",
+        ) from error
