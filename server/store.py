@@ -39,6 +39,13 @@ class Transaction:
         row: Row | None = self._connection.execute(sql, parameters).fetchone()
         return row
 
+    def only(self, sql: str, parameters: Parameters = ()) -> Row:
+        """The row that is known to be there (an INSERT's RETURNING, a key that a foreign key guards)."""
+        row = self.one(sql, parameters)
+        if row is None:
+            raise LookupError(sql)
+        return row
+
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()
 

@@ -1,0 +1,255 @@
+"""Agents: one row a process that we start, from the intention to launch it to how it ended.
+
+A restart is a new row. The row is written before the process is started; ``term`` and the run folder's claim file
+(server/runner.py) make sure that an intention is carried out once at most.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from . import clock, events, states
+from .errors import AgentNotFound, IllegalTransition, SingletonViolation
+from .store import Row, Transaction
+
+# The documents' thresholds (R-168): under two minutes healthy, over five stalled.
+HEARTBEAT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How an agent's process ended, as its runner recorded it."""
+
+    status: str
+    at: str
+    code: int | None = None
+    signal: int | None = None
+    message: str | None = None
+
+
+def get(tx: Transaction, agent_id: str) -> Row:
+    """The agent's row. Raises AgentNotFound."""
+    row = tx.one("SELECT * FROM agent_lifecycle WHERE agent_id = ?", (agent_id,))
+    if row is None:
+        raise AgentNotFound(
+            f"There is no agent {agent_id!r}.", hint="agents(action='list') shows them.", agent_id=agent_id
+        )
+    return row
+
+
+def live(tx: Transaction) -> list[Row]:
+    """Agents that are starting or running, oldest first."""
+    return tx.all("SELECT * FROM agent_lifecycle WHERE status IN ('starting', 'running') ORDER BY created_at, agent_id")
+
+
+def listed(
+    tx: Transaction, *, agent_type: str | None = None, state: str | None = None, after: str = "", limit: int = 100
+) -> list[Row]:
+    """Agents by id; without ``state`` those that are alive, with ``all`` every one."""
+    return tx.all(
+        "SELECT a.*, (SELECT count(*) FROM agent_restart_log r WHERE r.task_id = a.task_id) AS restarts "
+        "FROM agent_lifecycle a WHERE agent_id > :after AND (:type IS NULL OR agent_type = :type) "
+        "AND (:state = 'all' OR status = :state OR (:state IS NULL AND status IN ('starting', 'running'))) "
+        "ORDER BY agent_id LIMIT :limit",
+        {"after": after, "type": agent_type, "state": state, "limit": limit},
+    )
+
+
+def of_task(tx: Transaction, task_id: str) -> list[Row]:
+    """Every agent that worked on the task, oldest first."""
+    return tx.all("SELECT * FROM agent_lifecycle WHERE task_id = ? ORDER BY attempt, created_at", (task_id,))
+
+
+def hash_token(token: str) -> str:
+    """What is stored of an agent's token: it has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def by_token(tx: Transaction, token: str) -> Row | None:
+    """The live agent that was given ``token``."""
+    return tx.one(
+        "SELECT * FROM agent_lifecycle WHERE token_hash = ? AND status IN ('starting', 'running')",
+        (hash_token(token),),
+    )
+
+
+def next_id(tx: Transaction, agent_type: str, now: str) -> str:
+    """``<type>-YYYYMMDD-NNN`` (R-102)."""
+    prefix = f"{agent_type}-{now[:10].replace('-', '')}-"
+    last = tx.value(
+        "SELECT max(CAST(substr(agent_id, ?) AS INTEGER)) FROM agent_lifecycle WHERE substr(agent_id, 1, ?) = ?",
+        (len(prefix) + 1, len(prefix), prefix),
+    )
+    return f"{prefix}{(last or 0) + 1:03d}"
+
+
+@dataclass(frozen=True)
+class LaunchOrder:
+    """What is to be launched: recorded before it is done."""
+
+    agent_type: str
+    kind: str
+    task_id: str
+    orchestrator_task_id: str
+    workspace: str
+    runs_folder: str
+    timeout_seconds: float
+    memory_limit_mb: int | None
+    token_hash: str
+    term: int
+
+
+def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) -> Row:
+    """Record the intention to launch an agent; returns its row. Raises SingletonViolation (R-009, C-15)."""
+    rival = tx.one(
+        "SELECT * FROM agent_lifecycle WHERE agent_type = ? AND workspace = ? AND status IN ('starting', 'running')",
+        (order.agent_type, order.workspace),
+    )
+    if rival is not None:
+        raise SingletonViolation(
+            f"{rival['agent_id']} (pid {rival['pid']}, since {rival['started_at']}) works in {order.workspace} already.",
+            agent_id=rival["agent_id"],
+            pid=rival["pid"],
+            started_at=rival["started_at"],
+        )
+    agent_id = next_id(tx, order.agent_type, now)
+    attempt = 1 + int(tx.value("SELECT count(*) FROM agent_lifecycle WHERE task_id = ?", (order.task_id,)))
+    row = tx.only(
+        "INSERT INTO agent_lifecycle (agent_id, agent_type, kind, task_id, orchestrator_task_id, attempt, workspace, "
+        "run_dir, term, timeout_seconds, memory_limit_mb, token_hash, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        (
+            agent_id,
+            order.agent_type,
+            order.kind,
+            order.task_id,
+            order.orchestrator_task_id,
+            attempt,
+            order.workspace,
+            f"{order.runs_folder}/{agent_id}",
+            order.term,
+            order.timeout_seconds,
+            order.memory_limit_mb,
+            order.token_hash,
+            now,
+        ),
+    )
+    tx.run(
+        "UPDATE agent_restart_log SET new_agent_id = ? WHERE restart_id = (SELECT max(restart_id) "
+        "FROM agent_restart_log WHERE task_id = ? AND new_agent_id IS NULL)",
+        (agent_id, order.task_id),
+    )
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="agent",
+        subject_id=agent_id,
+        kind="agent_starting",
+        to_state="starting",
+        task_id=order.task_id,
+        attempt=attempt,
+    )
+    return row
+
+
+def started(tx: Transaction, agent_id: str, *, pid: int, start_time: str, boot_id: str, at: str, actor: str) -> Row:
+    """The runner has started the agent's process."""
+    return events.transition(
+        tx,
+        states.AGENT,
+        agent_id,
+        "running",
+        now=at,
+        actor=actor,
+        pid=pid,
+        pid_start_time=start_time,
+        boot_id=boot_id,
+        started_at=at,
+        last_heartbeat=at,
+    )
+
+
+def runner_started(tx: Transaction, agent_id: str, *, pid: int, start_time: str, boot_id: str) -> None:
+    """The runner's own identity, known as soon as it is spawned."""
+    tx.run(
+        "UPDATE agent_lifecycle SET runner_pid = ?, runner_start_time = ?, boot_id = ? WHERE agent_id = ?",
+        (pid, start_time, boot_id, agent_id),
+    )
+
+
+def seen_output(tx: Transaction, agent_id: str, *, at: str, memory_mb: float | None, cpu_percent: float | None) -> None:
+    """A sign of life that the runner noted: the agent wrote, or its processes used the CPU (G-01)."""
+    tx.run(
+        "UPDATE agent_lifecycle SET last_heartbeat = max(coalesce(last_heartbeat, ''), ?), last_output_at = ?, "
+        "memory_mb = ?, cpu_percent = ? WHERE agent_id = ?",
+        (at, at, memory_mb, cpu_percent, agent_id),
+    )
+
+
+def heartbeat(tx: Transaction, agent_id: str, *, now: str) -> str:
+    """The agent's own beat; returns when the next is due. Raises AgentNotFound, IllegalTransition when it has ended."""
+    row = get(tx, agent_id)
+    if row["status"] not in states.LIVE_AGENT:
+        raise IllegalTransition(f"Agent {agent_id} is {row['status']}; it beats no more.", agent_id=agent_id)
+    tx.run("UPDATE agent_lifecycle SET last_heartbeat = ? WHERE agent_id = ?", (now, agent_id))
+    return clock.plus(now, HEARTBEAT_SECONDS)
+
+
+def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
+    """Record how the agent ended, and how long it took (R-062)."""
+    before = get(tx, agent_id)
+    began = before["started_at"] or before["created_at"]
+    duration = max(0, round(clock.seconds_between(began, how.at) * 1000))
+    row = events.transition(
+        tx,
+        states.AGENT,
+        agent_id,
+        how.status,
+        now=how.at,
+        actor=actor,
+        why=how.message or "",
+        completed_at=how.at,
+        exit_code=how.code,
+        exit_signal=how.signal,
+        error_message=how.message,
+        duration_ms=duration,
+        token_hash=None,
+    )
+    tx.run(
+        "INSERT INTO metrics (agent, task_type, duration_ms, timestamp) VALUES (?, ?, ?, ?)",
+        (row["agent_type"], f"task_{how.status}", duration, how.at),
+    )
+    return row
+
+
+def request_kill(
+    tx: Transaction, agent_id: str, *, reason: str, outcome: str, grace_seconds: float, now: str, actor: str
+) -> Row:
+    """Ask the supervisor to end the agent; ``outcome`` says what becomes of its task: restart, release or fail.
+
+    Raises AgentNotFound, or IllegalTransition when it has ended already. Asking again shortens the grace only.
+    """
+    row = get(tx, agent_id)
+    if row["status"] not in states.LIVE_AGENT:
+        raise IllegalTransition(
+            f"Agent {agent_id} has ended already ({row['status']}).", agent_id=agent_id, have=row["status"]
+        )
+    if row["kill_requested_at"] is None:
+        events.record(
+            tx,
+            now=now,
+            actor=actor,
+            subject_type="agent",
+            subject_id=agent_id,
+            kind="agent_kill_requested",
+            reason=reason,
+            outcome=outcome,
+            grace_seconds=grace_seconds,
+        )
+    tx.run(
+        "UPDATE agent_lifecycle SET kill_requested_at = coalesce(kill_requested_at, ?), kill_reason = "
+        "coalesce(kill_reason, ?), kill_outcome = coalesce(kill_outcome, ?), "
+        "kill_grace_seconds = min(coalesce(kill_grace_seconds, 1e9), ?) WHERE agent_id = ?",
+        (now, reason, outcome, grace_seconds, agent_id),
+    )
+    return get(tx, agent_id)

@@ -1,0 +1,217 @@
+"""Dispatches: a scope of tasks that the supervisor works off without any model's help (design 4)."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import assignments, events, schedule, states, tasks
+from .errors import DispatchNotFound, InvalidInput, NoAvailableWork
+from .store import Row, Transaction
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the claims of a dispatch: agents at work of it, and free instances by agent type."""
+
+    slots: int
+    instances_left: dict[str, int]
+    default_agent: str
+
+
+def get(tx: Transaction, dispatch_id: str) -> Row:
+    """The dispatch's row. Raises DispatchNotFound."""
+    row = tx.one("SELECT * FROM dispatch WHERE dispatch_id = ?", (dispatch_id,))
+    if row is None:
+        raise DispatchNotFound(f"There is no dispatch {dispatch_id!r}.", dispatch_id=dispatch_id)
+    return row
+
+
+def listed(tx: Transaction, *, status: str | None = None, limit: int = 100) -> list[Row]:
+    return tx.all(
+        "SELECT d.*, (SELECT count(*) FROM dispatch_task t WHERE t.dispatch_id = d.dispatch_id) AS tasks "
+        "FROM dispatch d WHERE ? IS NULL OR status = ? ORDER BY created_at DESC LIMIT ?",
+        (status, status, limit),
+    )
+
+
+def open_or_join(
+    tx: Transaction, task_ids: Sequence[str], *, max_parallel: int, agent_type: str | None, now: str, actor: str
+) -> tuple[Row, bool]:
+    """Start working these tasks off, or join the dispatch that does so already; returns it and whether it is new.
+
+    A paused dispatch of the same tasks is resumed. Raises InvalidInput for an empty scope.
+    """
+    if not task_ids:
+        raise InvalidInput("There is no task to work off.", hint="plan(action='import') brings some in.")
+    tasks.require_all(tx, task_ids)
+    key = hashlib.sha256("\n".join(sorted(task_ids)).encode()).hexdigest()
+    present = tx.one("SELECT * FROM dispatch WHERE scope_key = ? AND status IN ('active', 'paused')", (key,))
+    if present is not None:
+        if present["status"] == "paused":
+            present = events.transition(tx, states.DISPATCH, present["dispatch_id"], "active", now=now, actor=actor)
+        return present, False
+    dispatch_id = f"d-{uuid.uuid4().hex[:12]}"
+    tx.run(
+        "INSERT INTO dispatch (dispatch_id, scope_key, max_parallel, agent_type, created_by, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (dispatch_id, key, max_parallel, agent_type, actor, now),
+    )
+    tx.many("INSERT INTO dispatch_task (dispatch_id, task_id) VALUES (?, ?)", [(dispatch_id, t) for t in task_ids])
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="dispatch",
+        subject_id=dispatch_id,
+        kind="dispatch_active",
+        to_state="active",
+        tasks=len(task_ids),
+        max_parallel=max_parallel,
+    )
+    return get(tx, dispatch_id), True
+
+
+def reopen_failed(tx: Transaction, task_ids: Sequence[str], *, now: str, actor: str) -> list[str]:
+    """Offer the failed ones among ``task_ids`` again, with a fresh count of attempts; returns them."""
+    again = [task_id for task_id in task_ids if tasks.get(tx, task_id)["status"] == "failed"]
+    for task_id in again:
+        tasks.release(tx, task_id, now=now, actor=actor, why="started again")
+    return again
+
+
+def change(tx: Transaction, dispatch_id: str, want: str, *, now: str, actor: str, why: str = "") -> Row:
+    """Pause (``paused``), resume (``active``), end (``completed``) or cancel (``cancelled``) a dispatch."""
+    get(tx, dispatch_id)
+    ended = now if want in ("completed", "cancelled") else None
+    return events.transition(tx, states.DISPATCH, dispatch_id, want, now=now, actor=actor, why=why, ended_at=ended)
+
+
+def claim(tx: Transaction, dispatch_id: str, limits: Limits, *, now: str, actor: str) -> list[Row]:
+    """Give as many ready tasks of the dispatch to agents as the limits allow; returns the assignments."""
+    dispatch = get(tx, dispatch_id)
+    if dispatch["status"] != "active" or limits.slots <= 0:
+        return []
+    rows = {row["task_id"]: row for row in tasks.ready(tx, limit=limits.slots + 200, dispatch_id=dispatch_id)}
+    candidates = [
+        schedule.Candidate(row["task_id"], _agent_type(dispatch, row, limits), tasks.files_of(row))
+        for row in rows.values()
+    ]
+    choice = schedule.choose(
+        candidates, slots=limits.slots, busy_files=busy_files(tx), instances_left=limits.instances_left
+    )
+    return [
+        assignments.create(
+            tx,
+            rows[task_id],
+            agent_type=_agent_type(dispatch, rows[task_id], limits),
+            dispatch_id=dispatch_id,
+            now=now,
+            actor=actor,
+        )
+        for task_id in choice.start
+    ]
+
+
+def assign(
+    tx: Transaction,
+    task_ids: Sequence[str],
+    *,
+    max_parallel: int,
+    agent_type: str | None,
+    follow: bool,
+    force: bool,
+    now: str,
+    actor: str,
+) -> tuple[Row, list[str]]:
+    """Begin a dispatch for a lead (R-175); returns it and the ids that wait for a blocker.
+
+    With ``follow`` it covers all of ``task_ids`` as they become free, otherwise only what can start now. ``force``
+    starts tasks although their blockers are open. Raises NoAvailableWork, TaskNotFound, InvalidInput.
+    """
+    tasks.require_all(tx, task_ids)
+    rows = [tasks.get(tx, task_id) for task_id in task_ids]
+    open_ids = [row["task_id"] for row in rows if row["status"] in ("pending", "ready")]
+    blocked = [row["task_id"] for row in rows if row["status"] == "pending"]
+    if force:
+        blocked = []
+    startable = [task_id for task_id in open_ids if task_id not in blocked]
+    if not startable and not (follow and open_ids):
+        raise NoAvailableWork(
+            f"None of the {len(task_ids)} tasks can start now.", hint="assign(action='find') tells what each waits for."
+        )
+    scope = open_ids if follow else startable[:max_parallel]
+    dispatch, _ = open_or_join(tx, scope, max_parallel=max_parallel, agent_type=agent_type, now=now, actor=actor)
+    tx.run("UPDATE dispatch SET follow = ? WHERE dispatch_id = ?", (int(follow), dispatch["dispatch_id"]))
+    return get(tx, dispatch["dispatch_id"]), blocked
+
+
+def busy_files(tx: Transaction) -> dict[str, tuple[str, ...]]:
+    """The files of each task whose work is not yet on the integration branch."""
+    rows = tx.all(
+        "SELECT t.* FROM specs_task t JOIN orchestrator_task o USING (task_id) "
+        "WHERE t.files <> '[]' AND (o.status IN ('assigned', 'running') OR (o.status = 'completed' AND o.no_change = 0))"
+    )
+    return {row["task_id"]: tasks.files_of(row) for row in rows}
+
+
+def slots_used(tx: Transaction, dispatch_id: str) -> int:
+    """Agents of the dispatch that are starting or running, and tasks that one is about to be started for."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM orchestrator_task o WHERE o.dispatch_id = ? AND (EXISTS (SELECT 1 FROM agent_lifecycle a "
+            "WHERE a.orchestrator_task_id = o.orchestrator_task_id AND a.status IN ('starting', 'running')) "
+            "OR (o.status = 'assigned' AND o.not_before IS NULL))",
+            (dispatch_id,),
+        )
+    )
+
+
+def is_over(tx: Transaction, dispatch_id: str) -> bool:
+    """Whether nothing of the scope can go on: each task is settled, or waits for one that never will be."""
+    open_rows = tx.all(
+        "SELECT t.task_id, t.status, o.status AS work FROM dispatch_task d JOIN specs_task t USING (task_id) "
+        "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
+        "WHERE d.dispatch_id = ? AND t.status IN ('pending', 'ready', 'assigned', 'in_progress')",
+        (dispatch_id,),
+    )
+    if any(row["status"] != "pending" for row in open_rows):
+        return False
+    return not any(_may_become_ready(tx, row["task_id"]) for row in open_rows)
+
+
+def settled_and_clean(tx: Transaction, dispatch_id: str) -> bool:
+    """Whether, beside being over, no merged worktree of the dispatch is still to be removed."""
+    left = tx.value(
+        "SELECT count(*) FROM git_worktree_tracker w JOIN dispatch_task d USING (task_id) "
+        "JOIN specs_task t USING (task_id) "
+        "WHERE d.dispatch_id = ? AND w.status <> 'cleaned' AND t.status = 'completed' AND w.salvage_ref IS NULL",
+        (dispatch_id,),
+    )
+    return not left and is_over(tx, dispatch_id)
+
+
+def _may_become_ready(tx: Transaction, task_id: str) -> bool:
+    """Whether some blocker's progress can still free a pending task: all its open ancestors are being worked off."""
+    stuck = tx.value(
+        """
+        WITH RECURSIVE ancestor (task_id) AS (
+            SELECT blocking_task_id FROM specs_task_dependency
+            WHERE dependent_task_id = ? AND dependency_type = 'hard' AND dependency_status = 'pending'
+            UNION
+            SELECT e.blocking_task_id FROM specs_task_dependency e JOIN ancestor a ON e.dependent_task_id = a.task_id
+            WHERE e.dependency_type = 'hard' AND e.dependency_status = 'pending')
+        SELECT 1 FROM ancestor a JOIN specs_task t USING (task_id)
+        WHERE t.status IN ('failed', 'cancelled')
+           OR (t.status IN ('pending', 'ready') AND NOT EXISTS (
+               SELECT 1 FROM dispatch_task d JOIN dispatch p USING (dispatch_id)
+               WHERE d.task_id = t.task_id AND p.status = 'active'))
+        LIMIT 1
+        """,
+        (task_id,),
+    )
+    return stuck is None
+
+
+def _agent_type(dispatch: Row, task: Row, limits: Limits) -> str:
+    return str(dispatch["agent_type"] or task["agent_type"] or limits.default_agent)

@@ -1,0 +1,69 @@
+"""Which server's supervisor acts: one row, held for a time, with a term that grows at each change of holder.
+
+A holder that was stopped and wakes after its time has passed finds a newer term, or its own run out, and ``require``
+refuses whatever it still wanted to write. A holder whose process is proven dead is followed at once; the caller does
+that proof, because looking at processes is an effect.
+"""
+
+from dataclasses import dataclass
+
+from . import clock, events
+from .errors import LeaseLost
+from .store import Row, Transaction
+
+TTL_SECONDS = 10.0
+RENEW_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that may hold the lease, by its identity."""
+
+    name: str
+    pid: int
+    start_time: str
+    boot_id: str
+
+
+def current(tx: Transaction) -> Row | None:
+    """The lease's row, held or run out."""
+    return tx.one("SELECT * FROM supervisor_lease WHERE id = 1")
+
+
+def acquire(tx: Transaction, holder: Holder, *, now: str, dead_term: int | None = None) -> int | None:
+    """Take the lease where it is free; returns the new term, or None where another process holds it.
+
+    ``dead_term`` is the term whose holder the caller has found dead.
+    """
+    row = current(tx)
+    if row is not None and row["until"] > now and row["term"] != dead_term:
+        return None
+    term = 1 if row is None else int(row["term"]) + 1
+    tx.run(
+        "INSERT INTO supervisor_lease (id, holder, pid, start_time, boot_id, term, until) VALUES (1, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, pid = excluded.pid, start_time = excluded.start_time, "
+        "boot_id = excluded.boot_id, term = excluded.term, until = excluded.until",
+        (holder.name, holder.pid, holder.start_time, holder.boot_id, term, clock.plus(now, TTL_SECONDS)),
+    )
+    events.record(
+        tx, now=now, actor=holder.name, subject_type="lease", subject_id=term, kind="lease_acquired", pid=holder.pid
+    )
+    return term
+
+
+def renew(tx: Transaction, term: int, *, now: str) -> None:
+    """Hold the lease for another while. Raises LeaseLost."""
+    require(tx, term, now=now)
+    tx.run("UPDATE supervisor_lease SET until = ? WHERE id = 1", (clock.plus(now, TTL_SECONDS),))
+
+
+def require(tx: Transaction, term: int, *, now: str) -> None:
+    """Raises LeaseLost unless ``term`` is the present one and has not run out."""
+    row = current(tx)
+    if row is None or row["term"] != term or row["until"] <= now:
+        raise LeaseLost(f"The supervisor's lease of term {term} is over.", term=term)
+
+
+def release(tx: Transaction, term: int, *, now: str) -> None:
+    """Let the next server act at once."""
+    tx.run("UPDATE supervisor_lease SET until = ? WHERE id = 1 AND term = ?", (now, term))

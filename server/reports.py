@@ -1,0 +1,42 @@
+"""What agents say of their own work. Their word is heard and kept; only evidence completes a task (contract 7)."""
+
+from dataclasses import dataclass
+
+from . import events
+from .errors import InvalidInput
+from .store import Transaction
+
+KINDS = ("progress", "complete", "failed", "blocked", "question")
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of an agent."""
+
+    kind: str
+    summary: str
+    no_change: bool
+    at: str
+
+
+def record(tx: Transaction, agent_id: str, kind: str, summary: str, *, now: str, no_change: bool = False) -> None:
+    """Keep a report; it is also a heartbeat. Raises InvalidInput for an unknown kind."""
+    if kind not in KINDS:
+        raise InvalidInput(f"{kind!r} is no kind of report.", hint=f"Give one of {', '.join(KINDS)}.")
+    tx.run(
+        "INSERT INTO agent_report (agent_id, kind, summary, no_change, at) VALUES (?, ?, ?, ?, ?)",
+        (agent_id, kind, summary, int(no_change), now),
+    )
+    tx.run("UPDATE agent_lifecycle SET last_heartbeat = ? WHERE agent_id = ?", (now, agent_id))
+    events.record(
+        tx, now=now, actor=agent_id, subject_type="agent", subject_id=agent_id, kind=f"report_{kind}", summary=summary
+    )
+
+
+def last(tx: Transaction, agent_id: str) -> Report | None:
+    """The latest report of an agent that says how it stands (progress is not one)."""
+    row = tx.one(
+        "SELECT * FROM agent_report WHERE agent_id = ? AND kind <> 'progress' ORDER BY report_id DESC LIMIT 1",
+        (agent_id,),
+    )
+    return None if row is None else Report(row["kind"], row["summary"], bool(row["no_change"]), row["at"])

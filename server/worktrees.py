@@ -1,0 +1,106 @@
+"""Records of the worktrees: where each task's branch lives, from which commit, and what became of it (C-03, C-22).
+
+The path that was used is stored once; every later step reads it here and never builds it again.
+"""
+
+from dataclasses import dataclass
+
+from . import events, states
+from .errors import NotFound
+from .store import Row, Transaction
+
+
+@dataclass(frozen=True)
+class Worktree:
+    """A task's worktree as recorded."""
+
+    worktree_id: int
+    task_id: str
+    path: str
+    branch: str
+    base_branch: str
+    base_commit: str
+    status: str
+
+
+def of_row(row: Row) -> Worktree:
+    return Worktree(
+        row["worktree_id"],
+        row["task_id"],
+        row["worktree_path"],
+        row["branch_name"],
+        row["base_branch"],
+        row["base_commit"],
+        row["status"],
+    )
+
+
+def live(tx: Transaction, task_id: str) -> Worktree | None:
+    """The task's worktree that is not cleaned up yet."""
+    row = tx.one(
+        "SELECT * FROM git_worktree_tracker WHERE task_id = ? AND status <> 'cleaned' "
+        "ORDER BY worktree_id DESC LIMIT 1",
+        (task_id,),
+    )
+    return None if row is None else of_row(row)
+
+
+def require_live(tx: Transaction, task_id: str) -> Worktree:
+    """As ``live``. Raises NotFound."""
+    worktree = live(tx, task_id)
+    if worktree is None:
+        raise NotFound(
+            f"Task {task_id} has no worktree.", hint="worktrees(action='create') makes one.", task_id=task_id
+        )
+    return worktree
+
+
+def listed(tx: Transaction, *, status: str | None = None) -> list[Worktree]:
+    """All worktrees that are not cleaned up, or all in one state."""
+    rows = tx.all(
+        "SELECT * FROM git_worktree_tracker WHERE (:status IS NULL AND status <> 'cleaned') OR status = :status "
+        "ORDER BY worktree_id",
+        {"status": status},
+    )
+    return [of_row(row) for row in rows]
+
+
+def plan(
+    tx: Transaction, task_id: str, *, path: str, branch: str, base_branch: str, base_commit: str, now: str, actor: str
+) -> Worktree:
+    """Record the intention to make a worktree, before git is asked to; an intention already there is returned."""
+    present = live(tx, task_id)
+    if present is not None:
+        return present
+    row = tx.only(
+        "INSERT INTO git_worktree_tracker (task_id, branch_name, worktree_path, base_branch, base_commit, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
+        (task_id, branch, path, base_branch, base_commit, now),
+    )
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="worktree",
+        subject_id=row["worktree_id"],
+        kind="worktree_creating",
+        to_state="creating",
+        task_id=task_id,
+        branch=branch,
+        path=path,
+    )
+    return of_row(row)
+
+
+def change(
+    tx: Transaction, worktree_id: int, want: str, *, now: str, actor: str, why: str = "", salvage_ref: str | None = None
+) -> Worktree:
+    """Move a worktree's record to ``active``, ``merged`` or ``cleaned``."""
+    columns: dict[str, str | None] = {}
+    if want == "merged":
+        columns["completed_at"] = now
+    if want == "cleaned":
+        columns["cleaned_at"] = now
+    if salvage_ref is not None:
+        columns["salvage_ref"] = salvage_ref
+    return of_row(events.transition(tx, states.WORKTREE, worktree_id, want, now=now, actor=actor, why=why, **columns))
