@@ -229,6 +229,7 @@ CREATE TABLE main.git_worktree_tracker (
     base_branch   TEXT NOT NULL,
     base_commit   TEXT NOT NULL,
     salvage_ref   TEXT,
+    kept_because  TEXT,                                         -- why cleanup left it standing
     created_at    TEXT NOT NULL,
     completed_at  TEXT,
     cleaned_at    TEXT,

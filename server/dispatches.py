@@ -180,15 +180,14 @@ def is_over(tx: Transaction, dispatch_id: str) -> bool:
     return not any(_may_become_ready(tx, row["task_id"]) for row in open_rows)
 
 
-def settled_and_clean(tx: Transaction, dispatch_id: str) -> bool:
-    """Whether, beside being over, no merged worktree of the dispatch is still to be removed."""
+def is_tidy(tx: Transaction, dispatch_id: str) -> bool:
+    """Whether cleanup has dealt with each worktree of the dispatch: removed it, or noted why it stays."""
     left = tx.value(
         "SELECT count(*) FROM git_worktree_tracker w JOIN dispatch_task d USING (task_id) "
-        "JOIN specs_task t USING (task_id) "
-        "WHERE d.dispatch_id = ? AND w.status <> 'cleaned' AND t.status = 'completed' AND w.salvage_ref IS NULL",
+        "WHERE d.dispatch_id = ? AND w.status <> 'cleaned' AND w.kept_because IS NULL",
         (dispatch_id,),
     )
-    return not left and is_over(tx, dispatch_id)
+    return not left
 
 
 def _may_become_ready(tx: Transaction, task_id: str) -> bool:

@@ -40,9 +40,8 @@ def acquire(tx: Transaction, holder: Holder, *, now: str, dead_term: int | None 
         return None
     term = 1 if row is None else int(row["term"]) + 1
     tx.run(
-        "INSERT INTO supervisor_lease (id, holder, pid, start_time, boot_id, term, until) VALUES (1, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, pid = excluded.pid, start_time = excluded.start_time, "
-        "boot_id = excluded.boot_id, term = excluded.term, until = excluded.until",
+        "INSERT OR REPLACE INTO supervisor_lease (id, holder, pid, start_time, boot_id, term, until) "
+        "VALUES (1, ?, ?, ?, ?, ?, ?)",
         (holder.name, holder.pid, holder.start_time, holder.boot_id, term, clock.plus(now, TTL_SECONDS)),
     )
     events.record(

@@ -20,9 +20,7 @@ class Merged:
 
 
 def get(tx: Transaction, merge_id: int) -> Row:
-    row = tx.only("SELECT * FROM merge_request WHERE merge_id = ?", (merge_id,))
-    assert row is not None, merge_id
-    return row
+    return tx.only("SELECT * FROM merge_request WHERE merge_id = ?", (merge_id,))
 
 
 def latest(tx: Transaction, task_id: str) -> Row | None:
@@ -35,11 +33,11 @@ def enqueue(
 ) -> Row:
     """Put proven work into the queue of ``target``; a request that is open already is given the new head."""
     assignment = assignments.get(tx, assignment_id)
-    row = tx.one(
+    row = tx.only(
         "INSERT INTO merge_request (task_id, orchestrator_task_id, branch_name, target_branch, head_commit, "
         "approved_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (task_id) WHERE status IN ('queued', 'checking') DO UPDATE SET head_commit = excluded.head_commit, "
-        "approved_by = coalesce(excluded.approved_by, approved_by), not_before = NULL RETURNING *",
+        "ON CONFLICT (task_id) WHERE status IN ('queued', 'checking') DO UPDATE SET "
+        "head_commit = excluded.head_commit, approved_by = coalesce(excluded.approved_by, approved_by), not_before = NULL RETURNING *",
         (assignment["task_id"], assignment_id, assignment["branch_name"], target, head, approved_by, now),
     )
     events.record(

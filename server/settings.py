@@ -31,18 +31,36 @@ class Section(BaseModel):
 class Crew(Section):
     """How a crew is run."""
 
-    integration_branch: str = Field("roadmap", description="Branch that the work is merged into; made from HEAD where it is missing.")
+    integration_branch: str = Field(
+        "roadmap", description="Branch that the work is merged into; made from HEAD where it is missing."
+    )
     max_parallel: Positive = Field(4, description="Agents of one dispatch that work at the same time.")
-    default_agent: str = Field("code_developer", description="Agent type of a task that names none. Where just one agent is configured, that one.")
+    default_agent: str = Field(
+        "code_developer",
+        description="Agent type of a task that names none. Where just one agent is configured, that one.",
+    )
     data_dir: str = Field("data", description="Databases, logs and run files, relative to the repository's root.")
-    worktree_path: str = Field(".worktrees/implementation_task-{task_id}", description="Where a task's worktree lies, relative to the repository's root.")
+    worktree_path: str = Field(
+        ".worktrees/implementation_task-{task_id}",
+        description="Where a task's worktree lies, relative to the repository's root.",
+    )
     branch_name: str = Field("roadmap-implementation_task-{task_id}", description="Name of a task's branch.")
-    profile: Literal["task", "team"] = Field("task", description="Delays before restarts: task 2, 4, 8 s (at most 120), team 60, 120, 240 s (C-01).")
-    max_restarts: Annotated[int, Field(ge=0)] = Field(3, description="Restarts of a failed agent before its task goes to review.")
-    restart_backoff_seconds: Seconds | None = Field(None, description="First delay before a restart, in place of the profile's.")
-    restart_backoff_cap_seconds: Seconds | None = Field(None, description="Longest delay before a restart, in place of the profile's.")
+    profile: Literal["task", "team"] = Field(
+        "task", description="Delays before restarts: task 2, 4, 8 s (at most 120), team 60, 120, 240 s (C-01)."
+    )
+    max_restarts: Annotated[int, Field(ge=0)] = Field(
+        3, description="Restarts of a failed agent before its task goes to review."
+    )
+    restart_backoff_seconds: Seconds | None = Field(
+        None, description="First delay before a restart, in place of the profile's."
+    )
+    restart_backoff_cap_seconds: Seconds | None = Field(
+        None, description="Longest delay before a restart, in place of the profile's."
+    )
     grace_period_seconds: Seconds = Field(10.0, description="Time between SIGTERM and SIGKILL when an agent is ended.")
-    on_exit: Literal["detach", "stop"] = Field("detach", description="What a server that ends does with its agents: leave them running, or end them.")
+    on_exit: Literal["detach", "stop"] = Field(
+        "detach", description="What a server that ends does with its agents: leave them running, or end them."
+    )
 
     @model_validator(mode="after")
     def _templates_are_usable(self) -> "Crew":
@@ -57,12 +75,22 @@ class Crew(Section):
 class Agent(Section):
     """One type of agent."""
 
-    kind: Literal["claude", "codex", "gemini", "opencode", "command", "scripted"] = Field("command", description="The program that it is.")
-    command: list[str] = Field(default_factory=list, description="Kind `command`: the program and its arguments, with placeholders.")
-    environment: list[str] = Field(default_factory=list, description="Environment variables that it gets from ours, beside the built-in few.")
-    max_instances: Positive | None = Field(None, description="How many of this type work at the same time; no limit of its own where unset.")
+    kind: Literal["claude", "codex", "gemini", "opencode", "command", "scripted"] = Field(
+        "command", description="The program that it is."
+    )
+    command: list[str] = Field(
+        default_factory=list, description="Kind `command`: the program and its arguments, with placeholders."
+    )
+    environment: list[str] = Field(
+        default_factory=list, description="Environment variables that it gets from ours, beside the built-in few."
+    )
+    max_instances: Positive | None = Field(
+        None, description="How many of this type work at the same time; no limit of its own where unset."
+    )
     timeout_seconds: Annotated[float, Field(gt=0)] = Field(3600.0, description="After this time the agent is ended.")
-    memory_limit_mb: Positive | None = Field(None, description="Beyond this resident memory of its whole process tree the agent is ended.")
+    memory_limit_mb: Positive | None = Field(
+        None, description="Beyond this resident memory of its whole process tree the agent is ended."
+    )
 
     @model_validator(mode="after")
     def _command_is_there(self) -> "Agent":
@@ -76,26 +104,45 @@ class Agent(Section):
 class Merge(Section):
     """What must hold before work reaches the integration branch."""
 
-    check: list[str] = Field(default_factory=list, description="Command run on the merged tree; only what passes moves the branch.")
-    check_timeout_seconds: Annotated[float, Field(gt=0)] = Field(1800.0, description="A check that takes longer has failed.")
-    max_attempts: Positive = Field(3, description="How often a task is sent back by conflicts or failed checks, and how often a merge waits for a checkout that is in the way, before it goes to review.")
-    retry_seconds: Seconds = Field(10.0, description="Wait before a merge is tried again that a checkout was in the way of.")
-    authorized_roles: list[str] = Field(default_factory=lambda: ["architect"], description="Roles whose approval a merge needs where auto_approve is off.")
+    check: list[str] = Field(
+        default_factory=list, description="Command run on the merged tree; only what passes moves the branch."
+    )
+    check_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        1800.0, description="A check that takes longer has failed."
+    )
+    max_attempts: Positive = Field(
+        3,
+        description="How often a task is sent back by conflicts or failed checks, and how often a merge waits for a checkout that is in the way, before it goes to review.",
+    )
+    retry_seconds: Seconds = Field(
+        10.0, description="Wait before a merge is tried again that a checkout was in the way of."
+    )
+    authorized_roles: list[str] = Field(
+        default_factory=lambda: ["architect"],
+        description="Roles whose approval a merge needs where auto_approve is off.",
+    )
     auto_approve: bool = Field(True, description="Merge what is complete without waiting for an approval.")
-    union: list[str] = Field(default_factory=list, description="Files (patterns) whose conflicting additions are both kept.")
+    union: list[str] = Field(
+        default_factory=list, description="Files (patterns) whose conflicting additions are both kept."
+    )
 
 
 class Messages(Section):
     """The message queue."""
 
-    lease_seconds: Annotated[float, Field(gt=0)] = Field(60.0, description="A polled message that is not acknowledged by then is delivered again.")
+    lease_seconds: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="A polled message that is not acknowledged by then is delivered again."
+    )
     max_queue: Positive = Field(1000, description="Messages waiting in all; beyond it `route send` answers queue_full.")
 
 
 class Plans(Section):
     """Reading plans."""
 
-    subtasks: Literal["auto", "tasks", "description"] = Field("auto", description="Task Master's subtasks become tasks of their own, or part of their parent's description; auto: tasks where they have dependencies.")
+    subtasks: Literal["auto", "tasks", "description"] = Field(
+        "auto",
+        description="Task Master's subtasks become tasks of their own, or part of their parent's description; auto: tasks where they have dependencies.",
+    )
 
 
 class Settings(Section):

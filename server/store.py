@@ -68,9 +68,7 @@ Unit = Callable[Concatenate[Transaction, P], T]
 def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
     """Open ``orchestrator.db`` at ``path`` with ``metrics.db`` attached, at the present schema."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS
-    )
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS)
     connection.row_factory = sqlite3.Row
     with _mapped_errors(path):
         connection.execute("ATTACH DATABASE ? AS metrics", (str(path.with_name("metrics.db")),))

@@ -92,6 +92,35 @@ def plan(
     return of_row(row)
 
 
+def settled(tx: Transaction) -> list[Worktree]:
+    """Worktrees that nobody works in any more and that cleanup has not looked at yet."""
+    rows = tx.all(
+        "SELECT w.* FROM git_worktree_tracker w JOIN specs_task t USING (task_id) "
+        "WHERE w.status IN ('active', 'merged') AND w.kept_because IS NULL "
+        "AND t.status IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a "
+        "WHERE a.task_id = w.task_id AND a.status IN ('starting', 'running')) ORDER BY w.worktree_id"
+    )
+    return [of_row(row) for row in rows]
+
+
+def keep(tx: Transaction, worktree_id: int, because: str | None, *, now: str, actor: str) -> None:
+    """Note why cleanup left a worktree standing; with None, that it is in use again."""
+    changed = tx.run(
+        "UPDATE git_worktree_tracker SET kept_because = ? WHERE worktree_id = ? AND kept_because IS NOT ?",
+        (because, worktree_id, because),
+    )
+    if changed and because is not None:
+        events.record(
+            tx,
+            now=now,
+            actor=actor,
+            subject_type="worktree",
+            subject_id=worktree_id,
+            kind="worktree_kept",
+            why=because,
+        )
+
+
 def change(
     tx: Transaction, worktree_id: int, want: str, *, now: str, actor: str, why: str = "", salvage_ref: str | None = None
 ) -> Worktree:

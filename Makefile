@@ -1,0 +1,45 @@
+# The set-up is part of every target: a machine needs git, make and Python >= 3.11, nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check serve docs lock venv venv-dev clean
+export PYTHON
+
+BIN := .venv/bin
+set_up = python="$$(scripts/python)" && "$$python" -I scripts/set_up.py
+
+help:    ## say what can be made
+	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
+
+demo: venv      ## watch a crew work off a plan in a throw-away repository
+	@$(BIN)/crewyard demo
+
+test: venv-dev  ## all tests: unit first, then the system tests
+	@$(BIN)/pytest -q tests/unit
+	@$(BIN)/pytest -q -n 2 tests/system
+
+check: venv-dev ## what a reviewer checks: format, lint, types, layers, unit tests
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@PYTHONPATH=src $(BIN)/lint-imports --no-cache
+	@$(BIN)/pytest -q tests/unit
+
+serve: venv     ## the MCP server on stdio, as .mcp.json starts it
+	@exec $(BIN)/crewyard serve
+
+docs: venv-dev  ## write the documents that are made from the code
+	@$(BIN)/python scripts/make_configuration.py
+
+# Where uv is at hand. No name of a registry is written down; whoever installs uses his own.
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"
+lock:           ## newest versions that pyproject.toml allows, into the two locks
+	@$(COMPILE) --upgrade --group install pyproject.toml -o requirements.lock
+	@$(COMPILE) --upgrade --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+venv:           ## what the program needs, into .venv
+	@$(set_up) run
+
+venv-dev:       ## what the checks need as well
+	@$(set_up) dev
+
+clean:          ## remove what can be made again
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,22 @@
+"""What an agent gets of our environment: a short list, what the user names, and ``CREWYARD_*`` (design 5)."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ALLOWED = (
+    "HOME", "LANG", "LANGUAGE", "LOGNAME", "NODE_EXTRA_CA_CERTS", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "TERM", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
+)  # fmt: skip
+
+
+def for_child(named: Sequence[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Our environment cut down to what a child may see; never our virtual environment or Python settings."""
+    kept = {
+        name: value for name, value in environ.items() if name in ALLOWED or name in named or name.startswith("LC_")
+    }
+    if sys.prefix != sys.base_prefix and "PATH" in kept and "PATH" not in named:
+        ours = Path(sys.prefix) / "bin"
+        kept["PATH"] = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if Path(part) != ours)
+    return kept

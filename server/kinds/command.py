@@ -1,0 +1,45 @@
+"""Kind ``command``: any program, its arguments filled from placeholders (contract 5)."""
+
+import difflib
+import os
+import re
+import shutil
+from pathlib import Path
+
+from ..errors import ConfigurationError
+from ..settings import Agent
+from .base import Launch
+
+PLACEHOLDERS = ("prompt", "prompt_file", "task_id", "worktree", "agent_id", "mcp_config", "attempt")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+class Command:
+    """Starts the configured command in the task's worktree."""
+
+    def preflight(self, name: str, agent: Agent, root: Path) -> None:
+        """Raises ConfigurationError where the program or a placeholder does not exist."""
+        for argument in agent.command:
+            for word in _PLACEHOLDER.findall(argument):
+                if word not in PLACEHOLDERS:
+                    near = difflib.get_close_matches(word, PLACEHOLDERS, n=1)
+                    raise ConfigurationError(
+                        f"agents.{name}.command: {{{word}}} is no placeholder.",
+                        hint=f"Did you mean {{{near[0]}}}?" if near else f"Known: {', '.join(PLACEHOLDERS)}.",
+                    )
+        if not _is_there(agent.command[0], root):
+            raise ConfigurationError(
+                f"agents.{name}.command: there is no program {agent.command[0]!r}.",
+                hint="Install it, or give its path in crewyard.toml.",
+            )
+
+    def argv(self, agent: Agent, launch: Launch) -> list[str]:
+        values = {word: str(getattr(launch, word)) for word in PLACEHOLDERS}
+        return [_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in agent.command]
+
+
+def _is_there(program: str, root: Path) -> bool:
+    if "/" not in program:
+        return shutil.which(program) is not None
+    # A relative path is looked up in the worktree, which is a copy of what the root has under version control.
+    return os.access(root / program, os.X_OK)

@@ -1,0 +1,19 @@
+"""Kind ``scripted``: the built-in agent for demo and tests, a real process that follows a script in its prompt."""
+
+import sys
+from pathlib import Path
+
+from ..settings import Agent
+from .base import Launch
+
+PROGRAM = Path(__file__).with_name("scripted_agent.py")
+
+
+class Scripted:
+    """Needs no key and no network."""
+
+    def preflight(self, name: str, agent: Agent, root: Path) -> None:
+        """It is always there."""
+
+    def argv(self, agent: Agent, launch: Launch) -> list[str]:
+        return [sys.executable, "-I", "-S", str(PROGRAM)]

@@ -1,0 +1,148 @@
+"""Merging without touching anyone's checkout (design 6).
+
+``merge-tree --write-tree`` → ``commit-tree`` with two parents → the caller's checks on that tree → the branch moved
+from the expected old commit. Where the branch is checked out, that checkout follows by a fast-forward, which git does
+only if nothing local is in the way.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from .errors import DirtyWorkingDirectory, GitError
+from .repository import Repository
+
+
+_PLAIN_NAME = re.compile(r"[\w./ +-]+")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The merged tree; the files that conflict in it; those in which both sides' additions were kept."""
+
+    tree: str
+    conflicts: list[str]
+    united: list[str]
+
+
+class TargetMoved(Exception):
+    """The target branch moved since the merge was begun; it is to be done again."""
+
+
+def attempt(repository: Repository, target: str, head: str, union: list[str]) -> Trial:
+    """Merge two commits in memory; where both sides only add to a file that matches ``union``, both are kept."""
+    trial = _merge_tree(repository, target, head)
+    uniting = [
+        name
+        for name in trial.conflicts
+        if any(fnmatchcase(name, pattern) for pattern in union) and _only_additions(repository, target, head, name)
+    ]
+    if not uniting:
+        return trial
+    with tempfile.NamedTemporaryFile("w", suffix=".gitattributes") as attributes:
+        attributes.write("".join(f'"{name}" merge=union\n' for name in uniting))
+        attributes.flush()
+        again = _merge_tree(repository, target, head, "-c", f"core.attributesFile={attributes.name}")
+    return Trial(again.tree, again.conflicts, [name for name in uniting if name not in again.conflicts])
+
+
+def commit(repository: Repository, tree: str, parents: tuple[str, str], message: str) -> str:
+    """A merge commit with two parents, on no branch yet."""
+    first, second = parents
+    return repository.git("commit-tree", tree, "-p", first, "-p", second, "-m", message, env=repository.identity())
+
+
+@contextmanager
+def checked_out(repository: Repository, folder: Path, commit_id: str) -> Iterator[Path]:
+    """``commit_id`` in a private worktree at ``folder``, for checks; one left there by a crash is removed first."""
+    if folder.exists():
+        repository.try_git("worktree", "remove", "--force", "--force", "--", str(folder))
+    repository.git("worktree", "prune")
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    repository.git("worktree", "add", "--quiet", "--detach", "--", str(folder), commit_id)
+    try:
+        yield folder
+    finally:
+        repository.git("worktree", "remove", "--force", "--force", "--", str(folder))
+
+
+def move_branch(repository: Repository, branch: str, new: str, old: str, message: str) -> None:
+    """Move ``branch`` from ``old`` to its descendant ``new``, and the checkout that is on it, if there is one.
+
+    Raises TargetMoved, or DirtyWorkingDirectory naming the files in that checkout that are in the way.
+    """
+    checkout = next((c.path for c in repository.checkouts() if c.branch == branch and not c.prunable), None)
+    if repository.tip(branch) != old:
+        raise TargetMoved
+    if checkout is None:
+        answer = repository.try_git("update-ref", "-m", message, f"refs/heads/{branch}", new, old)
+        if answer.code != 0 and repository.tip(branch) != old:
+            raise TargetMoved
+        if answer.code != 0:
+            raise GitError(f"git update-ref failed: {answer.stderr.strip()}")
+        return
+    _fast_forward(repository, checkout, branch, new, old, message)
+
+
+def _fast_forward(repository: Repository, checkout: Path, branch: str, new: str, old: str, message: str) -> None:
+    busy = repository.operation_in_progress(checkout)
+    if busy is not None:
+        raise DirtyWorkingDirectory(
+            f"{checkout} is on {branch}, in the middle of a {busy}.", hint=f"Finish or abort the {busy} there."
+        )
+    answer = repository.try_git(
+        "-c",
+        "merge.autoStash=false",
+        "-c",
+        "merge.verifySignatures=false",
+        "merge",
+        "--ff-only",
+        "--quiet",
+        "--no-stat",
+        new,
+        at=checkout,
+        env={"GIT_REFLOG_ACTION": message},
+    )
+    tip = repository.tip(branch)
+    if answer.code == 0 and tip == new:
+        return
+    if tip != old:
+        raise TargetMoved
+    changed = repository.changed_files(old, new)
+    local = {entry[3:] for entry in _status(repository, checkout)}
+    files = sorted(changed & local)
+    raise DirtyWorkingDirectory(
+        f"{checkout} is on {branch}, and local changes to {', '.join(files) or 'its files'} are in the way: "
+        f"{answer.stderr.strip().splitlines()[0] if answer.stderr.strip() else 'git refused'}",
+        hint="Commit, stash or remove them; the merge is tried again by itself.",
+        files=files,
+        checkout=str(checkout),
+    )
+
+
+def _status(repository: Repository, checkout: Path) -> list[str]:
+    listing = repository.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", at=checkout)
+    return [entry for entry in listing.split("\0") if entry]
+
+
+def _merge_tree(repository: Repository, target: str, head: str, *options: str) -> Trial:
+    answer = repository.try_git(
+        *options, "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", target, head
+    )
+    if answer.code not in (0, 1):
+        raise GitError(f"git merge-tree failed: {(answer.stderr or answer.stdout).strip()}")
+    tree, *names = [part for part in answer.stdout.split("\0") if part]
+    return Trial(tree, sorted(set(names)) if answer.code == 1 else [], [])
+
+
+def _only_additions(repository: Repository, target: str, head: str, name: str) -> bool:
+    """Whether neither side removed or changed a line; a name that would need quoting in git's attributes is left."""
+    if not _PLAIN_NAME.fullmatch(name):
+        return False
+    base = repository.git("merge-base", target, head)
+    stats = [repository.git("diff", "--numstat", base, side, "--", name) for side in (target, head)]
+    return all(stat.split("\t")[1:2] == ["0"] for stat in stats)

@@ -1,0 +1,51 @@
+"""What messages are called and how urgent they are: an open registry (R-143, R-189, C-37, C-39). Pure."""
+
+from typing import Any
+
+from .errors import InvalidInput
+
+KNOWN = frozenset(
+    {
+        "task_assignment",
+        "task_complete",
+        "spec_ready",
+        "error_report",
+        "dependency_unblocked",
+        "status_update",
+        "quality_report",
+        "question",
+        "review",
+    }
+)
+ALIASES = {
+    "spec_created": "spec_ready",
+    "implement_priority": "task_assignment",
+    "dependency_ready": "dependency_unblocked",
+    "error_notification": "error_report",
+    "task_completed": "task_complete",
+}
+DEFAULT = "status_update"
+PRIORITIES = {"urgent": 1, "critical": 1, "high": 2, "normal": 5, "medium": 5, "low": 8}
+
+
+def canonical(name: str) -> str:
+    """The registry's own name for a type; an unknown one stays as it is. Raises InvalidInput for no usable name."""
+    name = name.strip()
+    if not name or len(name) > 64 or not name.isprintable():
+        raise InvalidInput(f"{name[:80]!r} is no message type.", hint=f"Known types: {', '.join(sorted(KNOWN))}.")
+    return ALIASES.get(name, name)
+
+
+def is_known(name: str) -> bool:
+    return name in KNOWN
+
+
+def priority(value: Any) -> int:
+    """A priority as number or name: 1 is the most urgent, 10 the least. Raises InvalidInput."""
+    text = str(value).strip().lower()
+    number = PRIORITIES.get(text) or (int(text) if text.isascii() and text.isdigit() and len(text) < 3 else 0)
+    if isinstance(value, bool) or not 1 <= number <= 10:
+        raise InvalidInput(
+            f"{value!r} is no priority.", hint=f"Give 1 (most urgent) to 10, or one of {', '.join(PRIORITIES)}."
+        )
+    return number

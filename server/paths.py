@@ -1,0 +1,56 @@
+"""Where Crewyard keeps what, in a repository."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Paths:
+    """All the places of one repository; nothing else builds them."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def data(self) -> Path:
+        return self.root / self.settings.crew.data_dir
+
+    @property
+    def database(self) -> Path:
+        return self.data / "orchestrator.db"
+
+    @property
+    def own(self) -> Path:
+        """The folder in which everything is ours."""
+        return self.data / "crewyard"
+
+    @property
+    def runs(self) -> Path:
+        """A folder an agent: its prompt, its output, its runner's journal."""
+        return self.own / "agents"
+
+    @property
+    def checks(self) -> Path:
+        """Private worktrees in which merged trees are checked."""
+        return self.own / "checks"
+
+    @property
+    def bell(self) -> Path:
+        return self.own / "bell"
+
+    def worktree(self, task_id: str) -> Path:
+        return (self.root / self.settings.crew.worktree_path.format(task_id=task_id)).resolve()
+
+    def branch(self, task_id: str) -> str:
+        return self.settings.crew.branch_name.format(task_id=task_id)
+
+    def excludes(self) -> list[str]:
+        """Patterns for ``.git/info/exclude``: our files only, so that a ``data`` folder of the user's stays visible."""
+        data = f"/{self.settings.crew.data_dir.strip('/')}"
+        patterns = [f"{data}/orchestrator.db*", f"{data}/metrics.db*", f"{data}/crewyard/"]
+        worktrees = Path(self.settings.crew.worktree_path).parent
+        if not worktrees.is_absolute() and worktrees.parts and worktrees.parts[0] not in (".", ".."):
+            patterns.append(f"/{worktrees.as_posix()}/")
+        return patterns

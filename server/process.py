@@ -1,0 +1,203 @@
+"""The one door to processes: who they are, whether they live, starting, signalling and ending them.
+
+Identity is (pid, start time, boot id). Nothing is signalled by a bare pid or by name: a process is opened by a pidfd,
+its start time is compared, and the signal goes through that descriptor, so that a pid used anew is never hit.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from .errors import SpawnFailed
+
+RUNNER = Path(__file__).with_name("runner.py")
+AGENT_VARIABLE = "CREWYARD_AGENT_ID"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process and no other, on this boot of this machine."""
+
+    pid: int
+    start_time: str
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended; ``code`` is negative for a signal, None where it ran out of time."""
+
+    code: int | None
+    seconds: float
+
+
+@cache
+def boot_id() -> str:
+    """Differs after each boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except FileNotFoundError:  # macOS, untested
+        return str(int(psutil.boot_time()))
+
+
+def start_time(pid: int) -> str | None:
+    """When the process began, as text that only it can have; None where it is gone or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if Path("/proc/self/stat").exists() else _start_time_elsewhere(pid)
+    # The name in brackets may hold anything; the fields behind it do not.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def identify(pid: int) -> Identity | None:
+    """The process that has ``pid`` now."""
+    began = start_time(pid)
+    return None if began is None else Identity(pid, began, boot_id())
+
+
+def myself() -> Identity:
+    found = identify(os.getpid())
+    if found is None:
+        raise SpawnFailed("This process cannot be found in the process table.")
+    return found
+
+
+def is_alive(who: Identity) -> bool:
+    """Whether that very process still runs."""
+    return who.boot_id == boot_id() and start_time(who.pid) == who.start_time
+
+
+def send(who: Identity, number: signal.Signals) -> bool:
+    """Signal that very process; returns whether it was there."""
+    if not hasattr(os, "pidfd_open"):  # macOS, untested: a small race is left
+        if not is_alive(who):
+            return False
+        os.kill(who.pid, number)
+        return True
+    descriptor = watch(who)
+    if descriptor is None:
+        return False
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def watch(who: Identity) -> int | None:
+    """A descriptor that becomes readable when the process ends; None where it has, or where there are no pidfds."""
+    if not hasattr(os, "pidfd_open") or who.boot_id != boot_id():
+        return None
+    try:
+        descriptor = os.pidfd_open(who.pid)
+    except ProcessLookupError:
+        return None
+    if start_time(who.pid) != who.start_time:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def wait_until_gone(who: Identity, seconds: float) -> bool:
+    """Wait at most that long for the process to end; returns whether it did."""
+    descriptor = watch(who)
+    if descriptor is None:
+        return not is_alive(who)
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+
+
+def start_runner(run_dir: Path) -> subprocess.Popen[bytes]:
+    """Start the runner of the agent whose order lies in ``run_dir``, in a session of its own.
+
+    By path and without site-packages: it needs the standard library only, and starts in a third of the time.
+    """
+    with (run_dir / "runner.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(RUNNER), str(run_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+
+
+def run_check(
+    command: Sequence[str], *, cwd: Path, log: Path, timeout_seconds: float, marker: str, environment: Mapping[str, str]
+) -> Finished:
+    """Run a check to its end with its output in ``log``; nothing that it started outlives it.
+
+    ``marker`` is set as CREWYARD_AGENT_ID, by which its strays are found. Raises SpawnFailed.
+    """
+    began = time.monotonic()
+    with log.open("wb") as output:
+        try:
+            child = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**environment, AGENT_VARIABLE: marker},
+            )
+        except OSError as error:
+            raise SpawnFailed(f"The check {command[0]!r} cannot be started: {error.strerror}.") from error
+        try:
+            code: int | None = child.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            end_marked(marker)
+            child.wait()
+    return Finished(code, time.monotonic() - began)
+
+
+def end_marked(marker: str) -> int:
+    """Kill every process of ours that carries ``marker`` in its environment; returns how many there were.
+
+    For what a runner can no longer reach: it died itself, or a check left something behind.
+    """
+    ended = 0
+    while found := [who for who in _marked(marker) if send(who, signal.SIGKILL)]:
+        ended += len(found)
+        for who in found:
+            wait_until_gone(who, 1.0)
+    return ended
+
+
+def _marked(marker: str) -> Iterator[Identity]:
+    wanted = f"{AGENT_VARIABLE}={marker}".encode()
+    for pid in psutil.pids():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in environment.split(b"\0"):
+            who = identify(pid)
+            if who is not None and pid != os.getpid():
+                yield who
+
+
+def _start_time_elsewhere(pid: int) -> str | None:
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except psutil.NoSuchProcess:
+        return None

@@ -1,0 +1,62 @@
+"""Who can be written to, and which mail is whose (contract 9, G-15).
+
+Mail goes to ``lead``, to an agent id, or to an agent type. Mail to a type belongs to whichever agent of that type takes
+it first. An agent that was started in place of another, for the same task, also reads its predecessor's mail.
+"""
+
+import difflib
+from collections.abc import Collection
+
+from .errors import UnknownRecipient
+from .store import Transaction
+
+LEAD = "lead"
+SYSTEM = "crewyard"
+EVERYONE = "ALL"
+
+
+def resolve(tx: Transaction, target: str, *, sender: str, agent_types: Collection[str]) -> list[str]:
+    """The mailboxes that ``target`` stands for. Raises UnknownRecipient, with the nearest known name."""
+    if target.upper() == EVERYONE:
+        return everyone(tx, sender=sender, agent_types=agent_types)
+    name = LEAD if target == "orchestrator" and target not in agent_types else target
+    for candidate in (name, name.replace("-", "_")):
+        if candidate == LEAD or candidate in agent_types or _is_agent(tx, candidate):
+            return [candidate]
+    known = [LEAD, EVERYONE, *sorted(agent_types), *_live_ids(tx)]
+    near = difflib.get_close_matches(target, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known[:20])}."
+    raise UnknownRecipient(f"Nobody is called {target!r}.", hint=hint, target=target)
+
+
+def everyone(tx: Transaction, *, sender: str, agent_types: Collection[str]) -> list[str]:
+    """The lead, each live agent, and each configured type that has none alive; never the sender."""
+    live = tx.all("SELECT agent_id, agent_type FROM agent_lifecycle WHERE status IN ('starting', 'running')")
+    present = {row["agent_type"] for row in live}
+    boxes = [LEAD, *sorted(row["agent_id"] for row in live), *sorted(set(agent_types) - present)]
+    others = [box for box in boxes if box != sender]
+    if not others:
+        raise UnknownRecipient("There is nobody else to write to.", hint="agents(action='list') shows who is alive.")
+    return others
+
+
+def mailboxes(tx: Transaction, reader: str) -> list[str]:
+    """The mailboxes that ``reader`` takes mail from: its own, its type's, its predecessors'."""
+    row = tx.one("SELECT agent_type, task_id FROM agent_lifecycle WHERE agent_id = ?", (reader,))
+    if row is None:
+        return [reader]
+    before = tx.all(
+        "SELECT agent_id FROM agent_lifecycle WHERE task_id = ? AND agent_id <> ? "
+        "AND status NOT IN ('starting', 'running')",
+        (row["task_id"], reader),
+    )
+    return [reader, row["agent_type"], *(other["agent_id"] for other in before)]
+
+
+def _is_agent(tx: Transaction, name: str) -> bool:
+    return tx.one("SELECT 1 FROM agent_lifecycle WHERE agent_id = ?", (name,)) is not None
+
+
+def _live_ids(tx: Transaction) -> list[str]:
+    rows = tx.all("SELECT agent_id FROM agent_lifecycle WHERE status IN ('starting', 'running') ORDER BY agent_id")
+    return [row["agent_id"] for row in rows]

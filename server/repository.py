@@ -1,0 +1,199 @@
+"""The one door to git: a repository's refs, commits and checkouts, through GitPython's ``Git.execute``.
+
+Nothing here knows the database. Every call is a list of arguments, never a shell; names that come from outside stand
+behind ``--`` or inside a full ref name.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import git
+
+from .errors import BranchNotFound, GitError
+
+# Set by git for its hooks: started from one, we would work in that hook's index and folder.
+_INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+_FALLBACK_NAME = "Crewyard"
+_FALLBACK_EMAIL = "crewyard@localhost"
+_STATES = {
+    "MERGE_HEAD": "merge",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "BISECT_LOG": "bisect",
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a git command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """An entry of ``git worktree list``: ``branch`` is None where HEAD is detached."""
+
+    path: Path
+    branch: str | None
+    prunable: bool
+
+
+class Repository:
+    """The repository whose main checkout is ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._identity: dict[str, str] | None = None
+
+    @classmethod
+    def discover(cls, start: Path) -> "Repository":
+        """The repository that ``start`` lies in, seen from its main checkout. Raises GitError with the cure."""
+        if not start.is_dir():
+            raise GitError(f"{start} is no folder.", hint="Give --repo a folder with a git repository.")
+        for name in _INHERITED:
+            os.environ.pop(name, None)
+        here = cls(start)
+        answer = here.try_git("rev-parse", "--is-bare-repository")
+        if answer.code != 0:
+            first = answer.stderr.strip().splitlines()[:1] or ["git gave no reason"]
+            raise GitError(f"{start} is no git repository ({first[0]}).", hint="Run `git init` there, and commit.")
+        if answer.stdout.strip() == "true":
+            raise GitError(f"{start} is a bare repository.", hint="Clone it, and give --repo the clone.")
+        root = here.checkouts()[0].path
+        repository = cls(root)
+        if repository.try_git("rev-parse", "--verify", "-q", "HEAD^{commit}").code != 0:
+            raise GitError(f"{root} has no commit yet.", hint="Commit something first: agents branch from a commit.")
+        return repository
+
+    def try_git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> Output:
+        """Run ``git`` with ``arguments`` in ``at`` (default: the root); the caller looks at the exit code."""
+        folder = str(at or self.root)
+        try:
+            # -C as well: GitPython falls back to our own working directory where the folder has vanished.
+            code, stdout, stderr = git.Git(folder).execute(
+                ["git", "-C", folder, *arguments],
+                with_extended_output=True,
+                with_exceptions=False,
+                strip_newline_in_stdout=False,
+                env={"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", **(env or {})},
+            )
+        except git.GitCommandNotFound as error:
+            raise GitError("git is not installed, or not on PATH.", hint="Install git 2.38 or newer.") from error
+        return Output(int(code), str(stdout), str(stderr))
+
+    def git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+        """As ``try_git``, but a failure is a GitError with git's own words; returns standard output, stripped."""
+        answer = self.try_git(*arguments, at=at, env=env)
+        if answer.code != 0:
+            words = (answer.stderr or answer.stdout).strip()
+            raise GitError(f"git {arguments[0]} failed in {at or self.root}: {words}", exit_code=answer.code)
+        return answer.stdout.strip("\n")
+
+    # ------------------------------------------------------------------------------------------- questions
+
+    def checkouts(self) -> list[Checkout]:
+        """The main checkout first, then the linked worktrees."""
+        found = []
+        for block in self.git("worktree", "list", "--porcelain", "-z").split("\0\0"):
+            fields = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
+            if "worktree" in fields:
+                branch = fields.get("branch", "").removeprefix("refs/heads/") or None
+                found.append(Checkout(Path(fields["worktree"]), branch, "prunable" in fields))
+        return found
+
+    def tip(self, branch: str) -> str | None:
+        """The commit at ``branch``'s tip, or None where there is no such branch."""
+        answer = self.try_git("rev-parse", "--verify", "-q", f"refs/heads/{branch}^{{commit}}")
+        return answer.stdout.strip() if answer.code == 0 else None
+
+    def require_tip(self, branch: str) -> str:
+        """As ``tip``. Raises BranchNotFound."""
+        tip = self.tip(branch)
+        if tip is None:
+            raise BranchNotFound(f"There is no branch {branch!r} in {self.root}.", branch=branch)
+        return tip
+
+    def head(self, at: Path) -> str:
+        return self.git("rev-parse", "HEAD", at=at)
+
+    def branch_at(self, path: Path) -> str | None:
+        """The branch that the checkout at ``path`` is on, or None where HEAD is detached."""
+        answer = self.try_git("symbolic-ref", "--short", "-q", "HEAD", at=path)
+        return answer.stdout.strip() if answer.code == 0 else None
+
+    def operation_in_progress(self, path: Path) -> str | None:
+        """``merge``, ``rebase``, … where the checkout at ``path`` is in the middle of one."""
+        folder = Path(self.git("rev-parse", "--absolute-git-dir", at=path))
+        return next((name for file, name in _STATES.items() if (folder / file).exists()), None)
+
+    def changed_tracked_files(self, path: Path) -> list[str]:
+        """Files under version control whose content differs from HEAD, staged or not."""
+        listing = self.git("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames", at=path)
+        return [entry[3:] for entry in listing.split("\0") if entry]
+
+    def has_changes(self, path: Path) -> bool:
+        """Whether anything is uncommitted there, new files included."""
+        return bool(self.git("status", "--porcelain", "--untracked-files=all", at=path))
+
+    def is_ancestor(self, commit: str, of: str) -> bool:
+        return self.try_git("merge-base", "--is-ancestor", commit, of).code == 0
+
+    def commits_between(self, base: str, head: str) -> int:
+        return int(self.git("rev-list", "--count", f"{base}..{head}"))
+
+    def changed_files(self, base: str, head: str) -> set[str]:
+        """Files that differ between two commits."""
+        return {name for name in self.git("diff", "--name-only", "-z", "--no-renames", base, head).split("\0") if name}
+
+    def diff_stat(self, base: str, head: str) -> tuple[int, int, int]:
+        """Files changed, lines inserted and deleted; a binary file counts no lines."""
+        rows = [line.split("\t") for line in self.git("diff", "--numstat", base, head).splitlines()]
+        inserted, deleted = (sum(int(row[i]) for row in rows if row[i].isdigit()) for i in (0, 1))
+        return len(rows), inserted, deleted
+
+    # ------------------------------------------------------------------------------------------------ refs
+
+    def create_branch(self, branch: str, commit: str) -> None:
+        """Make ``branch`` at ``commit``; fails where it is there already."""
+        self.git("update-ref", "-m", "crewyard: create", f"refs/heads/{branch}", commit, "0" * 40)
+
+    def delete_branch(self, branch: str, expected: str) -> None:
+        """Delete ``branch`` if it still stands at ``expected``. The caller has proven that nothing is lost by it."""
+        self.git("update-ref", "-d", f"refs/heads/{branch}", expected)
+
+    def keep(self, ref: str, commit: str) -> None:
+        """Hold ``commit`` under ``ref`` (a salvage ref), so that git never collects it."""
+        self.git("update-ref", "-m", "crewyard: salvage", ref, commit)
+
+    def identity(self) -> dict[str, str]:
+        """Environment for commits of ours: empty where the user has an identity, a fallback of ours where not."""
+        if self._identity is None:
+            known = self.try_git("var", "GIT_COMMITTER_IDENT").code == 0
+            self._identity = (
+                {}
+                if known
+                else {
+                    f"GIT_{who}_{what}": value
+                    for who in ("AUTHOR", "COMMITTER")
+                    for what, value in (("NAME", _FALLBACK_NAME), ("EMAIL", _FALLBACK_EMAIL))
+                }
+            )
+        return self._identity
+
+    def exclude(self, patterns: list[str]) -> None:
+        """Keep our own files out of ``git status``, in ``.git/info/exclude``, where no commit sees it."""
+        file = Path(self.git("rev-parse", "--path-format=absolute", "--git-path", "info/exclude"))
+        present = file.read_text(encoding="utf-8", errors="surrogateescape") if file.exists() else ""
+        missing = [pattern for pattern in patterns if pattern not in present.splitlines()]
+        if missing:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            glue = "" if not present or present.endswith("\n") else "\n"
+            with file.open("a", encoding="utf-8") as handle:
+                handle.write(glue + "".join(f"{pattern}\n" for pattern in missing))

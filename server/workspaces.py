@@ -1,0 +1,179 @@
+"""What is done in worktrees on disk: made, saved, salvaged, removed (design 6). Nothing with work in it is deleted."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import GitError, UncommittedChanges, WrongBranch
+from .repository import Repository
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A worktree that is ready, and what of an earlier run was found and kept for it."""
+
+    path: Path
+    salvaged: str | None = None
+    reused: bool = False
+
+
+def free_path(wanted: Path) -> Path:
+    """``wanted``, or the first of ``wanted-2``, ``wanted-3``, … that nothing stands in the way of."""
+    candidates = (wanted if n == 1 else wanted.with_name(f"{wanted.name}-{n}") for n in range(1, 1000))
+    return next(path for path in candidates if not path.exists() or not any(path.iterdir()))
+
+
+def prepare(repository: Repository, path: Path, branch: str, base: str, salvage_ref: str) -> Prepared:
+    """Make the worktree of ``branch`` at ``path``, from ``base``; made already, it is used as it is.
+
+    A leftover branch of that name that holds work is first kept under ``salvage_ref``; one without is reused.
+    Raises GitError.
+    """
+    # --no-track: without it parallel adds fight over .git/config.
+    made = repository.try_git("worktree", "add", "--quiet", "--no-track", "-b", branch, "--", str(path), base)
+    if made.code == 0:
+        return Prepared(path)
+    repository.git("worktree", "prune")
+    present = next((c for c in repository.checkouts() if c.branch == branch), None)
+    if present is not None and present.path == path:
+        return Prepared(path, reused=True)
+    if present is not None:
+        raise GitError(
+            f"Branch {branch} is checked out in {present.path}.",
+            hint="Finish or remove that worktree, then start again.",
+            branch=branch,
+        )
+    tip = repository.tip(branch)
+    if tip is None:
+        raise GitError(f"git worktree add failed for {path}: {made.stderr.strip()}")
+    salvaged = None
+    if not repository.is_ancestor(tip, base):
+        repository.keep(salvage_ref, tip)
+        salvaged = salvage_ref
+    repository.git("worktree", "add", "--quiet", "--no-track", "-B", branch, "--", str(path), base)
+    return Prepared(path, salvaged)
+
+
+def require_branch(repository: Repository, path: Path, branch: str) -> None:
+    """Raises WrongBranch unless the checkout at ``path`` is on ``branch`` (C-13, L-15)."""
+    actual = repository.branch_at(path)
+    if actual != branch:
+        raise WrongBranch(
+            f"{path} is on {actual or 'a detached HEAD'}; it belongs to branch {branch}.",
+            hint=f"git -C {path} switch {branch}",
+            actual=actual,
+            required=branch,
+        )
+
+
+def unresolved(repository: Repository, path: Path) -> list[str]:
+    """Files of a merge in progress that still hold conflict markers."""
+    names = repository.git("diff", "--name-only", "-z", "--diff-filter=U", at=path).split("\0")
+    return [name for name in names if name and _has_markers(path / name)]
+
+
+def save(repository: Repository, path: Path, message: str) -> str | None:
+    """Commit whatever is uncommitted there, a merge in progress included; returns the commit, None where all was clean.
+
+    Raises UncommittedChanges, naming the files, where conflict markers are left.
+    """
+    merging = repository.operation_in_progress(path) == "merge"
+    if not merging and not repository.has_changes(path):
+        return None
+    left = unresolved(repository, path)
+    if left:
+        raise UncommittedChanges(f"Conflict markers are left in {', '.join(left)}.", files=left)
+    repository.git("add", "--all", at=path)
+    # Work is saved whatever the user's commit hooks think of it; they have their say at the merge.
+    words = ["--no-edit"] if merging else ["-m", message]
+    repository.git("commit", "--quiet", "--no-verify", *words, at=path, env=repository.identity())
+    return repository.head(path)
+
+
+def begin_merge(repository: Repository, path: Path, commit: str, label: str) -> list[str]:
+    """Start merging ``commit`` in the worktree, leaving conflicts for an agent; returns the conflicting files.
+
+    A merge already in progress is left as it is, so that this may be done again after a crash.
+    """
+    if repository.operation_in_progress(path) != "merge":
+        answer = repository.try_git(
+            "-c",
+            "merge.conflictStyle=merge",
+            "-c",
+            "merge.autoStash=false",
+            "merge",
+            "--no-ff",
+            "--no-commit",
+            "--quiet",
+            "-m",
+            f"Merge {label}",
+            commit,
+            at=path,
+            env=repository.identity(),
+        )
+        if answer.code != 0 and repository.operation_in_progress(path) != "merge":
+            raise GitError(f"git merge failed in {path}: {(answer.stderr or answer.stdout).strip()}")
+    return [
+        name for name in repository.git("diff", "--name-only", "-z", "--diff-filter=U", at=path).split("\0") if name
+    ]
+
+
+def salvage(repository: Repository, path: Path, ref: str) -> str:
+    """Keep everything at ``path`` under ``ref``, what is uncommitted or untracked included; returns the commit."""
+    head = repository.head(path)
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index"), **repository.identity()}
+        repository.git("read-tree", head, at=path, env=index)
+        repository.git("add", "--all", at=path, env=index)
+        tree = repository.git("write-tree", at=path, env=index)
+    if tree != repository.git("rev-parse", f"{head}^{{tree}}"):
+        head = repository.git(
+            "commit-tree", tree, "-p", head, "-m", f"Salvaged from {path.name}", env=repository.identity()
+        )
+    repository.keep(ref, head)
+    return head
+
+
+def remove(repository: Repository, path: Path, *, force: bool = False) -> None:
+    """Remove a worktree; one that is gone already is forgotten. Without ``force`` git refuses uncommitted work."""
+    if not path.exists():
+        repository.git("worktree", "prune")
+        return
+    answer = repository.try_git("worktree", "remove", *(["--force"] if force else []), "--", str(path))
+    if answer.code != 0 and "contains modified or untracked files" in answer.stderr:
+        raise UncommittedChanges(
+            f"{path} holds changes that are not committed.",
+            hint="worktrees(action='cleanup', force=true) keeps them under refs/crewyard/salvage first.",
+            path=str(path),
+        )
+    if answer.code != 0:
+        raise GitError(f"git worktree remove failed for {path}: {answer.stderr.strip()}")
+
+
+def remove_empty_parent(path: Path) -> None:
+    """Remove the folder that the worktrees lay in, where nothing is left in it."""
+    try:
+        path.parent.rmdir()
+    except OSError:
+        return
+
+
+def size_in_mb(path: Path) -> float:
+    """Disk space of a worktree's files, in MiB."""
+    total = 0
+    for folder, _, files in os.walk(path):
+        for name in files:
+            try:
+                total += (Path(folder) / name).lstat().st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total / 2**20
+
+
+def _has_markers(path: Path) -> bool:
+    try:
+        lines = path.read_bytes().splitlines()
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)

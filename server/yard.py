@@ -1,0 +1,205 @@
+"""What a server works with: its repository, its settings, the open database, and the doors to git and processes.
+
+Tools and resources see the effects only as ``Operations`` (implemented in ``operations``, wired by ``compose``). A yard
+is opened by the first client and closed by the last: each in-process client enters the server's lifespan anew.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+
+from . import agents, recipients
+from .errors import NotAuthorized
+from .settings import Settings
+from .store import AsyncStore
+
+logger = logging.getLogger(__name__)
+STOP_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls the tools: the lead, or one agent of the crew."""
+
+    name: str
+    is_lead: bool
+
+
+@dataclass(frozen=True)
+class CreatedWorktree:
+    """A task's worktree as it stands on disk; ``created`` is False where it was there already."""
+
+    path: str
+    branch: str
+    base_commit: str
+    created: bool
+
+
+@dataclass(frozen=True)
+class MergeOutcome:
+    """A merge that has happened (``merge_commit``), or the place in the queue where it waits."""
+
+    merge_id: int
+    merge_commit: str | None = None
+    files_changed: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    position: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A worktree that may be cleaned up, or why not; ``disk_space_mb`` is what that frees."""
+
+    task_id: str
+    worktree_path: str
+    branch_name: str
+    status: str
+    ready: bool
+    reason: str
+    disk_space_mb: float
+
+
+@dataclass(frozen=True)
+class CleanupOutcome:
+    """What was removed, and what of it was kept under a salvage ref; ``candidates`` were looked at."""
+
+    cleaned_up: list[str]
+    disk_space_freed_mb: float
+    salvage_refs: list[str]
+    candidates: list[Candidate]
+
+
+@dataclass(frozen=True)
+class Spawned:
+    """An agent whose process runs."""
+
+    agent_id: str
+    pid: int | None
+    worktree_path: str
+    started_at: str
+
+
+class Operations(Protocol):
+    """What needs git or processes. Each raises a CrewyardError and then has changed nothing."""
+
+    async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
+        """Raises TaskNotFound, BranchNotFound, BranchExists, WorktreeExists, GitError."""
+        ...
+
+    async def merge(self, task_id: str, *, approved_by: str | None, actor: str) -> MergeOutcome:
+        """Merge proven work, or leave it in the queue. Raises TaskNotCompleted, MergeConflicts, MergeCheckFailed, …"""
+        ...
+
+    async def cleanup(self, task_id: str | None, *, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
+        """Remove one task's worktree, or all merged ones. Raises NotMerged, StillInUse, UncommittedChanges."""
+        ...
+
+    async def spawn(
+        self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
+    ) -> Spawned:
+        """Start an agent on a ready task now. Raises SingletonViolation, SpawnFailed, ResourceExhaustion, …"""
+        ...
+
+
+class Supervisor(Protocol):
+    """The thread that works dispatches off while this process holds the lease. Both calls may be made twice."""
+
+    def start(self) -> None:
+        """Returns when the thread runs."""
+        ...
+
+    def stop(self) -> None:
+        """Returns when it has stopped."""
+        ...
+
+    def poke(self) -> None:
+        """Something was committed; look at once."""
+        ...
+
+
+class NoSupervisor:
+    """A worker's server, and a test, let others supervise."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def poke(self) -> None: ...
+
+
+@dataclass
+class Yard:
+    """One repository as one server sees it. ``token`` is an agent's own: with it the server is that agent's alone."""
+
+    root: Path
+    settings: Settings
+    operations: Operations
+    supervisor: Supervisor = field(default_factory=NoSupervisor)
+    token: str | None = None
+    _store: AsyncStore | None = None
+    _users: int = 0
+    _gate: anyio.Lock = field(default_factory=anyio.Lock)
+
+    @property
+    def is_workers(self) -> bool:
+        return self.token is not None
+
+    @property
+    def data_dir(self) -> Path:
+        return self.root / self.settings.crew.data_dir
+
+    @property
+    def store(self) -> AsyncStore:
+        """The open database. A RuntimeError means that the server's lifespan was not entered."""
+        if self._store is None:
+            raise RuntimeError("the yard is not open")
+        return self._store
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Yard"]:
+        """Open the database and start the supervisor for the first user; undo both after the last."""
+        async with self._gate:
+            if self._users == 0:
+                await self._open()
+            self._users += 1
+        try:
+            yield self
+        finally:
+            with anyio.CancelScope(shield=True):
+                async with self._gate:
+                    self._users -= 1
+                    if self._users == 0:
+                        await self._close()
+
+    async def caller(self) -> Caller:
+        """Who calls. Raises NotAuthorized where the agent of this server's token lives no more."""
+        if self.token is None:
+            return Caller(recipients.LEAD, is_lead=True)
+        row = await self.store.read(agents.by_token, self.token)
+        if row is None:
+            raise NotAuthorized(
+                "This server's token belongs to no live agent.", hint="The agent has ended; it can do nothing more."
+            )
+        return Caller(row["agent_id"], is_lead=False)
+
+    async def _open(self) -> None:
+        store = AsyncStore(self.data_dir / "orchestrator.db", after_commit=self.supervisor.poke)
+        await store.open()
+        self._store = store
+        await anyio.to_thread.run_sync(self.supervisor.start)
+
+    async def _close(self) -> None:
+        store, self._store = self._store, None
+        with anyio.move_on_after(STOP_SECONDS) as stopping:
+            await anyio.to_thread.run_sync(self.supervisor.stop, abandon_on_cancel=True)
+        if stopping.cancelled_caught:
+            logger.warning("the supervisor was still busy after %g s", STOP_SECONDS)
+        if store is not None:
+            await store.close()
