@@ -16,8 +16,10 @@ import anyio.to_thread
 
 from . import agents, recipients
 from .errors import NotAuthorized
+from .paths import Paths
 from .settings import Settings
 from .store import AsyncStore
+from .wakeup import Bell
 
 logger = logging.getLogger(__name__)
 STOP_SECONDS = 0.25
@@ -119,10 +121,6 @@ class Supervisor(Protocol):
         """Returns when it has stopped."""
         ...
 
-    def poke(self) -> None:
-        """Something was committed; look at once."""
-        ...
-
 
 class NoSupervisor:
     """A worker's server, and a test, let others supervise."""
@@ -130,8 +128,6 @@ class NoSupervisor:
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
-
-    def poke(self) -> None: ...
 
 
 @dataclass
@@ -152,8 +148,8 @@ class Yard:
         return self.token is not None
 
     @property
-    def data_dir(self) -> Path:
-        return self.root / self.settings.crew.data_dir
+    def paths(self) -> Paths:
+        return Paths(self.root, self.settings)
 
     @property
     def store(self) -> AsyncStore:
@@ -190,10 +186,14 @@ class Yard:
         return Caller(row["agent_id"], is_lead=False)
 
     async def _open(self) -> None:
-        store = AsyncStore(self.data_dir / "orchestrator.db", after_commit=self.supervisor.poke)
+        store = AsyncStore(self.paths.database, after_commit=Bell(self.paths.bell).ring)
         await store.open()
+        try:
+            await anyio.to_thread.run_sync(self.supervisor.start)
+        except BaseException:
+            await store.close()
+            raise
         self._store = store
-        await anyio.to_thread.run_sync(self.supervisor.start)
 
     async def _close(self) -> None:
         store, self._store = self._store, None

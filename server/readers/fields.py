@@ -201,8 +201,7 @@ def shown(value: Any) -> str:
         return ascii_safe(repr(value if len(value) <= 60 else value[:57] + "…"))
     if value is None or isinstance(value, (bool, int, float)):
         return as_text(value) if value is not None else "nothing"
-    names_of_kinds = {dict: "an object", list: "a list"}
-    return names_of_kinds.get(type(value), f"a {type(value).__name__}")
+    return "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
 def ascii_safe(text: str) -> str:

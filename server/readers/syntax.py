@@ -98,7 +98,7 @@ def _refuse_depth(text: str, notes: Notes) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                at = event.start_mark.line + 1
+                at = event.start_mark.line + 1 if event.start_mark else "?"
                 notes.refuse(f"line {at}: the YAML is nested too deeply", hint="A plan needs five levels.")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1

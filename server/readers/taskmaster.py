@@ -1,7 +1,6 @@
 """Task Master's ``tasks.json``: ``{"tasks": […]}``, or one such object for each tag (contract 9)."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +60,7 @@ def from_data(data: Any, notes: Notes, subtasks: str = "auto") -> PlanDraft:
     drafts: list[TaskDraft] = []
     for tag, tasks in tags:
         prefix = _prefix(tag, notes) if len(tags) > 1 else ""
-        items = list(_items(tasks, tag, notes, subtasks))
+        items = list(_items(tasks, tag, prefix, notes, subtasks))
         _resolve(items, notes)
         drafts += (draft for item in items for draft in _drafts(item, prefix, notes))
     return PlanDraft(tuple(drafts), format=FORMAT, name=notes.name)
@@ -69,10 +68,10 @@ def from_data(data: Any, notes: Notes, subtasks: str = "auto") -> PlanDraft:
 
 def _warn_of_other_keys(data: dict[str, Any], tags: list[tuple[str, list[Any]]], notes: Notes) -> None:
     known = {tag for tag, _ in tags} | ({"tasks"} if tags[0][0] == "" else set())
-    for key in data.keys() - known:
+    for key in [key for key in data if key not in known]:
         notes.warn(f"key {shown(key)} has no place here and is left out")
-    for tag in known - {"tasks"}:
-        for key in data.get(tag, {}).keys() - {"tasks"}:
+    for tag in [tag for tag, _ in tags if tag]:
+        for key in [key for key in data[tag] if key != "tasks"]:
             notes.warn(f"key {shown(key)} has no place here and is left out", f"tag {shown(tag)}")
 
 
@@ -83,10 +82,10 @@ def _prefix(tag: str, notes: Notes) -> str:
     return f"{safe}."
 
 
-def _items(tasks: list[Any], tag: str, notes: Notes, subtasks: str) -> Iterator[_Item]:
+def _items(tasks: list[Any], tag: str, prefix: str, notes: Notes, subtasks: str) -> Iterator[_Item]:
     of_tag = f" of tag {shown(tag)}" if tag else ""
     for index, each in enumerate(tasks):
-        item = _item(each, "", f"tasks[{index}]{of_tag}", notes)
+        item = _item(each, prefix, "", f"tasks[{index}]{of_tag}", notes)
         if item is None:
             continue
         parts = item.fields.get("subtasks")
@@ -94,14 +93,14 @@ def _items(tasks: list[Any], tag: str, notes: Notes, subtasks: str) -> Iterator[
             item.fields.wrong("subtasks", "a list of objects", parts)
             parts = None
         for place, part in enumerate(parts or []):
-            sub = _item(part, item.key, f"subtasks[{place}] of {item.fields.where}", notes)
+            sub = _item(part, prefix, item.key, f"subtasks[{place}] of {item.fields.where}", notes)
             item.subtasks += [sub] if sub else []
         wait = any(sub.depends_on for sub in item.subtasks)
         item.is_expanded = bool(item.subtasks) and (subtasks == "tasks" or (subtasks == "auto" and wait))
         yield item
 
 
-def _item(data: Any, parent: str, where: str, notes: Notes) -> _Item | None:
+def _item(data: Any, prefix: str, parent: str, where: str, notes: Notes) -> _Item | None:
     if not isinstance(data, dict):
         notes.problem(f"{where} must be an object, not {shown(data)}")
         return None
@@ -111,7 +110,7 @@ def _item(data: Any, parent: str, where: str, notes: Notes) -> _Item | None:
         notes.problem(f"{where} has no id")
         return None
     key = own if not parent or own.startswith(f"{parent}.") else f"{parent}.{own}"
-    fields.where = f"task {shown(key)}"
+    fields.where = f"task {shown(prefix + key)}"
     return _Item(key, fields, fields.identifiers("dependencies"))
 
 
@@ -122,7 +121,7 @@ def _resolve(items: list[_Item], notes: Notes) -> None:
         named = [_unfolded(name, folded, item, notes) for name in item.depends_on]
         item.depends_on = tuple(dict.fromkeys(name for name in named if name))
         siblings = {sub.key for sub in item.subtasks}
-        for sub in item.subtasks:
+        for sub in item.subtasks if item.is_expanded else ():
             own = [f"{item.key}.{name}" if f"{item.key}.{name}" in siblings else name for name in sub.depends_on]
             if item.key in own:
                 notes.warn("a subtask cannot wait for its parent, which waits for it: left out", sub.fields.where)
@@ -147,7 +146,7 @@ def _drafts(item: _Item, prefix: str, notes: Notes) -> Iterator[TaskDraft]:
         yield _draft(sub, prefix, priority, sub.depends_on, _description(sub.fields), notes)
     text = _description(item.fields)
     if item.subtasks and not parts:
-        text = "\n\n".join(filter(None, [text, _subtask_list(item.subtasks, notes)]))
+        text = "\n\n".join(filter(None, [text, _subtask_list(item.subtasks)]))
     waits = tuple(dict.fromkeys([*item.depends_on, *(sub.key for sub in parts)]))
     yield _draft(item, prefix, inherited, waits, text, notes)
 
@@ -180,14 +179,13 @@ def _description(fields: Fields) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _subtask_list(subtasks: list[_Item], notes: Notes) -> str:
+def _subtask_list(subtasks: list[_Item]) -> str:
     lines = ["Subtasks:"]
     for sub in subtasks:
         status = sub.fields.text("status") or "pending"
-        lines.append(f"\n{sub.key}. {sub.fields.line('title')} ({status})\n\n{_description(sub.fields)}".rstrip())
+        after = f", after {', '.join(sub.depends_on)}" if sub.depends_on else ""
+        heading = f"{sub.key}. {sub.fields.line('title')} ({status}{after})"
+        lines.append(f"\n{heading}\n\n{_description(sub.fields)}".rstrip())
         sub.fields.get("priority")
         sub.fields.leftovers()
-    counts = Counter(key for key, count in Counter(sub.key for sub in subtasks).items() if count > 1)
-    for key in counts:
-        notes.problem(f"subtask id {shown(key)} stands twice")
     return "\n".join(lines)

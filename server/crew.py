@@ -1,0 +1,53 @@
+"""What the supervisor's steps share: the repository, the store, and the term under which they may write."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from . import clock, lease
+from .paths import Paths
+from .repository import Repository
+from .settings import Settings
+from .store import Store, Transaction
+from .wakeup import Bell
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ACTOR = "supervisor"
+
+
+@dataclass
+class Crew:
+    """One repository and its crew. ``term`` is 0 while another server's supervisor acts."""
+
+    repository: Repository
+    settings: Settings
+    paths: Paths
+    store: Store
+    bell: Bell
+    term: int = 0
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def of(cls, repository: Repository, settings: Settings, store: Store) -> "Crew":
+        paths = Paths(repository.root, settings)
+        return cls(repository, settings, paths, store, Bell(paths.bell))
+
+    @property
+    def root(self) -> Path:
+        return self.repository.root
+
+    @property
+    def target(self) -> str:
+        return self.settings.crew.integration_branch
+
+    def write(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit of work under the lease, in one transaction with its check. Raises LeaseLost."""
+
+        def fenced(tx: Transaction) -> T:
+            lease.require(tx, self.term, now=clock.now())
+            return unit(tx, *args, **kwargs)
+
+        return self.store.run(fenced)

@@ -1,0 +1,109 @@
+"""The MCP server object: how a call is checked, answered and, where it fails, explained (design 8).
+
+The library ignores unknown arguments and loses an error's code; both are made good here, once for all tools.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.stdio import stdio_server
+from mcp.types import CallToolResult
+
+from . import clock, messages, recipients, replies
+from .errors import NotAuthorized
+from .store import Transaction
+from .yard import Yard
+
+logger = logging.getLogger(__name__)
+
+
+class Endpoint(MCPServer[Yard]):
+    """An MCP server over one yard. ``lead_tools`` tells a worker's server what it refuses, and does not merely lack."""
+
+    def __init__(self, yard: Yard, tools: Sequence[Tool], lead_tools: Sequence[Tool], **options: Any) -> None:
+        super().__init__(tools=list(tools), lifespan=lambda _server: yard.opened(), **options)
+        self.yard = yard
+        self._schemas = {tool.name: tool.parameters for tool in tools}
+        self._lead_schemas = {tool.name: tool.parameters for tool in lead_tools}
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Yard, Any] | None = None
+    ) -> CallToolResult:
+        """Call a tool; every failure is a result with a code (see ``replies``)."""
+        given = {key: value for key, value in arguments.items() if value is not None}
+        try:
+            caller = await self.yard.caller()
+            self._check(name, given)
+            answer = await super().call_tool(name, given, context)
+            assert isinstance(answer, CallToolResult)
+            body = dict(answer.structured_content or {})
+            if unread := await self.yard.store.read(_unread, caller.name, clock.now()):
+                body["unread"] = unread
+            return replies.result(body)
+        except Exception as error:  # noqa: BLE001  (the boundary: replies.of_error logs what it does not know)
+            return replies.of_error(_cause(error), name, self._schemas.get(name, {}))
+
+    def _check(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Raises NotAuthorized for what only the lead may do, InvalidInput for a tool or argument that is not there."""
+        action = arguments.get("action")
+        schema = self._schemas.get(name)
+        if self.yard.is_workers and (
+            (schema is None and name in self._lead_schemas)
+            or (
+                schema is not None
+                and action not in _actions(schema)
+                and action in _actions(self._lead_schemas.get(name))
+            )
+        ):
+            what = f"{name}(action={action!r})" if action else name
+            raise NotAuthorized(f"Only the lead may call {what}.", hint="Use report, route, agents or plan.")
+        if schema is None:
+            raise replies.unknown_tool(name, list(self._schemas))
+        for argument in arguments:
+            if argument not in schema["properties"]:
+                raise replies.unknown_argument(name, argument, list(schema["properties"]))
+
+    async def run_stdio_async(self) -> None:
+        """Serve stdin and stdout until the client closes them, or until SIGTERM or SIGINT.
+
+        The thread that reads stdin cannot be woken, so a signal ends the process from here, with 0, after the
+        lifespan's own bounded clean-up. Claude Code kills half a second after its SIGINT.
+        """
+        server = self._lowlevel_server
+        async with stdio_server() as (incoming, outgoing), anyio.create_task_group() as tasks:
+            signalled = anyio.Event()
+            tasks.start_soon(self._cancel_on_signal, tasks.cancel_scope, signalled)
+            try:
+                await server.run(incoming, outgoing, server.create_initialization_options())
+            finally:
+                if signalled.is_set():
+                    logging.shutdown()
+                    os._exit(0)
+                tasks.cancel_scope.cancel()
+
+    async def _cancel_on_signal(self, scope: anyio.CancelScope, signalled: anyio.Event) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                logger.info("ending on %s", signal.Signals(number).name)
+                signalled.set()
+                scope.cancel()
+                return
+
+
+def _unread(tx: Transaction, reader: str, now: str) -> int:
+    return messages.unread(tx, recipients.mailboxes(tx, reader), now=now)
+
+
+def _actions(schema: Mapping[str, Any] | None) -> list[str]:
+    return list((schema or {}).get("properties", {}).get("action", {}).get("enum", ()))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a tool raised, out of the library's wrapping."""
+    return error.__cause__ if error.__cause__ is not None and type(error).__module__.startswith("mcp.") else error

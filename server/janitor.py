@@ -1,0 +1,59 @@
+"""Removes worktrees and branches that nobody needs; nothing before its work is proven to be elsewhere (design 6)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import clock, workspaces, worktrees
+from .crew import ACTOR, Crew
+from .errors import GitError, NotMerged, UncommittedChanges
+from .worktrees import Worktree
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a clean-up freed, and under which ref it kept what was not merged."""
+
+    freed_mb: float
+    salvage_ref: str | None
+
+
+def tidy(crew: Crew, worktree: Worktree) -> None:
+    """Clean up after a settled task, or note why its worktree stays."""
+    try:
+        clean(crew, worktree, force=worktree.status == "merged")
+    except GitError as error:
+        crew.write(worktrees.keep, worktree.worktree_id, error.message, now=clock.now(), actor=ACTOR)
+    except NotMerged as error:
+        crew.write(worktrees.keep, worktree.worktree_id, error.message, now=clock.now(), actor=ACTOR)
+
+
+def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
+    """Remove a worktree and its branch. What is not on the integration branch, or uncommitted, stops it; with
+    ``force`` it is kept under a salvage ref first. Raises NotMerged, UncommittedChanges, GitError.
+    """
+    git, path = crew.repository, Path(worktree.path)
+    tip = git.tip(worktree.branch)
+    merged = tip is None or git.is_ancestor(tip, crew.target)
+    dirty = path.exists() and git.has_changes(path)
+    if not force and not merged:
+        raise NotMerged(
+            f"Branch {worktree.branch} holds commits that are not on {crew.target}.",
+            hint="Merge it, or clean up with force=true, which keeps it under refs/crewyard/salvage.",
+            branch=worktree.branch,
+        )
+    if not force and dirty:
+        raise UncommittedChanges(f"{path} holds changes that are not committed.", path=str(path))
+    now = clock.now()
+    salvage_ref = f"refs/crewyard/salvage/{worktree.task_id}/{now.replace(':', '').replace('.', '')}"
+    kept = None
+    if dirty:
+        workspaces.salvage(git, path, kept := salvage_ref)
+    elif tip is not None and not merged:
+        git.keep(kept := salvage_ref, tip)
+    freed = workspaces.size_in_mb(path) if path.exists() else 0.0
+    workspaces.remove(git, path, force=dirty)
+    workspaces.remove_empty_parent(path)
+    if tip is not None:
+        git.delete_branch(worktree.branch, tip)
+    crew.write(worktrees.change, worktree.worktree_id, "cleaned", now=now, actor=ACTOR, salvage_ref=kept)
+    return Cleaned(freed, kept)

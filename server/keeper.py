@@ -1,0 +1,192 @@
+"""Keeps the agents: takes in what their runners recorded, finds the lost, and ends those that are to end."""
+
+import json
+import signal
+from pathlib import Path
+
+from . import agents, assignments, clock, journals, process, reports, workspaces, worktrees
+from .agents import Exit
+from .crew import ACTOR, Crew
+from .errors import GitError
+from .journals import Journal, Reader
+from .launcher import restart_policy
+from .process import Identity
+from .store import Row, Transaction
+
+LAUNCH_SECONDS = 10.0
+FAILURES = {"killed": "killed", "timeout": "agent_timeout", "lost": "agent_lost", "failed": "agent_failed"}
+
+
+def take_in(crew: Crew, reader: Reader, row: Row) -> None:
+    """Bring one live agent's row up to what its journal says; an agent without a runner is lost."""
+    run_dir = Path(row["run_dir"])
+    journal = reader.read(run_dir)
+    if journal.ended is None and journal.not_started is None and not runner_lives(row):
+        journal = Reader().read(run_dir)  # its last words may have come between the two looks
+        if journal.ended is None and journal.not_started is None:
+            _lost(crew, row, journal)
+            reader.forget(run_dir)
+            return
+    crew.write(_record_progress, row["agent_id"], journal)
+    if journal.not_started is not None:
+        how = Exit(
+            "failed", journal.not_started["at"], message=f"It could not be started: {journal.not_started['message']}"
+        )
+        _end(crew, row, how, code="spawn_failed")
+    elif journal.ended is not None:
+        _end(crew, row, _exit_of(journal.ended))
+    if journal.ended or journal.not_started:
+        reader.forget(run_dir)
+
+
+def runner_lives(row: Row) -> bool:
+    """Whether the agent's runner runs, or is only just being started."""
+    who = runner_identity(row)
+    if who is not None:
+        return process.is_alive(who)
+    return clock.seconds_between(row["created_at"], clock.now()) < LAUNCH_SECONDS
+
+
+def runner_identity(row: Row) -> Identity | None:
+    """The runner as recorded, or as it put itself down in its claim."""
+    if row["runner_pid"] is not None:
+        return Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"])
+    claim = journals.runner_of(Path(row["run_dir"]))
+    return None if claim is None else Identity(claim[0], claim[1], process.boot_id())
+
+
+def end_requested(crew: Crew, row: Row) -> None:
+    """Carry out a recorded wish to end an agent: its runner does it, with the grace that was asked for."""
+    run_dir = Path(row["run_dir"])
+    wish = run_dir / "kill.json"
+    text = json.dumps({"grace_seconds": row["kill_grace_seconds"]})
+    if not run_dir.exists() or (wish.exists() and wish.read_text(encoding="utf-8") == text):
+        return
+    who = runner_identity(row)
+    if who is None:
+        return
+    partial = run_dir / "kill.json.new"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(wish)
+    process.send(who, signal.SIGTERM)
+
+
+def _record_progress(tx: Transaction, agent_id: str, journal: Journal) -> None:
+    row = agents.get(tx, agent_id)
+    began, alive = journal.started, journal.alive
+    if began is not None and row["status"] == "starting":
+        agents.started(
+            tx,
+            agent_id,
+            pid=began["pid"],
+            start_time=began["start_time"] or "",
+            boot_id=process.boot_id(),
+            at=began["at"],
+            actor=ACTOR,
+        )
+        assignments.started(tx, row["orchestrator_task_id"], agent_id, now=began["at"], actor=ACTOR)
+    if alive is not None and alive["at"] > (row["last_output_at"] or ""):
+        agents.seen_output(tx, agent_id, at=alive["at"], memory_mb=alive["memory_mb"], cpu_percent=alive["cpu_percent"])
+
+
+def _exit_of(ended: dict[str, object]) -> Exit:
+    code, number, reason = ended["code"], ended["signal"], ended["reason"]
+    at = str(ended["at"])
+    if reason == "timeout":
+        return Exit("timeout", at, _int(code), _int(number), "It ran out of time.")
+    if reason == "memory":
+        return Exit("failed", at, _int(code), _int(number), "It went beyond its memory limit.")
+    if reason == "killed":
+        return Exit("killed", at, _int(code), _int(number), "It was ended on request.")
+    if number is not None:
+        name = signal.Signals(_int(number) or 0).name
+        return Exit("failed", at, None, _int(number), f"It died by {name}.")
+    if code == 0:
+        return Exit("completed", at, 0)
+    return Exit("failed", at, _int(code), None, f"It ended with exit code {code}.")
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _lost(crew: Crew, row: Row, journal: Journal) -> None:
+    """No runner, and no word of how it ended: end what is left of it, and record that."""
+    if journals.give_up_launch(Path(row["run_dir"])):
+        crew.write(
+            agents.ended, row["agent_id"], Exit("lost", clock.now(), message="It was never started."), actor=ACTOR
+        )
+        return
+    process.end_marked(row["agent_id"])
+    crew.write(_record_progress, row["agent_id"], journal)
+    _end(crew, row, Exit("lost", clock.now(), message="Its runner died; how it ended is not known."))
+
+
+def _end(crew: Crew, row: Row, how: Exit, *, code: str | None = None) -> None:
+    run_dir = Path(row["run_dir"])
+    (run_dir / "mcp.json").unlink(missing_ok=True)
+    if how.status == "killed":
+        _save_work(crew, row)
+    text = journals.tail(run_dir / "output.log")
+    tail = f"The end of its output:\n\n```\n{text.rstrip()}\n```" if text.strip() else ""
+    crew.write(_record_end, row["agent_id"], how, code, tail, restart_policy(crew))
+
+
+def _save_work(crew: Crew, row: Row) -> None:
+    """Commit what an agent that was ended had not committed; where that cannot be done it stays in the worktree."""
+    worktree = crew.store.read(worktrees.live, row["task_id"])
+    if worktree is None or not Path(worktree.path).exists():
+        return
+    try:
+        if crew.repository.operation_in_progress(Path(worktree.path)) is None:
+            workspaces.save(
+                crew.repository, Path(worktree.path), f"Save the work of {row['agent_id']}, which was ended"
+            )
+    except GitError:
+        return
+
+
+def _record_end(
+    tx: Transaction, agent_id: str, how: Exit, code: str | None, tail: str, policy: tuple[int, float, float]
+) -> None:
+    """How the agent ended, and what follows for its assignment, in one transaction."""
+    row = agents.get(tx, agent_id)
+    report = reports.last(tx, agent_id)
+    if how.status == "failed" and how.code is not None and report is not None and report.kind == "complete":
+        how = Exit("completed", how.at, how.code, message=f"{how.message} It had reported to be complete.")
+    agents.ended(tx, agent_id, how, actor=ACTOR)
+    assignment = assignments.get(tx, row["orchestrator_task_id"])
+    if assignment["status"] not in ("assigned", "running"):
+        return
+    now, message = clock.now(), how.message or ""
+    if how.status == "completed" and report is not None and report.kind in ("failed", "blocked", "question"):
+        how, code = Exit("failed", how.at, how.code), "agent_failed"
+        message = f"It reported: {report.kind}. {report.summary}"
+    if how.status == "completed":
+        return
+    if how.status == "killed" and row["kill_outcome"] != "restart":
+        _let_go(tx, row, assignment, now)
+        return
+    if how.status == "killed":
+        message = row["kill_reason"] or message
+    assignments.attempt_failed(
+        tx,
+        assignment["orchestrator_task_id"],
+        code=code or FAILURES[how.status],
+        message=f"{agent_id}: {message}",
+        tail=tail,
+        exited_at=how.at,
+        policy=policy,
+        now=now,
+        actor=ACTOR,
+    )
+
+
+def _let_go(tx: Transaction, row: Row, assignment: Row, now: str) -> None:
+    reason = row["kill_reason"] or "ended on request"
+    if row["kill_outcome"] == "fail":
+        assignments.give_up(
+            tx, assignment["orchestrator_task_id"], code="killed", message=reason, review=False, now=now, actor=ACTOR
+        )
+    else:
+        assignments.release(tx, assignment["orchestrator_task_id"], why=reason, now=now, actor=ACTOR)

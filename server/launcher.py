@@ -1,0 +1,180 @@
+"""Starts an agent for an assignment: worktree, prompt, runner. Every step can be done again after a crash."""
+
+import json
+import secrets
+import sys
+from pathlib import Path
+
+from . import agents, assignments, clock, environment, events, kinds, process, prompts, tasks, workspaces, worktrees
+from .crew import ACTOR, Crew
+from .errors import AlreadyAssigned, GitError
+from .kinds import Launch
+from .store import Row, Transaction
+from .worktrees import Worktree
+
+OUTPUT_LIMIT_BYTES = 10 * 2**20
+
+
+def launch(crew: Crew, assignment_id: str) -> None:
+    """Start an agent on an assignment that waits for one. A failure is an attempt that failed."""
+    assignment = crew.store.read(assignments.get, assignment_id)
+    try:
+        worktree = provide_worktree(crew, assignment["task_id"])
+        conflicts = _bring_in_target(crew, assignment, worktree)
+    except GitError as error:
+        crew.write(
+            assignments.attempt_failed,
+            assignment_id,
+            code=error.code,
+            message=error.message,
+            tail="",
+            exited_at=clock.now(),
+            policy=restart_policy(crew),
+            now=clock.now(),
+            actor=ACTOR,
+        )
+        return
+    token = secrets.token_urlsafe(32)
+    row, prompt = crew.write(_plan, crew, assignment_id, worktree, conflicts, token)
+    _write_run_folder(crew, row, worktree, prompt, token)
+    runner = process.start_runner(Path(row["run_dir"]))
+    identity = process.identify(runner.pid)
+    if identity is not None:
+        crew.store.run(
+            agents.runner_started,
+            row["agent_id"],
+            pid=identity.pid,
+            start_time=identity.start_time,
+            boot_id=identity.boot_id,
+        )
+
+
+def restart_policy(crew: Crew) -> tuple[int, float, float]:
+    """(max restarts, first delay, cap), as the settings have it."""
+    return (crew.settings.crew.max_restarts, *crew.settings.backoff)
+
+
+def provide_worktree(crew: Crew, task_id: str, base_branch: str | None = None) -> Worktree:
+    """The task's worktree, made from the integration branch's tip where it has none. Raises GitError."""
+    now = clock.now()
+    present = crew.store.read(worktrees.live, task_id)
+    if present is None:
+        base = base_branch or crew.target
+        present = crew.write(
+            worktrees.plan,
+            task_id,
+            path=str(workspaces.free_path(crew.paths.worktree(task_id))),
+            branch=crew.paths.branch(task_id),
+            base_branch=base,
+            base_commit=crew.repository.require_tip(base),
+            now=now,
+            actor=ACTOR,
+        )
+    path = Path(present.path)
+    if present.status == "creating" or not path.exists():
+        salvage_ref = f"refs/crewyard/salvage/{task_id}/{now.replace(':', '').replace('.', '')}"
+        base_commit = present.base_commit if present.status == "creating" else present.branch
+        made = workspaces.prepare(crew.repository, path, present.branch, base_commit, salvage_ref)
+        present = crew.write(_made, present, made, now)
+    crew.write(worktrees.keep, present.worktree_id, None, now=now, actor=ACTOR)
+    return present
+
+
+def _made(tx: Transaction, worktree: Worktree, made: workspaces.Prepared, now: str) -> Worktree:
+    if made.salvaged is not None:
+        events.record(
+            tx,
+            now=now,
+            actor=ACTOR,
+            subject_type="worktree",
+            subject_id=worktree.worktree_id,
+            kind="leftover_branch_salvaged",
+            ref=made.salvaged,
+            branch=worktree.branch,
+        )
+    if worktree.status != "creating":
+        return worktree
+    return worktrees.change(tx, worktree.worktree_id, "active", now=now, actor=ACTOR, salvage_ref=made.salvaged)
+
+
+def _bring_in_target(crew: Crew, assignment: Row, worktree: Worktree) -> list[str]:
+    """For a task sent back by a conflict: begin the merge in its worktree; returns the files to resolve."""
+    if assignment["error_code"] != "merge_conflicts" or not assignment["rework_count"]:
+        return []
+    tip = crew.repository.require_tip(crew.target)
+    return workspaces.begin_merge(crew.repository, Path(worktree.path), tip, crew.target)
+
+
+def _plan(
+    tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[str], token: str
+) -> tuple[Row, str]:
+    assignment = assignments.get(tx, assignment_id)
+    if assignment["status"] != "assigned":
+        raise AlreadyAssigned(f"Assignment {assignment_id} is {assignment['status']}.")
+    agent = crew.settings.agents[assignment["agent_type"]]
+    assignments.placed(tx, assignment_id, path=worktree.path, branch=worktree.branch)
+    order = agents.LaunchOrder(
+        agent_type=assignment["agent_type"],
+        kind=agent.kind,
+        task_id=assignment["task_id"],
+        orchestrator_task_id=assignment_id,
+        workspace=worktree.path,
+        runs_folder=str(crew.paths.runs),
+        timeout_seconds=agent.timeout_seconds,
+        memory_limit_mb=agent.memory_limit_mb,
+        token_hash=agents.hash_token(token),
+        term=crew.term,
+    )
+    row = agents.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
+    task = tasks.get(tx, assignment["task_id"])
+    return row, prompts.compose(tx, task, next_prompt=assignment["next_prompt"], conflicts=conflicts)
+
+
+def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, token: str) -> None:
+    run_dir = Path(row["run_dir"])
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    agent = crew.settings.agents[row["agent_type"]]
+    facts = Launch(
+        agent_id=row["agent_id"],
+        task_id=row["task_id"],
+        attempt=row["attempt"],
+        prompt=prompt,
+        prompt_file=run_dir / "prompt.md",
+        worktree=Path(worktree.path),
+        mcp_config=run_dir / "mcp.json",
+    )
+    variables = {
+        "CREWYARD_AGENT_ID": facts.agent_id,
+        "CREWYARD_AGENT_TYPE": row["agent_type"],
+        "CREWYARD_TASK_ID": facts.task_id,
+        "CREWYARD_ATTEMPT": str(facts.attempt),
+        "CREWYARD_PROMPT_FILE": str(facts.prompt_file),
+        "CREWYARD_WORKTREE": str(facts.worktree),
+        "CREWYARD_MCP_CONFIG": str(facts.mcp_config),
+        "CREWYARD_AGENT_TOKEN": token,
+    }
+    order = {
+        "argv": kinds.of(row["agent_type"], agent.kind).argv(agent, facts),
+        "cwd": worktree.path,
+        "env": {**environment.for_child(agent.environment), **crew.repository.identity(), **variables},
+        "bell": str(crew.paths.bell),
+        "timeout_seconds": agent.timeout_seconds,
+        "memory_limit_mb": agent.memory_limit_mb,
+        "grace_seconds": crew.settings.crew.grace_period_seconds,
+        "output_limit_bytes": OUTPUT_LIMIT_BYTES,
+    }
+    _private(facts.prompt_file, prompt)
+    _private(facts.mcp_config, json.dumps(_mcp_config(crew, token), indent=2))
+    _private(run_dir / "launch.json", json.dumps(order))
+
+
+def _mcp_config(crew: Crew, token: str) -> dict[str, object]:
+    """A configuration that any MCP client takes; the token makes that server a worker's."""
+    command = [sys.executable, "-m", "crewyard.server.cli", "serve", "--repo", str(crew.root)]
+    server = {"command": command[0], "args": command[1:], "env": {"CREWYARD_AGENT_TOKEN": token}}
+    return {"mcpServers": {"crewyard": server}}
+
+
+def _private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -1,0 +1,115 @@
+"""Looks at the evidence that a task is done; no word of an agent replaces it (contract 7, G-05)."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import assignments, clock, environment, journals, merges, process, reports, tasks, workspaces, worktrees
+from .crew import ACTOR, Crew
+from .errors import CrewyardError, SpawnFailed, UncommittedChanges, WrongBranch
+from .launcher import restart_policy
+from .store import Row, Transaction
+from .worktrees import Worktree
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The branch's tip that was looked at, and whether there was nothing to change."""
+
+    head: str
+    no_change: bool
+
+
+class NoEvidence(CrewyardError):
+    """The branch holds no commit beyond its base, and the agent did not report that nothing is to be changed."""
+
+    code = "no_evidence"
+
+
+class CheckFailed(CrewyardError):
+    """The task's check failed."""
+
+    code = "check_failed"
+
+
+def prove(crew: Crew, assignment_id: str) -> None:
+    """Look at an agent's work; record it as done and queue its merge, or as a failed attempt."""
+    assignment = crew.store.read(assignments.get, assignment_id)
+    task = crew.store.read(tasks.get, assignment["task_id"])
+    worktree = crew.store.read(worktrees.require_live, task["task_id"])
+    now = clock.now()
+    try:
+        proof = _look(crew, assignment, task, worktree)
+    except WrongBranch as error:
+        crew.write(
+            assignments.give_up,
+            assignment_id,
+            code=error.code,
+            message=error.message,
+            review=True,
+            now=now,
+            actor=ACTOR,
+        )
+    except (NoEvidence, CheckFailed, UncommittedChanges, SpawnFailed) as error:
+        if not crew.stopping.is_set():
+            crew.write(_refute, assignment_id, error, restart_policy(crew), now)
+    else:
+        crew.write(_accept, assignment_id, proof, crew.target, now)
+
+
+def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
+    path = Path(worktree.path)
+    workspaces.require_branch(crew.repository, path, worktree.branch)
+    workspaces.save(crew.repository, path, f"Commit what {assignment['assigned_agent']} left of {task['task_id']}")
+    head = crew.repository.head(path)
+    if crew.repository.commits_between(worktree.base_commit, head) == 0:
+        report = crew.store.read(reports.last, assignment["assigned_agent"])
+        if report is None or not report.no_change:
+            raise NoEvidence
+        return Proof(head, no_change=True)
+    if command := tasks.check_of(task):
+        _check(crew, assignment["assigned_agent"], command, path)
+    return Proof(head, no_change=False)
+
+
+def _check(crew: Crew, agent_id: str, command: list[str], path: Path) -> None:
+    log = crew.paths.runs / agent_id / "check.log"
+    done = process.run_check(
+        command,
+        cwd=path,
+        log=log,
+        timeout_seconds=crew.settings.merge.check_timeout_seconds,
+        marker=f"check-{agent_id}",
+        environment=environment.for_child([]),
+    )
+    if done.code != 0:
+        raise CheckFailed(failed_check(command, done, log))
+
+
+def failed_check(command: list[str], done: process.Finished, log: Path) -> str:
+    """What a failed check is told as: the command, how it ended, and the end of its output."""
+    how = "ran out of time" if done.code is None else f"ended with {done.code}"
+    return f"The check `{shlex.join(command)}` {how} after {done.seconds:.1f} s.\n{journals.tail(log).rstrip()}"
+
+
+def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now: str) -> None:
+    assignments.proven(tx, assignment_id, no_change=proof.no_change, now=now, actor=ACTOR)
+    if not proof.no_change:
+        merges.enqueue(tx, assignment_id, head=proof.head, target=target, approved_by=None, now=now, actor=ACTOR)
+
+
+def _refute(
+    tx: Transaction, assignment_id: str, error: CrewyardError, policy: tuple[int, float, float], now: str
+) -> None:
+    first, _, rest = error.message.partition("\n")
+    assignments.attempt_failed(
+        tx,
+        assignment_id,
+        code=error.code,
+        message=first,
+        tail=f"```\n{rest}\n```" if rest else "",
+        exited_at=now,
+        policy=policy,
+        now=now,
+        actor=ACTOR,
+    )

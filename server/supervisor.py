@@ -1,0 +1,217 @@
+"""The supervisor: one thread that needs no model. It observes, decides, acts and records, tick by tick (design 1).
+
+It never sleeps through anything: it waits on the bell that writers and runners ring, and on its agents' runners. Every
+tick looks at the database anew, so a tick too many costs time and nothing else, and whoever takes the lease goes on
+where the last one was killed. A fault in one step is logged and does not stop the others.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from . import (
+    agents,
+    assignments,
+    clock,
+    dispatcher,
+    janitor,
+    keeper,
+    launcher,
+    lease,
+    merger,
+    merges,
+    process,
+    prover,
+    worktrees,
+)
+from .crew import Crew
+from .errors import CrewyardError, LeaseLost
+from .jobs import Jobs
+from .journals import Reader
+
+log = logging.getLogger(__name__)
+
+STANDBY_SECONDS = 0.5
+HEALTH_CHECK_SECONDS = 30.0
+
+
+class Supervisor:
+    """Acts while it holds the lease, stands by while another does. Start and stop may be called twice."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self._me = process.myself()
+        self._thread: threading.Thread | None = None
+        self._journals = Reader()
+        self._jobs = Jobs(crew.bell.ring)
+        self._watched: dict[str, int] = {}
+        self._renewed = 0.0
+        self._first_try = threading.Event()
+
+    def start(self) -> None:
+        """Returns when the thread runs and has tried for the lease once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="crewyard-supervisor", daemon=True)
+            self._thread.start()
+            self._first_try.wait()
+
+    def stop(self) -> None:
+        """Returns when nothing of it acts any more; agents go on under their runners."""
+        if self._thread is None:
+            return
+        self.crew.stopping.set()
+        self.crew.bell.ring()
+        self._end_checks()
+        self._thread.join()
+        self._thread = None
+
+    def _run(self) -> None:
+        while not self.crew.stopping.is_set():
+            try:
+                if self._hold_lease():
+                    self._tick()
+                self._first_try.set()
+                self._wait()
+            except LeaseLost:
+                log.warning("the lease is lost; standing by")
+                self.crew.term = 0
+            except Exception:  # the thread must outlive whatever one tick ran into (style 10)
+                log.exception("the supervisor's tick failed")
+                self._first_try.set()
+                self.crew.stopping.wait(1.0)
+        self._jobs.close()
+        self._release()
+
+    # ----------------------------------------------------------------------------------------------- lease
+
+    def _hold_lease(self) -> bool:
+        crew = self.crew
+        if crew.term:
+            if time.monotonic() - self._renewed >= lease.RENEW_SECONDS:
+                crew.store.run(lease.renew, crew.term, now=clock.now())
+                self._renewed = time.monotonic()
+            return True
+        holder = lease.Holder(f"crewyard-{self._me.pid}", self._me.pid, self._me.start_time, self._me.boot_id)
+        row = crew.store.read(lease.current)
+        free = row is None or row["until"] <= clock.now()
+        dead = None
+        if row is not None and not free:
+            alive = process.is_alive(process.Identity(row["pid"], row["start_time"], row["boot_id"]))
+            dead = None if alive else row["term"]
+        if not free and dead is None:
+            return False
+        crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), dead_term=dead) or 0
+        self._renewed = time.monotonic()
+        if crew.term:
+            crew.bell.listen()
+        return bool(crew.term)
+
+    def _release(self) -> None:
+        for descriptor in self._watched.values():
+            os.close(descriptor)
+        self._watched.clear()
+        if self.crew.term:
+            with contextlib.suppress(CrewyardError):
+                self.crew.store.run(lease.release, self.crew.term, now=clock.now())
+        self.crew.term = 0
+        self.crew.bell.close()
+
+    # ------------------------------------------------------------------------------------------------ tick
+
+    def _tick(self) -> None:
+        self.crew.bell.drain()
+        steps = (self._keep_agents, self._prove, self._merge, self._tidy, self._launch, self._settle)
+        for step in steps:
+            self._guarded(step)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except LeaseLost:
+            raise
+        except Exception:  # a fault in one step must not stop the others (design 1)
+            log.exception("step %s failed", step.__name__)
+
+    def _keep_agents(self) -> None:
+        for row in self.crew.store.read(agents.live):
+            if self._jobs.is_busy(f"launch {row['orchestrator_task_id']}"):
+                continue
+            self._guarded(partial_named(keeper.take_in, self.crew, self._journals, row))
+            if row["kill_requested_at"] is not None:
+                self._guarded(partial_named(keeper.end_requested, self.crew, row))
+
+    def _prove(self) -> None:
+        for row in self.crew.store.read(assignments.unproven):
+            self._job(f"prove {row['orchestrator_task_id']}", prover.prove, row["orchestrator_task_id"])
+
+    def _merge(self) -> None:
+        for target in sorted({row["target_branch"] for row in self.crew.store.read(merges.queue)}):
+            self._job(f"merge {target}", merger.work_off, target)
+
+    def _tidy(self) -> None:
+        for worktree in self.crew.store.read(worktrees.settled):
+            self._job(f"tidy {worktree.task_id}", janitor.tidy, worktree)
+
+    def _launch(self) -> None:
+        if not self.crew.store.read(dispatcher.has_work, clock.now()):
+            return
+        for assignment_id in dispatcher.to_launch(self.crew):
+            self._job(f"launch {assignment_id}", launcher.launch, assignment_id)
+
+    def _settle(self) -> None:
+        dispatcher.end_finished(self.crew)
+
+    def _job(self, subject: str, act: Callable[..., None], *arguments: object) -> None:
+        self._jobs.start(subject, partial(act, self.crew, *arguments))
+
+    # ------------------------------------------------------------------------------------------------ wait
+
+    def _wait(self) -> None:
+        """Until the bell rings, a runner ends, or something is due."""
+        if not self.crew.term:
+            self.crew.stopping.wait(STANDBY_SECONDS)
+            return
+        poller = select.poll()
+        poller.register(self.crew.bell.listen(), select.POLLIN)
+        for descriptor in self._runners():
+            poller.register(descriptor, select.POLLIN)
+        poller.poll(self._seconds_to_next() * 1000)
+
+    def _runners(self) -> list[int]:
+        """Descriptors of the live agents' runners, opened once each."""
+        live = {row["agent_id"]: row for row in self.crew.store.read(agents.live)}
+        for agent_id in set(self._watched) - set(live):
+            os.close(self._watched.pop(agent_id))
+        for agent_id, row in live.items():
+            who = keeper.runner_identity(row)
+            if agent_id not in self._watched and who is not None:
+                descriptor = process.watch(who)
+                if descriptor is not None:
+                    self._watched[agent_id] = descriptor
+        return list(self._watched.values())
+
+    def _seconds_to_next(self) -> float:
+        now = clock.now()
+        due = [self.crew.store.read(assignments.next_due, now=now), self.crew.store.read(merges.next_due, now=now)]
+        waits = [max(0.0, clock.seconds_between(now, text)) for text in due if text is not None]
+        retry = self._jobs.seconds_to_retry()
+        return min([lease.RENEW_SECONDS, HEALTH_CHECK_SECONDS, *waits, *([retry] if retry is not None else [])])
+
+    def _end_checks(self) -> None:
+        """End the checks at work, so that stopping does not wait for them; they are run again later."""
+        for row in self.crew.store.read(merges.checking):
+            process.end_marked(f"merge-{row['merge_id']}")
+        for row in self.crew.store.read(assignments.unproven):
+            process.end_marked(f"check-{row['assigned_agent']}")
+
+
+def partial_named(call: Callable[..., None], *arguments: object) -> Callable[[], None]:
+    """``partial`` with the name that a log line needs."""
+    bound: Callable[[], None] = partial(call, *arguments)
+    bound.__name__ = call.__name__
+    return bound

@@ -1,0 +1,315 @@
+"""Why something does not run, merge or arrive: one true sentence, and the call that helps (contract 3, ``why``).
+
+Each state has one function; each reads the same rows that the dispatcher and the merger decide by, so that the answer
+is what will happen and not a guess.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from . import agents, assignments, dispatches, merges, messages, schedule, tasks
+from .errors import NotFound
+from .store import Row, Transaction
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """``subject_type`` says what the id was taken for."""
+
+    subject_type: str
+    because: str
+    next_call: str
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The settings that hold work back."""
+
+    default_agent: str
+    max_instances: Mapping[str, int]
+    auto_approve: bool
+
+
+def explain(tx: Transaction, subject: str, *, now: str, bounds: Bounds) -> Explanation:
+    """Explain a task, an agent, a message, a dispatch or a merge by its id. Raises NotFound."""
+    for subject_type, table, key, of in SUBJECTS:
+        # SQLite compares the text of a number with an integer key as the number that it is.
+        value = subject.removeprefix("merge-") if subject_type == "merge" else subject
+        row = tx.one(f"SELECT * FROM {table} WHERE {key} = ?", (value,))
+        if row is not None:
+            because, next_call = of(tx, row, now, bounds)
+            return Explanation(subject_type, because, next_call)
+    raise NotFound(
+        f"Nothing is called {subject!r}.",
+        hint="Give the id of a task, agent, message, dispatch or merge; plan(action='show') and agents(action='list') "
+        "list them.",
+        subject=subject,
+    )
+
+
+Answer = tuple[str, str]
+
+
+def of_task(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
+    return _TASK[task["status"]](tx, task, now, bounds)
+
+
+def _pending(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
+    blockers = tasks.open_blockers(tx, task["task_id"])
+    names = ", ".join(f"{row['task_id']} ({row['status']})" for row in blockers[:8])
+    more = f" and {len(blockers) - 8} more" if len(blockers) > 8 else ""
+    stuck = next((row for row in blockers if row["status"] in ("failed", "cancelled")), None)
+    next_call = f"why(subject='{(stuck or blockers[0])['task_id']}')" if blockers else "plan(action='show')"
+    if stuck is not None:
+        next_call = f"plan(action='update', task_id='{stuck['task_id']}', new_status='ready')"
+    return f"Task {task['task_id']} is pending: it waits for {names}{more}.", next_call
+
+
+def _ready(tx: Transaction, task: Row, _now: str, bounds: Bounds) -> Answer:
+    task_id = task["task_id"]
+    scopes = tx.all(
+        "SELECT d.* FROM dispatch d JOIN dispatch_task t USING (dispatch_id) WHERE t.task_id = ? "
+        "AND d.status IN ('active', 'paused') ORDER BY d.status, d.created_at",
+        (task_id,),
+    )
+    if not scopes:
+        return (
+            f"Task {task_id} is ready, but no dispatch works it off.",
+            f"assign(action='assign', task_ids=['{task_id}'])",
+        )
+    dispatch = scopes[0]
+    if dispatch["status"] == "paused":
+        return (
+            f"Task {task_id} is ready, but its dispatch {dispatch['dispatch_id']} is paused.",
+            f"assign(action='resume', dispatch_id='{dispatch['dispatch_id']}')",
+        )
+    held = _held(tx, dispatch, task_id, bounds)
+    if held is None:
+        return (
+            f"Task {task_id} is ready and next in line in dispatch {dispatch['dispatch_id']}; an agent is to start now.",
+            "agents(action='list')",
+        )
+    return f"Task {task_id} is ready, but {held}.", "agents(action='list')"
+
+
+def _held(tx: Transaction, dispatch: Row, task_id: str, bounds: Bounds) -> str | None:
+    """What keeps the dispatcher from starting the task, decided as the dispatcher does."""
+    used = dispatches.slots_used(tx, dispatch["dispatch_id"])
+    if used >= dispatch["max_parallel"]:
+        return f"{used} of {dispatch['max_parallel']} agents of dispatch {dispatch['dispatch_id']} are at work"
+    rows = tasks.ready(tx, limit=1_000, dispatch_id=dispatch["dispatch_id"])
+    candidates = [
+        schedule.Candidate(
+            row["task_id"],
+            dispatch["agent_type"] or row["agent_type"] or bounds.default_agent,
+            tasks.files_of(row),
+        )
+        for row in rows
+    ]
+    choice = schedule.choose(
+        candidates,
+        slots=dispatch["max_parallel"] - used,
+        busy_files=dispatches.busy_files(tx),
+        instances_left=instances_left(tx, bounds),
+    )
+    return choice.held.get(task_id)
+
+
+def instances_left(tx: Transaction, bounds: Bounds) -> dict[str, int]:
+    """How many more agents of each bounded type may start."""
+    alive: dict[str, int] = {}
+    for row in agents.live(tx):
+        alive[row["agent_type"]] = alive.get(row["agent_type"], 0) + 1
+    return {kind: limit - alive.get(kind, 0) for kind, limit in bounds.max_instances.items()}
+
+
+def _assigned(tx: Transaction, task: Row, now: str, _bounds: Bounds) -> Answer:
+    task_id, work = task["task_id"], assignments.of_task(tx, task["task_id"])
+    if work is None:
+        return f"Task {task_id} is assigned, but nothing is recorded of an agent.", "agents(action='list')"
+    if work["not_before"] and work["not_before"] > now:
+        return (
+            f"Task {task_id} waits until {work['not_before']} for restart {work['retry_count']}, because its last "
+            f"attempt failed: {work['error_message']}",
+            "agents(action='list', state='all')",
+        )
+    starting = next((row for row in reversed(agents.of_task(tx, task_id)) if row["status"] == "starting"), None)
+    if starting is not None:
+        return (
+            f"Agent {starting['agent_id']} is starting for task {task_id} since {starting['created_at']}.",
+            f"agents(action='log', agent_id='{starting['agent_id']}')",
+        )
+    if work["rework_count"] and work["error_message"]:
+        return (
+            f"Task {task_id} goes back to an agent (rework {work['rework_count']}): {work['error_message']}",
+            "agents(action='list')",
+        )
+    if paused := _paused(tx, work):
+        return (
+            f"Task {task_id} is assigned, but its dispatch {paused} is paused.",
+            f"assign(action='resume', dispatch_id='{paused}')",
+        )
+    return (
+        f"Task {task_id} is given to a {work['agent_type']} since {work['assigned_at']}; its worktree and agent are "
+        "being prepared.",
+        "agents(action='list')",
+    )
+
+
+def _paused(tx: Transaction, work: Row) -> str | None:
+    value: str | None = tx.value(
+        "SELECT dispatch_id FROM dispatch WHERE dispatch_id = ? AND status = 'paused'", (work["dispatch_id"],)
+    )
+    return value
+
+
+def _in_progress(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
+    work = assignments.of_task(tx, task["task_id"])
+    if work is not None and work["status"] == "completed":
+        return _awaiting_merge(tx, task, now, bounds)
+    row = tx.one("SELECT * FROM agent_lifecycle WHERE agent_id = ?", (task["assigned_agent"],))
+    if row is None:
+        return f"Task {task['task_id']} is in progress.", "agents(action='list')"
+    if row["status"] == "completed":
+        return (
+            f"Agent {row['agent_id']} says that task {task['task_id']} is done; the evidence is being checked.",
+            f"agents(action='log', agent_id='{row['agent_id']}')",
+        )
+    return (
+        f"Agent {row['agent_id']} works on task {task['task_id']} since {row['started_at']}; it is {row['status']}, "
+        f"last sign of life {row['last_heartbeat']}.",
+        f"agents(action='log', agent_id='{row['agent_id']}')",
+    )
+
+
+def _awaiting_merge(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
+    request = merges.latest(tx, task["task_id"])
+    if request is None or request["status"] not in ("queued", "checking"):
+        return (
+            f"The work on task {task['task_id']} is proven and about to enter the merge queue.",
+            "worktrees(action='queue')",
+        )
+    return of_merge(tx, request, now, bounds)
+
+
+def _completed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
+    request = merges.latest(tx, task["task_id"])
+    if request is not None and request["status"] == "merged":
+        how = f"merged into {request['target_branch']} as {request['merge_commit'][:12]}"
+    else:
+        work = assignments.of_task(tx, task["task_id"])
+        how = "nothing was to be changed" if work is not None and work["no_change"] else "set without a merge"
+    return f"Task {task['task_id']} is completed since {task['completed_at']}: {how}.", "plan(action='show')"
+
+
+def _failed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
+    review = "waits for your review" if task["needs_review"] else "is not to be tried again"
+    last = agents.of_task(tx, task["task_id"])
+    log = f"; agents(action='log', agent_id='{last[-1]['agent_id']}') shows the last attempt" if last else ""
+    return (
+        f"Task {task['task_id']} failed ({task['error_code']}) and {review}: {task['error_message']}",
+        f"plan(action='update', task_id='{task['task_id']}', new_status='ready') tries it again{log}",
+    )
+
+
+def _cancelled(_tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
+    return (
+        f"Task {task['task_id']} is cancelled since {task['updated_at']}.",
+        f"plan(action='update', task_id='{task['task_id']}', new_status='ready')",
+    )
+
+
+def of_agent(tx: Transaction, agent: Row, _now: str, _bounds: Bounds) -> Answer:
+    name, log = agent["agent_id"], f"agents(action='log', agent_id='{agent['agent_id']}')"
+    on = f" on task {agent['task_id']}" if agent["task_id"] else ""
+    if agent["kill_requested_at"] and agent["completed_at"] is None:
+        return f"Agent {name} is being ended since {agent['kill_requested_at']}: {agent['kill_reason']}.", log
+    if agent["status"] == "starting":
+        return f"Agent {name} is starting{on} since {agent['created_at']}.", log
+    if agent["status"] == "running":
+        return f"Agent {name} runs{on} since {agent['started_at']}; last sign of life {agent['last_heartbeat']}.", log
+    end = f"exit code {agent['exit_code']}" if agent["exit_code"] is not None else f"signal {agent['exit_signal']}"
+    said = f": {agent['error_message']}" if agent["error_message"] else ""
+    next_call = f"why(subject='{agent['task_id']}')" if agent["task_id"] else log
+    return f"Agent {name} ended{on} at {agent['completed_at']} ({agent['status']}, {end}){said}.", next_call
+
+
+def of_message(tx: Transaction, message: Row, now: str, _bounds: Bounds) -> Answer:
+    to, status = message["to_agent"], message["status"]
+    head = f"Message {message['message_id']} from {message['from_agent']} to {to}"
+    if status == "pending":
+        alive = tx.one(
+            "SELECT 1 FROM agent_lifecycle WHERE (agent_id = ? OR agent_type = ?) AND status IN ('starting', 'running')",
+            (to, to),
+        )
+        reader = "has not polled yet" if alive or to == "lead" else "has no live agent; its mail is kept"
+        return f"{head} is pending since {message['created_at']}: {to} {reader}.", "agents(action='list')"
+    if status == "delivered":
+        late = " (over, it is delivered again at the next poll)" if message["lease_until"] <= now else ""
+        return (
+            f"{head} was taken by {message['claimed_by']}, delivery {message['delivery_count']}, who has until "
+            f"{message['lease_until']}{late} to acknowledge it.",
+            f"route(action='acknowledge', message_id='{message['message_id']}')",
+        )
+    if status == "acknowledged":
+        return f"{head} was acknowledged at {message['acknowledged_at']}.", "route(action='status')"
+    return f"{head} has {status}: {message['error_message']}.", "route(action='send')"
+
+
+def of_merge(tx: Transaction, request: Row, now: str, bounds: Bounds) -> Answer:
+    head = f"The merge {request['merge_id']} of task {request['task_id']} into {request['target_branch']}"
+    task = f"why(subject='{request['task_id']}')"
+    if request["status"] == "checking":
+        return f"{head} is being checked now.", "worktrees(action='queue')"
+    if request["status"] == "merged":
+        return f"{head} happened at {request['ended_at']} as {request['merge_commit'][:12]}.", task
+    if request["status"] != "queued":
+        return f"{head} ended {request['status']} at {request['ended_at']}: {request['error_message']}", task
+    position = next(row["position"] for row in merges.queue(tx) if row["merge_id"] == request["merge_id"])
+    if not bounds.auto_approve and request["approved_by"] is None:
+        return (
+            f"{head} waits for an approval, at position {position}.",
+            f"worktrees(action='merge', task_id='{request['task_id']}', approve=True)",
+        )
+    if request["not_before"] and request["not_before"] > now:
+        return f"{head} waits until {request['not_before']}: {request['error_message']}", "worktrees(action='queue')"
+    return f"{head} is at position {position} of the queue.", "worktrees(action='queue')"
+
+
+def of_dispatch(tx: Transaction, dispatch: Row, _now: str, _bounds: Bounds) -> Answer:
+    name = dispatch["dispatch_id"]
+    rows = tx.all(
+        "SELECT t.status, count(*) AS n FROM dispatch_task d JOIN specs_task t USING (task_id) WHERE d.dispatch_id = ? "
+        "GROUP BY t.status ORDER BY t.status",
+        (name,),
+    )
+    facts = ", ".join(f"{row['n']} {row['status']}" for row in rows)
+    if dispatch["status"] == "paused":
+        return f"Dispatch {name} is paused: {facts}.", f"assign(action='resume', dispatch_id='{name}')"
+    if dispatch["status"] == "active":
+        used = dispatches.slots_used(tx, name)
+        return (
+            f"Dispatch {name} is active with {used} of {dispatch['max_parallel']} agents at work: {facts}.",
+            "agents(action='list')",
+        )
+    return f"Dispatch {name} is {dispatch['status']} since {dispatch['ended_at']}: {facts}.", "plan(action='show')"
+
+
+Explainer = Callable[[Transaction, Row, str, Bounds], Answer]
+
+_TASK: dict[str, Explainer] = {
+    "pending": _pending,
+    "ready": _ready,
+    "assigned": _assigned,
+    "in_progress": _in_progress,
+    "completed": _completed,
+    "failed": _failed,
+    "cancelled": _cancelled,
+}
+SUBJECTS: tuple[tuple[str, str, str, Explainer], ...] = (
+    ("task", "specs_task", "task_id", of_task),
+    ("agent", "agent_lifecycle", "agent_id", of_agent),
+    ("message", "agent_message", "message_id", of_message),
+    ("dispatch", "dispatch", "dispatch_id", of_dispatch),
+    ("merge", "merge_request", "merge_id", of_merge),
+)
