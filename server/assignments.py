@@ -252,20 +252,16 @@ def unproven(tx: Transaction) -> list[Row]:
 def _wait_again(
     tx: Transaction, row: Row, *, why: str, not_before: str | None, prompt: str, now: str, actor: str
 ) -> None:
-    events.transition(
-        tx,
-        states.ASSIGNMENT,
-        row["orchestrator_task_id"],
-        "assigned",
-        now=now,
-        actor=actor,
-        why=why,
-        not_before=not_before,
-        next_prompt=prompt,
-        completed_at=None,
+    assignment_id, task_id = row["orchestrator_task_id"], row["task_id"]
+    if row["status"] != "assigned":  # it is where no agent could be started at all
+        events.transition(tx, states.ASSIGNMENT, assignment_id, "assigned", now=now, actor=actor, why=why)
+    if tasks.get(tx, task_id)["status"] != "assigned":
+        events.transition(tx, states.TASK, task_id, "assigned", now=now, actor=actor, why=why, updated_at=now)
+    tx.run(
+        "UPDATE orchestrator_task SET not_before = ?, next_prompt = ?, completed_at = NULL "
+        "WHERE orchestrator_task_id = ?",
+        (not_before, prompt, assignment_id),
     )
-    if tasks.get(tx, row["task_id"])["status"] != "assigned":
-        events.transition(tx, states.TASK, row["task_id"], "assigned", now=now, actor=actor, why=why, updated_at=now)
 
 
 def _log_restart(tx: Transaction, row: Row, *, code: str, attempt: int, delay: float, due: str, now: str) -> None:

@@ -61,7 +61,7 @@ def _free_slots(tx: Transaction, dispatch_id: str, at_work: list[Row]) -> int:
 
 def _instances_left(crew: Crew, at_work: list[Row]) -> dict[str, int]:
     return {
-        name: agent.max_instances - sum(row["agent_type"] == name for row in at_work)
+        name: agent.max_instances - [row["agent_type"] for row in at_work].count(name)
         for name, agent in crew.settings.agents.items()
         if agent.max_instances is not None
     }

@@ -84,6 +84,14 @@ def change(tx: Transaction, dispatch_id: str, want: str, *, now: str, actor: str
     """Pause (``paused``), resume (``active``), end (``completed``) or cancel (``cancelled``) a dispatch."""
     get(tx, dispatch_id)
     ended = now if want in ("completed", "cancelled") else None
+    if want == "cancelled":
+        for row in tx.all(
+            "SELECT orchestrator_task_id FROM orchestrator_task o WHERE dispatch_id = ? AND status = 'assigned' "
+            "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
+            "AND a.status IN ('starting', 'running'))",
+            (dispatch_id,),
+        ):
+            assignments.release(tx, row["orchestrator_task_id"], why="its dispatch was cancelled", now=now, actor=actor)
     return events.transition(tx, states.DISPATCH, dispatch_id, want, now=now, actor=actor, why=why, ended_at=ended)
 
 
@@ -188,6 +196,24 @@ def is_tidy(tx: Transaction, dispatch_id: str) -> bool:
         (dispatch_id,),
     )
     return not left
+
+
+def watch(tx: Transaction, dispatch_id: str, who: tuple[int, str, str], *, now: str) -> None:
+    """Note that the process ``who`` (pid, start time, boot id) waits for the dispatch to end."""
+    tx.run("INSERT OR REPLACE INTO dispatch_watcher VALUES (?, ?, ?, ?, ?)", (dispatch_id, *who, now))
+
+
+def unwatch(tx: Transaction, dispatch_id: str, who: tuple[int, str, str]) -> None:
+    tx.run(
+        "DELETE FROM dispatch_watcher WHERE dispatch_id = ? AND pid = ? AND start_time = ? AND boot_id = ?",
+        (dispatch_id, *who),
+    )
+
+
+def watchers(tx: Transaction, dispatch_id: str) -> list[tuple[int, str, str]]:
+    """The processes that are noted as waiting; some may have died without a word."""
+    rows = tx.all("SELECT pid, start_time, boot_id FROM dispatch_watcher WHERE dispatch_id = ?", (dispatch_id,))
+    return [(row["pid"], row["start_time"], row["boot_id"]) for row in rows]
 
 
 def _may_become_ready(tx: Transaction, task_id: str) -> bool:

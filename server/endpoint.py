@@ -11,9 +11,11 @@ from typing import Any
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.stdio import stdio_server
 from mcp.types import CallToolResult
+from pydantic import ValidationError
 
 from . import clock, messages, recipients, replies
 from .errors import NotAuthorized
@@ -105,5 +107,8 @@ def _actions(schema: Mapping[str, Any] | None) -> list[str]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What a tool raised, out of the library's wrapping."""
-    return error.__cause__ if error.__cause__ is not None and type(error).__module__.startswith("mcp.") else error
+    """What a tool raised, out of the library's wrapping; what its own models refuse is no fault of the caller."""
+    cause = error.__cause__ if isinstance(error, ToolError) else None
+    if cause is None or (isinstance(error, UnexpectedToolError) and isinstance(cause, ValidationError)):
+        return error
+    return cause

@@ -44,7 +44,9 @@ def runner_lives(row: Row) -> bool:
     who = runner_identity(row)
     if who is not None:
         return process.is_alive(who)
-    return clock.seconds_between(row["created_at"], clock.now()) < LAUNCH_SECONDS
+    # A claim without a name in it is a runner in its first microsecond, or one that died there.
+    claimed = (Path(row["run_dir"]) / "claim").exists()
+    return claimed and clock.seconds_between(row["created_at"], clock.now()) < LAUNCH_SECONDS
 
 
 def runner_identity(row: Row) -> Identity | None:
@@ -55,7 +57,7 @@ def runner_identity(row: Row) -> Identity | None:
     return None if claim is None else Identity(claim[0], claim[1], process.boot_id())
 
 
-def end_requested(crew: Crew, row: Row) -> None:
+def end_requested(row: Row) -> None:
     """Carry out a recorded wish to end an agent: its runner does it, with the grace that was asked for."""
     run_dir = Path(row["run_dir"])
     wish = run_dir / "kill.json"
@@ -112,10 +114,15 @@ def _int(value: object) -> int | None:
 
 def _lost(crew: Crew, row: Row, journal: Journal) -> None:
     """No runner, and no word of how it ended: end what is left of it, and record that."""
-    if journals.give_up_launch(Path(row["run_dir"])):
-        crew.write(
-            agents.ended, row["agent_id"], Exit("lost", clock.now(), message="It was never started."), actor=ACTOR
-        )
+    run_dir = Path(row["run_dir"])
+    if journals.give_up_launch(run_dir):
+        how = Exit("lost", clock.now(), message="It was never started.")
+        if row["runner_pid"] is None:  # the server died before it came to that: no attempt was made
+            crew.write(agents.ended, row["agent_id"], how, actor=ACTOR)
+        else:
+            _end(crew, row, how, code="startup_failed")
+        return
+    if row["runner_pid"] is None and runner_lives(row):  # it claimed the launch in this very moment
         return
     process.end_marked(row["agent_id"])
     crew.write(_record_progress, row["agent_id"], journal)

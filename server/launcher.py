@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import agents, assignments, clock, environment, events, kinds, process, prompts, tasks, workspaces, worktrees
 from .crew import ACTOR, Crew
-from .errors import AlreadyAssigned, GitError
+from .errors import AlreadyAssigned, ConfigurationError, GitError
 from .kinds import Launch
 from .store import Row, Transaction
 from .worktrees import Worktree
@@ -19,13 +19,14 @@ def launch(crew: Crew, assignment_id: str) -> None:
     """Start an agent on an assignment that waits for one. A failure is an attempt that failed."""
     assignment = crew.store.read(assignments.get, assignment_id)
     try:
+        crew.settings.agent(assignment["agent_type"])
         worktree = provide_worktree(crew, assignment["task_id"])
         conflicts = _bring_in_target(crew, assignment, worktree)
-    except GitError as error:
+    except (GitError, ConfigurationError) as error:
         crew.write(
             assignments.attempt_failed,
             assignment_id,
-            code=error.code,
+            code="non_retryable_error" if isinstance(error, ConfigurationError) else error.code,
             message=error.message,
             tail="",
             exited_at=clock.now(),
@@ -111,7 +112,7 @@ def _plan(
     assignment = assignments.get(tx, assignment_id)
     if assignment["status"] != "assigned":
         raise AlreadyAssigned(f"Assignment {assignment_id} is {assignment['status']}.")
-    agent = crew.settings.agents[assignment["agent_type"]]
+    agent = crew.settings.agent(assignment["agent_type"])
     assignments.placed(tx, assignment_id, path=worktree.path, branch=worktree.branch)
     order = agents.LaunchOrder(
         agent_type=assignment["agent_type"],
@@ -133,7 +134,7 @@ def _plan(
 def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, token: str) -> None:
     run_dir = Path(row["run_dir"])
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    agent = crew.settings.agents[row["agent_type"]]
+    agent = crew.settings.agent(row["agent_type"])
     facts = Launch(
         agent_id=row["agent_id"],
         task_id=row["task_id"],

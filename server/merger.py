@@ -13,13 +13,12 @@ from .store import Row
 
 def work_off(crew: Crew, target: str) -> None:
     """Merge what is due for ``target``, until nothing is."""
-    for row in crew.store.read(merges.checking):
-        if row["target_branch"] == target:
-            _resume(crew, row)
+    for interrupted in crew.store.read(merges.checking):
+        if interrupted["target_branch"] == target:
+            _resume(crew, interrupted)
+    auto = crew.settings.merge.auto_approve
     while not crew.stopping.is_set():
-        row = crew.write(
-            merges.claim_next, target, auto_approve=crew.settings.merge.auto_approve, now=clock.now(), actor=ACTOR
-        )
+        row = crew.write(merges.claim_next, target, auto_approve=auto, now=clock.now(), actor=ACTOR)
         if row is None:
             return
         merge(crew, row)

@@ -1,7 +1,6 @@
 """The merge queue's records. Its mutual exclusion is an index: one ``checking`` per target branch (design 3, 6)."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,21 +63,24 @@ def queue(tx: Transaction, target: str | None = None) -> list[Row]:
     )
 
 
+def due(tx: Transaction, *, auto_approve: bool, now: str, target: str | None = None) -> list[Row]:
+    """Requests that can be gone on with: interrupted ones first, then those approved whose time has come."""
+    return tx.all(
+        "SELECT * FROM merge_request WHERE (:target IS NULL OR target_branch = :target) AND (status = 'checking' OR "
+        "(status = 'queued' AND (not_before IS NULL OR not_before <= :now) AND (:auto OR approved_by IS NOT NULL))) "
+        "ORDER BY status <> 'checking', merge_id",
+        {"target": target, "now": now, "auto": auto_approve},
+    )
+
+
 def claim_next(tx: Transaction, target: str, *, auto_approve: bool, now: str, actor: str) -> Row | None:
     """The next request of ``target`` to be merged, now ``checking``; None where one is, or none is due and approved."""
-    row = tx.one(
-        "SELECT merge_id FROM merge_request WHERE target_branch = ? AND status = 'queued' "
-        "AND (not_before IS NULL OR not_before <= ?) AND (? OR approved_by IS NOT NULL) ORDER BY merge_id LIMIT 1",
-        (target, now, auto_approve),
+    first = next(iter(due(tx, auto_approve=auto_approve, now=now, target=target)), None)
+    if first is None or first["status"] == "checking":
+        return None
+    return events.transition(
+        tx, states.MERGE, first["merge_id"], "checking", now=now, actor=actor, candidate_commit=None
     )
-    if row is None:
-        return None
-    try:
-        return events.transition(
-            tx, states.MERGE, row["merge_id"], "checking", now=now, actor=actor, candidate_commit=None
-        )
-    except sqlite3.IntegrityError:
-        return None
 
 
 def checking(tx: Transaction) -> list[Row]:

@@ -6,6 +6,7 @@ from.
 """
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,25 +45,23 @@ def bring_up_to_date(
 ) -> None:
     """Create or migrate the database that ``connection`` has open, with ``metrics`` attached.
 
-    Raises StoreError when the file was written by a newer Crewyard.
+    The caller holds ``exclusive(path)``. Raises StoreError when the file was written by a newer Crewyard, or a step
+    fails; then it is as it was before that step.
     """
-    if _version(connection, "main") == version and _version(connection, "metrics") > 0:
-        return
-    with _exclusive(path.with_name(path.name + ".lock")):
-        for name, sql in schema_parts().items():
-            if _version(connection, name) == 0:
-                _apply(connection, name, sql, VERSION)
-        have = _version(connection, "main")
-        if have > version:
-            raise StoreError(
-                f"{path} was written by a newer Crewyard (schema {have}, this one knows {version}).",
-                hint="Upgrade Crewyard, or put the backup that lies beside the file in its place.",
-            )
-        if have < version:
-            back_up(connection, path, have)
-        for step in migrations:
-            if step.version > have:
-                _apply(connection, "main", step.sql, step.version)
+    for name in ("main", "metrics"):
+        if _version(connection, name) == 0:
+            _apply(connection, path, name, schema_parts()[name], VERSION)
+    have = _version(connection, "main")
+    if have > version:
+        raise StoreError(
+            f"{path} was written by a newer Crewyard (schema {have}, this one knows {version}).",
+            hint="Upgrade Crewyard, or put the backup that lies beside the file in its place.",
+        )
+    if have < version:
+        back_up(connection, path, have)
+    for step in migrations:
+        if step.version > have:
+            _apply(connection, path, "main", step.sql, step.version)
 
 
 def back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
@@ -82,18 +81,25 @@ def _version(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}.user_version").fetchone()[0])
 
 
-def _apply(connection: sqlite3.Connection, name: str, sql: str, version: int) -> None:
+def _apply(connection: sqlite3.Connection, path: Path, name: str, sql: str, version: int) -> None:
     script = f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA {name}.user_version = {version};\nCOMMIT;"
     try:
         connection.executescript(script)
-    except sqlite3.Error:
+    except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise
+        raise StoreError(
+            f"{path} could not be brought to schema {version}: {error}",
+            hint="It is as it was before; a backup lies beside it where there was anything in it.",
+        ) from error
 
 
 @contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("a") as lock:
+def exclusive(path: Path) -> Iterator[None]:
+    """One process at a time in here, for the database at ``path``."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode=0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)

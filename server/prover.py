@@ -1,5 +1,6 @@
 """Looks at the evidence that a task is done; no word of an agent replaces it (contract 7, G-05)."""
 
+import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
     path = Path(worktree.path)
     workspaces.require_branch(crew.repository, path, worktree.branch)
     workspaces.save(crew.repository, path, f"Commit what {assignment['assigned_agent']} left of {task['task_id']}")
+    _require_resolved(crew, task["task_id"], path)
     head = crew.repository.head(path)
     if crew.repository.commits_between(worktree.base_commit, head) == 0:
         report = crew.store.read(reports.last, assignment["assigned_agent"])
@@ -70,6 +72,15 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
     if command := tasks.check_of(task):
         _check(crew, assignment["assigned_agent"], command, path)
     return Proof(head, no_change=False)
+
+
+def _require_resolved(crew: Crew, task_id: str, path: Path) -> None:
+    """Raises UncommittedChanges where conflict markers were committed in the files that conflicted."""
+    last = crew.store.read(merges.latest, task_id)
+    if last is not None and last["status"] == "conflicted":
+        left = workspaces.with_markers(path, json.loads(last["conflicted_files"]))
+        if left:
+            raise UncommittedChanges(f"Conflict markers are left in {', '.join(left)}.", files=left)
 
 
 def _check(crew: Crew, agent_id: str, command: list[str], path: Path) -> None:

@@ -286,7 +286,7 @@ def usage() -> "tuple[float, float]":
     for pid, _ in descendants():
         if fields := stat_fields(pid):
             pages += int(fields[21])
-            ticks += sum(int(field) for field in fields[11:15])
+            ticks += sum(map(int, fields[11:15]))
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -180,6 +180,22 @@ class Settings(Section):
         return self.crew.default_agent
 
     @property
+    def built_in(self) -> dict[str, Agent]:
+        """Agents that are there without being configured."""
+        return {"scripted": Agent(kind="scripted")}
+
+    def agent(self, name: str) -> Agent:
+        """The agent type ``name``. Raises ConfigurationError, with the nearest name there is."""
+        known = {**self.built_in, **self.agents}
+        if name in known:
+            return known[name]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Add a table [agents.{name}] to {FILE_NAME}."
+        raise ConfigurationError(
+            f"There is no agent type {name!r}; configured: {', '.join(self.agents) or 'none'}.", hint=hint
+        )
+
+    @property
     def backoff(self) -> tuple[float, float]:
         """First delay and cap, in seconds, of restarts (C-01)."""
         base, cap = {"task": (2.0, 120.0), "team": (60.0, 240.0)}[self.crew.profile]

@@ -26,6 +26,8 @@ T = TypeVar("T")
 Row = sqlite3.Row
 Parameters = Sequence[Any] | Mapping[str, Any]
 
+IntegrityError = sqlite3.IntegrityError
+
 BUSY_TIMEOUT_SECONDS = 5.0
 
 
@@ -67,22 +69,48 @@ Unit = Callable[Concatenate[Transaction, P], T]
 
 def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
     """Open ``orchestrator.db`` at ``path`` with ``metrics.db`` attached, at the present schema."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS)
-    connection.row_factory = sqlite3.Row
-    with _mapped_errors(path):
-        connection.execute("ATTACH DATABASE ? AS metrics", (str(path.with_name("metrics.db")),))
-        for name in ("main", "metrics"):
-            connection.execute(f"PRAGMA {name}.journal_mode = WAL")
-            # FULL: what was accepted survives a power cut, not only a kill (design 7).
-            connection.execute(f"PRAGMA {name}.synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        migrate.bring_up_to_date(connection, path)
+    with _mapped_errors(path), _closed_on_error(_open_files(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        # One process at a time: the switch to WAL of a new file does not wait as other statements do.
+        with migrate.exclusive(path):
+            connection.execute("ATTACH DATABASE ? AS metrics", (str(_metrics(path)),))
+            for name in ("main", "metrics"):
+                connection.execute(f"PRAGMA {name}.journal_mode = WAL")
+                # FULL: what was accepted survives a power cut, not only a kill (design 7).
+                connection.execute(f"PRAGMA {name}.synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate.bring_up_to_date(connection, path)
         if query_only:
             connection.execute("PRAGMA query_only = ON")
-    for file in (path, path.with_name("metrics.db")):
-        file.chmod(0o600)
-    return connection
+        return connection
+
+
+def _open_files(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in (path, _metrics(path)):
+            # Before SQLite makes them: its -wal and -shm files take their rights from these. Never open()ed here:
+            # closing any descriptor of a database drops the locks that this process has on it.
+            if not file.exists():
+                file.touch(mode=0o600)
+            elif file.is_file():
+                file.chmod(0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="Check that its folder can be written to.") from error
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS)
+
+
+def _metrics(path: Path) -> Path:
+    return path.with_name("metrics.db")
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 class Store:
@@ -123,16 +151,23 @@ class AsyncStore:
         self._reader = _Thread(partial(connect, path, query_only=True), iter_chunk_size=64)
 
     async def open(self) -> None:
-        await self._writer
-        await self._reader
+        try:
+            await self._writer
+            await self._reader
+        except BaseException:
+            await self.close()
+            raise
 
     async def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``Store.run``."""
-        result = await self._writer.hop(
-            lambda connection: _in_transaction(connection, self.path, "IMMEDIATE", unit, args, kwargs)
-        )
-        self._after_commit()
-        return result
+
+        def write(connection: sqlite3.Connection) -> T:
+            result = _in_transaction(connection, self.path, "IMMEDIATE", unit, args, kwargs)
+            # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
+            self._after_commit()
+            return result
+
+        return await self._writer.hop(write)
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``Store.read``."""
@@ -173,13 +208,14 @@ def _in_transaction(
 
 @contextmanager
 def _mapped_errors(path: Path) -> Iterator[None]:
-    """The one place where sqlite's errors become ours."""
+    """The one place where sqlite's errors become ours; a broken constraint is the unit's own business."""
     try:
         yield
     except sqlite3.IntegrityError:
         raise
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        # The lower byte is the kind of error; the rest says more of it.
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise DatabaseBusy(
                 f"Another process holds {path} for longer than {BUSY_TIMEOUT_SECONDS:g} s.",
                 hint="Call again; if it stays so, look for a process that has the file open.",

@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from . import (
@@ -33,6 +34,7 @@ from .crew import Crew
 from .errors import CrewyardError, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
+from .store import Row, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -143,15 +145,18 @@ class Supervisor:
                 continue
             self._guarded(partial_named(keeper.take_in, self.crew, self._journals, row))
             if row["kill_requested_at"] is not None:
-                self._guarded(partial_named(keeper.end_requested, self.crew, row))
+                self._guarded(partial_named(keeper.end_requested, row))
 
     def _prove(self) -> None:
         for row in self.crew.store.read(assignments.unproven):
             self._job(f"prove {row['orchestrator_task_id']}", prover.prove, row["orchestrator_task_id"])
 
     def _merge(self) -> None:
-        for target in sorted({row["target_branch"] for row in self.crew.store.read(merges.queue)}):
+        for target in sorted({row["target_branch"] for row in self.crew.store.read(self._due_merges)}):
             self._job(f"merge {target}", merger.work_off, target)
+
+    def _due_merges(self, tx: Transaction) -> list[Row]:
+        return merges.due(tx, auto_approve=self.crew.settings.merge.auto_approve, now=clock.now())
 
     def _tidy(self) -> None:
         for worktree in self.crew.store.read(worktrees.settled):
@@ -167,7 +172,8 @@ class Supervisor:
         dispatcher.end_finished(self.crew)
 
     def _job(self, subject: str, act: Callable[..., None], *arguments: object) -> None:
-        self._jobs.start(subject, partial(act, self.crew, *arguments))
+        # A copy keeps the term that the job began under: it writes nothing once another term has begun.
+        self._jobs.start(subject, partial(act, replace(self.crew), *arguments))
 
     # ------------------------------------------------------------------------------------------------ wait
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,11 @@ def require_branch(repository: Repository, path: Path, branch: str) -> None:
 def unresolved(repository: Repository, path: Path) -> list[str]:
     """Files of a merge in progress that still hold conflict markers."""
     names = repository.git("diff", "--name-only", "-z", "--diff-filter=U", at=path).split("\0")
+    return with_markers(path, names)
+
+
+def with_markers(path: Path, names: Sequence[str]) -> list[str]:
+    """Those of the files that hold conflict markers."""
     return [name for name in names if name and _has_markers(path / name)]
 
 

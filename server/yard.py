@@ -5,7 +5,7 @@ is opened by the first client and closed by the last: each in-process client ent
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,14 +132,18 @@ class NoSupervisor:
 
 @dataclass
 class Yard:
-    """One repository as one server sees it. ``token`` is an agent's own: with it the server is that agent's alone."""
+    """One repository as one server sees it. ``token`` is an agent's own: with it the server is that agent's alone.
+
+    ``supervise`` makes a new supervisor at each opening, since one that was stopped does not start again.
+    """
 
     root: Path
     settings: Settings
     operations: Operations
-    supervisor: Supervisor = field(default_factory=NoSupervisor)
+    supervise: Callable[[], Supervisor] = NoSupervisor
     token: str | None = None
     _store: AsyncStore | None = None
+    _supervisor: Supervisor = field(default_factory=NoSupervisor)
     _users: int = 0
     _gate: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -189,7 +193,8 @@ class Yard:
         store = AsyncStore(self.paths.database, after_commit=Bell(self.paths.bell).ring)
         await store.open()
         try:
-            await anyio.to_thread.run_sync(self.supervisor.start)
+            self._supervisor = self.supervise()
+            await anyio.to_thread.run_sync(self._supervisor.start)
         except BaseException:
             await store.close()
             raise
@@ -198,7 +203,7 @@ class Yard:
     async def _close(self) -> None:
         store, self._store = self._store, None
         with anyio.move_on_after(STOP_SECONDS) as stopping:
-            await anyio.to_thread.run_sync(self.supervisor.stop, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(self._supervisor.stop, abandon_on_cancel=True)
         if stopping.cancelled_caught:
             logger.warning("the supervisor was still busy after %g s", STOP_SECONDS)
         if store is not None:

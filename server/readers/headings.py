@@ -41,16 +41,12 @@ class Resolver:
     def __init__(self, drafts: list[TaskDraft]) -> None:
         self._ids = {draft.task_id for draft in drafts}
         self._names: dict[str, str | None] = {}
+        leads: dict[str, str | None] = {}
         for draft in drafts:
-            self._add(draft.title, draft.task_id)
-        for draft in drafts:
+            _add(self._names, draft.title, draft.task_id)
             if lead := LEAD.match(draft.title):
-                self._add(lead[1], draft.task_id)
-
-    def _add(self, name: str, task_id: str) -> None:
-        key = slug(name)
-        # A name that two tasks bear names neither.
-        self._names[key] = task_id if self._names.get(key, task_id) == task_id else None
+                _add(leads, lead[1], draft.task_id)
+        self._names = {**leads, **self._names}
 
     def ids(self, values: Iterable[str]) -> tuple[str, ...]:
         found: dict[str, None] = {}
@@ -62,3 +58,9 @@ class Resolver:
 
     def _find(self, name: str) -> str | None:
         return name if name in self._ids else self._names.get(slug(name)) if name else None
+
+
+def _add(names: dict[str, str | None], name: str, task_id: str) -> None:
+    key = slug(name)
+    # A name that two tasks bear names neither.
+    names[key] = task_id if names.get(key, task_id) == task_id else None

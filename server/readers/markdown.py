@@ -5,18 +5,21 @@ those lines are looked at, and whatever is no field stays in the description, in
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from .draft import PlanDraft, TaskDraft
 from .fields import one_line
-from .headings import BOX, Resolver, split
+from .headings import BOX, Resolver, slug, split
 from .markdown_fields import LISTS, agent, check, field_of, hours, priority, split_list
 from .notes import Notes
 
 FORMAT = "markdown"
+_BLOCKS = MarkdownIt("commonmark")
+_BLOCKS.core.ruler.enableOnly(["normalize", "block"])
+_INLINE = MarkdownIt("commonmark")
 
 
 @dataclass
@@ -49,16 +52,9 @@ def read(text: str, notes: Notes) -> PlanDraft:
         if title.text(lines):
             notes.warn(f"text below the plan's title belongs to no task and is left out (line {title.first + 1})")
     drafts = [_draft(section, lines, notes) for section in sections]
-    resolver = Resolver(drafts)
+    ids = Resolver(drafts).ids
     tasks = tuple(
-        TaskDraft(
-            **{
-                **vars(draft),
-                "depends_on": resolver.ids(draft.depends_on),
-                "soft_depends_on": resolver.ids(draft.soft_depends_on),
-            }
-        )
-        for draft in drafts
+        replace(draft, depends_on=ids(draft.depends_on), soft_depends_on=ids(draft.soft_depends_on)) for draft in drafts
     )
     return PlanDraft(tasks, format=FORMAT, name=notes.name)
 
@@ -74,9 +70,7 @@ def _blank_front_matter(lines: list[str], notes: Notes) -> None:
 
 
 def _sections(lines: list[str]) -> list[_Section]:
-    parser = MarkdownIt("commonmark")
-    parser.core.ruler.enableOnly(["normalize", "block"])
-    tokens = parser.parse("\n".join(lines))
+    tokens = _BLOCKS.parse("\n".join(lines))
     sections: list[_Section] = []
     quotes = 0
     for index, token in enumerate(tokens):
@@ -114,11 +108,13 @@ def _take_fields(section: _Section, token: Token, lines: list[str]) -> None:
 
 
 def _nested_items(section: _Section, lines: list[str], index: int) -> list[str]:
-    """The list items right below an empty list field; they are taken with it."""
-    items = []
+    """The list items below an empty list field; they are taken with it."""
+    items: list[str] = []
     depth = len(lines[index]) - len(lines[index].lstrip())
     is_item = lines[index].lstrip()[:1] in "-*+"
     for below in range(index + 1, len(lines)):
+        if not lines[below].strip() and not items and not is_item:
+            continue
         found = re.fullmatch(r"(\s*)[-*+]\s+(.*)", lines[below])
         if not found or field_of(lines[below]) or (is_item and len(found[1]) <= depth):
             break
@@ -129,17 +125,21 @@ def _nested_items(section: _Section, lines: list[str], index: int) -> list[str]:
 
 def _plain(inline: str) -> str:
     """A heading's text without its markup."""
-    children = MarkdownIt("commonmark").parseInline(inline)[0].children or []
+    children = _INLINE.parseInline(inline)[0].children or []
     return one_line("".join(" " if child.type.endswith("break") else child.content for child in children))
 
 
 def _is_title(sections: list[_Section]) -> bool:
-    return (
-        len(sections) > 1
-        and sections[0].level == 1
-        and not sections[0].values
-        and all(section.level > 1 for section in sections[1:])
-    )
+    """Whether the first heading names the plan: the only one of level 1, without fields, and nobody waits for it."""
+    if len(sections) < 2 or sections[0].values or any(section.level == 1 for section in sections[1:]):
+        return False
+    named = {
+        slug(each)
+        for section in sections
+        for value in section.values.get("depends on", ())
+        for each in split_list(value)
+    }
+    return sections[0].level == 1 and not named & {slug(sections[0].title), slug(split(sections[0].title)[0])}
 
 
 def _draft(section: _Section, lines: list[str], notes: Notes) -> TaskDraft:

@@ -24,23 +24,30 @@ KEYS = {
 LISTS = ("depends on", "soft depends on", "files")
 NOTHING = ("", "-", "\u2013", "\u2014", "none", "nothing", "n/a")
 MARKER = re.compile(r"\s*(?:(?:[-*+]|\d{1,9}[.)])\s+)?(?:\[[ xX]\]\s+)?")
-FIELD = re.compile(r"[*_`]*([A-Za-z][A-Za-z _-]{2,20}?)[*_`]*\s*:[*_]*(?:\s+(.*)|$)")
+FIELD = re.compile(r"[*_`]*([A-Za-z][A-Za-z _-]{2,20}?)[*_`]*\s*:(?:\*+|_+)?(?!//)(.*)")
+WRAPPED = re.compile(r"(\*{1,3}|_{1,3}|`+|\"|')(.+)\1")
 LINK = re.compile(r"\[([^\[\]]+)\]\([^()]*\)")
 
 
 def field_of(line: str) -> tuple[str, str] | None:
-    found = FIELD.fullmatch(line[MARKER.match(line).end() :].rstrip())  # type: ignore[union-attr]  # it may be empty
-    if not found:
-        return None
-    key = KEYS.get(re.sub(r"[\s_-]+", " ", found[1]).lower())
-    return (key, (found[2] or "").strip()) if key else None
+    """The field that a line of a paragraph or list item holds, with its value as written; None where it holds none."""
+    found = FIELD.fullmatch(_unwrapped(MARKER.sub("", line, count=1).strip()))
+    key = KEYS.get(re.sub(r"[\s_-]+", " ", found[1]).lower()) if found else None
+    return (key, found[2].strip()) if found and key else None
+
+
+def _unwrapped(text: str) -> str:
+    """``text`` without the markup that stands around the whole of it."""
+    while (found := WRAPPED.fullmatch(text)) and found[1] not in found[2]:
+        text = found[2].strip()
+    return text
 
 
 def bare(value: str) -> str:
-    """A value without emphasis, backticks, quotes or brackets around it."""
-    value = LINK.sub(r"\1", value.strip())
-    while len(value) > 1 and ((value[0] == value[-1] and value[0] in "*_`\"'") or value[0] + value[-1] == "[]"):
-        value = value[1:-1].strip()
+    """A value without emphasis, backticks, quotes, link targets or brackets around it."""
+    value = _unwrapped(LINK.sub(r"\1", value.strip()))
+    if value[:1] == "[" and value[-1:] == "]" and not {"[", "]"} & set(value[1:-1]):
+        value = _unwrapped(value[1:-1].strip())
     return value
 
 

@@ -1,0 +1,264 @@
+"""The command line. What a command needs is imported when it runs: ``crewyard status`` never imports ``mcp``."""
+
+import dataclasses
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from .errors import CrewyardError
+
+app = typer.Typer(
+    name="crewyard",
+    help="Run a crew of coding agents in parallel on one git repository.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+plan_app = typer.Typer(help="Import, show and export plans.", no_args_is_help=True)
+app.add_typer(plan_app, name="plan")
+
+Repo = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def main() -> None:
+    """Entry point: the one mapper from our errors to exit codes."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="crewyard: %(message)s")
+    try:
+        app()
+    except CrewyardError as error:
+        _say(f"crewyard: {error.message}")
+        if error.hint:
+            _say(f"  → {error.hint}")
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Run a crew of coding agents in parallel on one git repository."""
+    if version:
+        typer.echo(f"crewyard {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    plan: Annotated[Path, typer.Argument(help="The plan: JSON, YAML, Markdown, Task Master or Beads.")],
+    repo: Repo = Path(),
+    max_parallel: Annotated[int | None, typer.Option(min=1, help="Agents at work at the same time.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Agent type (or kind) for every task.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Work a plan off: every task by an agent in a worktree of its own, merged when it is proven done.
+
+    Ends with 0 when all is merged, 1 when some task failed or waits for review, 2 on bad input, 130 on interruption;
+    the same command goes on where it was interrupted.
+    """
+    from . import headless, settings, terminal
+
+    prepared = headless.prepare(repo, plan, settings.load, max_parallel=max_parallel, agent=agent)
+    begun = headless.begin(prepared)
+    _announce(begun)
+    live = sys.stderr.isatty()
+    with terminal.LiveProgress(begun) if live else terminal.PlainProgress(begun) as view:
+        headless.work_off(begun, view.look)
+    result = headless.summary(begun)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        terminal.print_outcome(result)
+    if begun.interrupted:
+        _say("Interrupted. The agents were ended and their work is kept; the same command goes on from here.")
+    raise typer.Exit(headless.exit_code(result))
+
+
+@app.command()
+def serve(
+    repo: Repo = Path(),
+    http: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve over HTTP with a bearer token.")] = None,
+) -> None:
+    """Serve MCP: over standard input and output, or over HTTP."""
+    from . import compose
+    from .repository import Repository
+
+    root_of = Repository.discover(repo).root
+    if http is None:
+        raise typer.Exit(compose.serve_stdio(root_of))
+    host, _, port = http.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise typer.BadParameter(f"{http!r} is not HOST:PORT", param_hint="--http")
+    raise typer.Exit(compose.serve_http(root_of, host.strip("[]"), int(port)))
+
+
+@app.command()
+def init(repo: Repo = Path()) -> None:
+    """Write a commented crewyard.toml, and say what to do next."""
+    from . import starter
+    from .repository import Repository
+
+    root_of = Repository.discover(repo).root
+    typer.echo(starter.write(root_of))
+
+
+@app.command()
+def status(repo: Repo = Path(), as_json: Json = False) -> None:
+    """Show tasks, agents, merges and who supervises."""
+    from . import clock, overview, views
+
+    with _open(repo) as store:
+        seen = store.read(overview.overview, now=clock.now())
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(seen)))
+    else:
+        views.print_overview(seen)
+
+
+@app.command()
+def logs(
+    agent_id: Annotated[str, typer.Argument(help="The agent, as `crewyard status` names it.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the agent writes, until it ends.")] = False,
+    repo: Repo = Path(),
+) -> None:
+    """Print what an agent wrote."""
+    from . import agents, states
+
+    with _open(repo) as store:
+        row = store.read(agents.get, agent_id)
+        folder = Path(row["run_dir"])
+        for name in ("output.log.1", "output.log"):
+            position = _copy(folder / name, 0)
+        while follow and row["status"] in states.LIVE_AGENT:
+            time.sleep(0.2)
+            row = store.read(agents.get, agent_id)
+            position = _copy(folder / "output.log", position)
+
+
+@plan_app.command("import")
+def plan_import(
+    path: Annotated[Path, typer.Argument(help="The plan's file.")], repo: Repo = Path(), as_json: Json = False
+) -> None:
+    """Bring a plan in without starting it."""
+    from . import clock, headless, plans, settings
+    from .paths import Paths
+    from .repository import Repository
+    from .store import Store
+
+    repository = Repository.discover(repo)
+    conf = settings.load(repository.root)
+    paths = Paths(repository.root, conf)
+    draft = headless.read_plan(path, conf, headless.known_tasks(paths))
+    known = {*conf.agents, *conf.built_in, conf.default_agent}
+    repository.exclude(paths.excludes())
+    report = Store(paths.database).run(plans.import_plan, draft, now=clock.now(), actor="cli", agent_types=known)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(report)))
+        return
+    for warning in report.warnings:
+        _say(f"warning: {warning}")
+    typer.echo(
+        f"{len(report.tasks_added)} tasks added, {len(report.tasks_updated)} updated, "
+        f"{report.tasks_unchanged} unchanged, {report.dependencies_added} dependencies added."
+    )
+
+
+@plan_app.command("show")
+def plan_show(
+    repo: Repo = Path(),
+    as_json: Json = False,
+    mermaid: Annotated[bool, typer.Option(help="Print the graph in Mermaid's form.")] = False,
+) -> None:
+    """Show the plan: tasks, states, what waits for what."""
+    from . import graph, views
+
+    with _open(repo) as store:
+        seen = store.read(graph.snapshot)
+    if mermaid:
+        typer.echo(graph.to_mermaid(seen))
+    elif as_json:
+        typer.echo(json.dumps(dataclasses.asdict(seen)))
+    else:
+        views.print_graph(seen)
+
+
+@plan_app.command("export")
+def plan_export(repo: Repo = Path()) -> None:
+    """Print the plan as JSON that `plan import` takes."""
+    from . import plans
+
+    with _open(repo) as store:
+        typer.echo(json.dumps(store.read(plans.export_plan), indent=2))
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to make the repository; a temporary one by default.")
+    ] = None,
+) -> None:
+    """Watch a crew work a small plan off, in a throw-away repository: no key, no network."""
+    from . import demo as demonstration
+
+    raise typer.Exit(demonstration.show(folder))
+
+
+@contextmanager
+def _open(repo: Path) -> Iterator[Any]:
+    """The repository's database. An InvalidInput says what to do where there is none yet."""
+    from . import settings
+    from .errors import InvalidInput
+    from .paths import Paths
+    from .repository import Repository
+    from .store import Store
+
+    repository = Repository.discover(repo)
+    path = Paths(repository.root, settings.load(repository.root)).database
+    if not path.exists():
+        raise InvalidInput(f"{repository.root} has no yard yet.", hint="Start one with `crewyard run PLAN`.")
+    store = Store(path)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _announce(begun: Any) -> None:
+    if begun.branch_made:
+        _say(f"Made branch {begun.crew.target} from HEAD; finished work is merged into it.")
+    for warning in begun.report.warnings:
+        _say(f"warning: {warning}")
+    if begun.joined:
+        _say(f"Going on with dispatch {begun.dispatch_id}, which works the same tasks off.")
+    if begun.reopened:
+        _say(f"Trying again what failed before: {', '.join(begun.reopened)}.")
+    if begun.dispatch_id is None:
+        _say("Every task of this plan is done already.")
+
+
+def _copy(path: Path, position: int) -> int:
+    """Print a log from ``position`` on; returns where it ends now."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(position if position <= size else 0)
+            data = file.read()
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+            return file.tell()
+    except FileNotFoundError:
+        return 0
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""``crewyard run``: import a plan, work it off, and say what became of it; no client and no model needed."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from . import agents, clock, dispatches, outcomes, plans, preflight, process, readers, tasks
+from .crew import Crew
+from .errors import IllegalTransition, PlanRefused
+from .paths import Paths
+from .plans import ImportReport
+from .readers.draft import PlanDraft
+from .repository import Repository
+from .settings import Settings
+from .store import Store, Transaction
+from .supervisor import Supervisor
+
+ACTOR = "run"
+LOOK_SECONDS = 0.1
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that nothing speaks against; so far nothing was changed."""
+
+    repository: Repository
+    settings: Settings
+    draft: PlanDraft
+    agent_type: str | None
+    max_parallel: int
+
+
+@dataclass
+class Begun:
+    """A run on its way: what was imported, and the dispatch that works it off (None where all is done already)."""
+
+    crew: Crew
+    report: ImportReport
+    task_ids: list[str]
+    dispatch_id: str | None
+    joined: bool
+    reopened: list[str]
+    branch_made: bool
+    began: float = field(default_factory=time.monotonic)
+    interrupted: bool = False
+
+
+def prepare(
+    start: Path, plan: Path, settings_of: Callable[[Path], Settings], *, max_parallel: int | None, agent: str | None
+) -> Prepared:
+    """Check repository, configuration, plan and agents. Raises a CrewyardError, and then nothing was changed."""
+    repository = Repository.discover(start)
+    settings = settings_of(repository.root)
+    preflight.require_fit(repository, settings, ours=[plan])
+    agent_type = preflight.resolve_agent(settings, agent) if agent else None
+    draft = read_plan(plan, settings, known_tasks(Paths(repository.root, settings)))
+    wanted = {agent_type} if agent_type else {task.agent_type or settings.default_agent for task in draft.tasks}
+    preflight.require_agents(settings, wanted, repository.root)
+    return Prepared(repository, settings, draft, agent_type, max_parallel or settings.crew.max_parallel)
+
+
+def read_plan(plan: Path, settings: Settings, known: frozenset[str]) -> PlanDraft:
+    """The plan in a file. Raises PlanRefused."""
+    try:
+        data = plan.read_bytes()
+    except OSError as error:
+        raise PlanRefused(f"{plan}: {error.strerror}.", hint="Give the path of a plan file.") from error
+    return readers.read_plan(data, name=str(plan), subtasks=settings.plans.subtasks, known=known)
+
+
+def begin(prepared: Prepared) -> Begun:
+    """Make the integration branch where it is missing, import the plan, and begin or join its dispatch."""
+    paths = Paths(prepared.repository.root, prepared.settings)
+    store = Store(paths.database)
+    crew = Crew.of(prepared.repository, prepared.settings, store)
+    branch_made = preflight.prepare(prepared.repository, paths)
+    who = _me()
+    report, task_ids, dispatch_id, joined, reopened = store.run(_begin, prepared, who, clock.now())
+    crew.bell.ring()
+    return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made)
+
+
+def work_off(begun: Begun, look: Callable[[], None]) -> None:
+    """Supervise until the dispatch is over; ``look`` is called ten times a second, to show how it stands.
+
+    SIGINT, SIGTERM and SIGHUP pause the dispatch and end its agents with their work kept; a second one at once.
+    """
+    if begun.dispatch_id is None:
+        return
+    asked = threading.Event()
+    times = [0]
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        times[0] += 1
+        asked.set()
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    supervisor = Supervisor(begun.crew)
+    supervisor.start()
+    try:
+        while not asked.is_set() and _goes_on(begun):
+            look()
+            asked.wait(LOOK_SECONDS)
+        if asked.is_set():
+            begun.interrupted = True
+            _interrupt(begun, look, lambda: times[0] > 1)
+        begun.crew.store.run(dispatches.unwatch, begun.dispatch_id, _me())
+    finally:
+        supervisor.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    look()
+
+
+def summary(begun: Begun) -> dict[str, Any]:
+    """The object that ``--json`` prints (contract 2)."""
+    found = begun.crew.store.read(outcomes.of_tasks, begun.task_ids, over=not begun.interrupted)
+    return {
+        "status": "interrupted" if begun.interrupted else outcomes.verdict(found),
+        "duration_seconds": round(time.monotonic() - begun.began, 3),
+        "dispatch_id": begun.dispatch_id,
+        "integration_branch": begun.crew.target,
+        "warnings": begun.report.warnings,
+        "tasks": found,
+        "totals": outcomes.totals(found),
+    }
+
+
+def exit_code(result: dict[str, Any]) -> int:
+    """0 every task in scope is merged, 1 not all are, 130 interrupted (contract 2)."""
+    return {"success": 0, "interrupted": 130}.get(result["status"], 1)
+
+
+def _begin(
+    tx: Transaction, prepared: Prepared, who: tuple[int, str, str], now: str
+) -> tuple[ImportReport, list[str], str | None, bool, list[str]]:
+    known = {*prepared.settings.agents, *prepared.settings.built_in, prepared.settings.default_agent}
+    report = plans.import_plan(tx, prepared.draft, now=now, actor=ACTOR, agent_types=known)
+    task_ids = [task.task_id for task in prepared.draft.tasks if task.status != "cancelled"]
+    open_ids = [task_id for task_id in task_ids if tasks.get(tx, task_id)["status"] not in ("completed", "cancelled")]
+    if not open_ids:
+        return report, task_ids, None, False, []
+    row, is_new = dispatches.open_or_join(
+        tx, task_ids, max_parallel=prepared.max_parallel, agent_type=prepared.agent_type, now=now, actor=ACTOR
+    )
+    reopened = dispatches.reopen_failed(tx, open_ids, now=now, actor=ACTOR) if is_new else []
+    dispatches.watch(tx, row["dispatch_id"], who, now=now)
+    return report, task_ids, row["dispatch_id"], not is_new, reopened
+
+
+def _goes_on(begun: Begun) -> bool:
+    row = begun.crew.store.read(dispatches.get, begun.dispatch_id or "")
+    return row["status"] in ("active", "paused")
+
+
+def _interrupt(begun: Begun, look: Callable[[], None], hurry: Callable[[], bool]) -> None:
+    """Pause, and end the agents, unless another process still waits for the same dispatch."""
+    crew, dispatch_id = begun.crew, begun.dispatch_id or ""
+    others = [who for who in crew.store.read(dispatches.watchers, dispatch_id) if who != _me()]
+    if any(process.is_alive(process.Identity(*who)) for who in others):
+        return
+    grace = crew.settings.crew.grace_period_seconds
+    while crew.store.run(_release_agents, dispatch_id, 0.0 if hurry() else grace, clock.now()):
+        crew.bell.ring()
+        look()
+        time.sleep(LOOK_SECONDS)
+
+
+def _release_agents(tx: Transaction, dispatch_id: str, grace: float, now: str) -> int:
+    """Pause the dispatch and ask for the end of its agents; returns how many still live."""
+    if dispatches.get(tx, dispatch_id)["status"] == "active":
+        dispatches.change(tx, dispatch_id, "paused", now=now, actor=ACTOR, why="interrupted")
+    live = tx.all(
+        "SELECT a.agent_id FROM agent_lifecycle a JOIN orchestrator_task o USING (orchestrator_task_id) "
+        "WHERE o.dispatch_id = ? AND a.status IN ('starting', 'running')",
+        (dispatch_id,),
+    )
+    for row in live:
+        try:
+            agents.request_kill(
+                tx, row["agent_id"], reason="the run was interrupted", outcome="release", grace_seconds=grace,
+                now=now, actor=ACTOR,
+            )  # fmt: skip
+        except IllegalTransition:
+            continue
+    return len(live)
+
+
+def known_tasks(paths: Paths) -> frozenset[str]:
+    """Ids of the tasks that the database holds; none where there is no database yet."""
+    if not paths.database.exists():
+        return frozenset()
+    store = Store(paths.database)
+    try:
+        return frozenset(row["task_id"] for row in store.read(tasks.listed, limit=1_000_000))
+    finally:
+        store.close()
+
+
+def _me() -> tuple[int, str, str]:
+    who = process.myself()
+    return who.pid, who.start_time, who.boot_id

@@ -1,0 +1,73 @@
+"""Looks before anything is changed: is this repository, and are these agents, fit to be worked with?"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from . import kinds
+from .errors import ConfigurationError, DirtyWorkingDirectory, GitError
+from .kinds import Kind
+from .paths import Paths
+from .repository import Repository
+from .settings import FILE_NAME, Settings
+
+
+def require_fit(repository: Repository, settings: Settings, ours: Collection[Path] = ()) -> None:
+    """Raises GitError or DirtyWorkingDirectory, with the cure, where work cannot be branched off or merged.
+
+    Uncommitted changes matter only where agents would start without them: on the integration branch, or on the commit
+    that it is to be made from. ``ours`` are files that Crewyard itself reads (the plan); they do not count.
+    """
+    target = settings.crew.integration_branch
+    busy = repository.operation_in_progress(repository.root)
+    if busy is not None:
+        raise GitError(
+            f"{repository.root} is in the middle of a {busy}.",
+            hint=f"Finish it, or `git {busy} --abort`, then start again.",
+        )
+    if repository.branch_at(repository.root) != target and repository.tip(target) is not None:
+        return
+    own = {path.resolve() for path in ours} | {repository.root / FILE_NAME}
+    changed = [name for name in repository.changed_tracked_files(repository.root) if repository.root / name not in own]
+    if changed:
+        shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise DirtyWorkingDirectory(
+            f"{repository.root} holds uncommitted changes ({shown}), which the agents would start without.",
+            hint="Commit or stash them, then start again.",
+            files=changed,
+        )
+
+
+def require_agents(settings: Settings, agent_types: Collection[str], root: Path) -> None:
+    """Raises ConfigurationError where one of these types of agent is not configured or could not be started."""
+    for name in sorted(agent_types):
+        agent = settings.agent(name)
+        kind: Kind = kinds.of(name, agent.kind)
+        kind.preflight(name, agent, root)
+
+
+def resolve_agent(settings: Settings, wanted: str) -> str:
+    """The agent type that ``--agent`` means: a configured name, or the one that is of that kind.
+
+    Raises ConfigurationError.
+    """
+    if wanted in settings.agents or wanted in settings.built_in:
+        return wanted
+    of_kind = [name for name, agent in settings.agents.items() if agent.kind == wanted]
+    if len(of_kind) == 1:
+        return of_kind[0]
+    if of_kind:
+        raise ConfigurationError(
+            f"--agent {wanted}: {', '.join(of_kind)} are all of that kind.", hint="Name one of them."
+        )
+    settings.agent(wanted)  # raises, with the names there are
+    raise AssertionError(wanted)
+
+
+def prepare(repository: Repository, paths: Paths) -> bool:
+    """Make the integration branch where it is missing, and keep our files out of git; returns whether it was made."""
+    repository.exclude(paths.excludes())
+    target = paths.settings.crew.integration_branch
+    if repository.tip(target) is not None:
+        return False
+    repository.create_branch(target, repository.head(repository.root))
+    return True

@@ -1,0 +1,115 @@
+"""How a run stands, for people: plain lines from events, or the rows of a live table."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import clock, events
+from .store import Row, Transaction
+
+
+@dataclass(frozen=True)
+class Line:
+    """One task in the live table."""
+
+    task_id: str
+    title: str
+    state: str
+    agent: str
+    attempt: int
+    seconds: float | None
+    note: str
+
+
+def latest_event(tx: Transaction) -> int:
+    return int(tx.value("SELECT coalesce(max(event_id), 0) FROM event"))
+
+
+def told(tx: Transaction, after: int, task_ids: frozenset[str]) -> tuple[int, list[str]]:
+    """What happened to these tasks since event ``after``, as sentences; returns the last event looked at with them."""
+    said = []
+    last = after
+    for event in events.after(tx, after, limit=500):
+        last = event["event_id"]
+        sentence = _sentence(tx, event, task_ids)
+        if sentence is not None:
+            said.append(f"{event['at'][11:19]}  {sentence}")
+    return last, said
+
+
+def table(tx: Transaction, task_ids: Sequence[str], now: str) -> list[Line]:
+    """One line a task, in the order given."""
+    return [_line(tx, task_id, now) for task_id in task_ids]
+
+
+def _line(tx: Transaction, task_id: str, now: str) -> Line:
+    row = tx.only(
+        "SELECT t.*, o.status AS work, o.not_before, o.error_message AS setback, "
+        "m.status AS merge, m.merge_commit, m.error_message AS merge_note, a.agent_id, a.attempt, a.started_at AS since, "
+        "a.completed_at AS until, a.status AS agent_status FROM specs_task t "
+        "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
+        "LEFT JOIN merge_request m ON m.merge_id = (SELECT max(merge_id) FROM merge_request WHERE task_id = t.task_id) "
+        "LEFT JOIN agent_lifecycle a ON a.rowid = (SELECT max(rowid) FROM agent_lifecycle WHERE task_id = t.task_id) "
+        "WHERE t.task_id = ?",
+        (task_id,),
+    )
+    state, note = _state(row, now)
+    seconds = clock.seconds_between(row["since"], row["until"] or now) if row["since"] else None
+    return Line(task_id, row["title"], state, row["agent_id"] or "", row["attempt"] or 0, seconds, note)
+
+
+def _state(row: Row, now: str) -> tuple[str, str]:
+    if row["status"] == "completed":
+        return ("merged", row["merge_commit"][:10]) if row["merge_commit"] else ("completed", "nothing to change")
+    if row["status"] == "failed":
+        return ("review" if row["needs_review"] else "failed"), _short(row["error_message"])
+    if row["work"] == "completed":
+        return "merging", _short(row["merge_note"] or row["merge"] or "")
+    if row["work"] == "running":
+        return ("checking", "") if row["agent_status"] == "completed" else ("running", "")
+    if row["work"] == "assigned" and row["not_before"] and row["not_before"] > now:
+        return "waiting", f"again in {clock.seconds_between(now, row['not_before']):.0f} s: {_short(row['setback'])}"
+    if row["work"] == "assigned":
+        return "starting", _short(row["setback"] or "")
+    if row["status"] == "pending":
+        return "blocked", f"waits for {row['unmet_blockers']}"
+    return str(row["status"]), ""
+
+
+def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | None:
+    kind, subject, data = event["kind"], event["subject_id"], json.loads(event["data"])
+    why = _short(data.get("why", ""))
+    if event["subject_type"] == "task":
+        words = {"task_completed": "done", "task_failed": "given up"}.get(kind)
+        return f"{subject}: {words}: {why}" if words and subject in task_ids else None
+    task_id = _task_of(tx, event["subject_type"], subject)
+    if task_id not in task_ids:
+        return None
+    sentences = {
+        "agent_running": f"{task_id}: {subject} started",
+        "agent_failed": f"{task_id}: {subject} failed: {why}",
+        "agent_timeout": f"{task_id}: {subject} ran out of time",
+        "agent_killed": f"{task_id}: {subject} was ended",
+        "agent_lost": f"{task_id}: {subject} was lost: {why}",
+        "agent_completed": f"{task_id}: {subject} finished",
+        "merge_conflicted": f"{task_id}: {why}",
+        "merge_rejected": f"{task_id}: {why}",
+        "worktree_kept": f"{task_id}: its worktree stays: {why}",
+        "leftover_branch_salvaged": f"{task_id}: work of an earlier run is kept under {data.get('ref')}",
+    }
+    return sentences.get(kind) if kind != "merge_queued" or not why else f"{task_id}: merge waits: {why}"
+
+
+def _task_of(tx: Transaction, subject_type: str, subject: str) -> str | None:
+    table = {"agent": "agent_lifecycle", "merge": "merge_request", "worktree": "git_worktree_tracker"}.get(subject_type)
+    if table is None:
+        return None
+    key = {"agent": "agent_id", "merge": "merge_id", "worktree": "worktree_id"}[subject_type]
+    found: str | None = tx.value(f"SELECT task_id FROM {table} WHERE {key} = ?", (subject,))
+    return found
+
+
+def _short(text: str | None, width: int = 160) -> str:
+    first = (text or "").strip().splitlines()[:1]
+    line = first[0] if first else ""
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,113 @@
+"""What a person sees at a terminal: the live table of a run, and its end. Everything shown is read from the database."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from . import clock, progress
+from .headless import Begun
+from .progress import Line
+
+STYLES = {
+    "merged": "green", "completed": "green", "running": "cyan", "starting": "cyan", "checking": "blue",
+    "merging": "blue", "waiting": "yellow", "failed": "red", "review": "red", "cancelled": "red", "blocked": "dim",
+    "ready": "white", "assigned": "white",
+}  # fmt: skip
+
+
+class PlainProgress:
+    """A line for each thing that happens, on standard error."""
+
+    def __init__(self, begun: Begun) -> None:
+        self._begun = begun
+        self._ids = frozenset(begun.task_ids)
+        self._last = begun.crew.store.read(progress.latest_event)
+
+    def __enter__(self) -> "PlainProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.look()
+
+    def look(self) -> None:
+        self._last, lines = self._begun.crew.store.read(progress.told, self._last, self._ids)
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201  (what this module is for)
+
+
+class LiveProgress:
+    """The table of tasks, redrawn in place on standard error."""
+
+    def __init__(self, begun: Begun) -> None:
+        self._begun = begun
+        self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=False)
+
+    def __enter__(self) -> "LiveProgress":
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self.look()
+        self._live.__exit__(*details)
+
+    def look(self) -> None:
+        lines = self._begun.crew.store.read(progress.table, self._begun.task_ids, clock.now())
+        self._live.update(draw(lines, self._live.console.height), refresh=True)
+
+
+def draw(lines: list[Line], height: int) -> Table:
+    """The table, at most as high as the screen: what is at work first to stay, settled tasks first to go."""
+    table = Table(box=None, pad_edge=False, expand=True)
+    for name, options in COLUMNS.items():
+        table.add_column(name, **options)
+    room = max(3, height - 4)
+    shown = lines if len(lines) <= room else sorted(lines, key=_rank)[:room]
+    for line in shown:
+        seconds = "" if line.seconds is None else f"{line.seconds:.1f} s"
+        table.add_row(
+            line.task_id, Text(line.state, style=STYLES.get(line.state, "")), line.agent,
+            str(line.attempt or ""), seconds, Text(line.note or line.title, overflow="ellipsis"),
+        )  # fmt: skip
+    if len(shown) < len(lines):
+        states = [line.state for line in lines]
+        counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        table.caption = f"{len(lines)} tasks: {counted}"
+    return table
+
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "task": {"no_wrap": True},
+    "state": {"no_wrap": True, "min_width": 8},
+    "agent": {"no_wrap": True, "max_width": 28},
+    "try": {"justify": "right"},
+    "time": {"justify": "right", "no_wrap": True},
+    "": {"no_wrap": True, "ratio": 1},
+}
+
+
+def _rank(line: Line) -> int:
+    order = ("running", "starting", "checking", "merging", "waiting", "review", "failed", "ready", "assigned")
+    return order.index(line.state) if line.state in order else len(order)
+
+
+def print_outcome(result: dict[str, Any]) -> None:
+    """The end of a run, for a person, on standard output."""
+    console = Console()
+    for task in result["tasks"]:
+        style = STYLES.get(task["status"], "")
+        where = task["merge_commit"][:10] if task["merge_commit"] else ""
+        tries = f"{task['attempts']} attempts" if task["attempts"] > 1 else ""
+        console.print(Text(f"{task['status']:<10}", style=style), Text(f"{task['task_id']}  {where}  {tries}".rstrip()))
+        if task["error"]:
+            console.print(f"{'':<10} {task['error']['code']}: {task['error']['message']}", markup=False, soft_wrap=True)
+    totals = result["totals"]
+    good = totals["merged"] + totals["completed"]
+    console.print(
+        f"{good} of {totals['tasks']} tasks done on branch {result['integration_branch']} "
+        f"in {result['duration_seconds']:.1f} s, {totals['attempts']} agents launched.",
+        highlight=False,
+    )

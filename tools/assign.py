@@ -1,0 +1,177 @@
+"""``assign``: find tasks that can start, begin a dispatch that works them off, pause, resume or cancel it."""
+
+from typing import Annotated, Literal
+
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from ..server import assigning, clock, overview, tasks, why
+from ..server.errors import InvalidInput
+from ..server.store import Row, Transaction
+from ..server.yard import Yard
+from .shape import BUDGET, Call, Lean, Limit, Result, cut, page, tool, yard_of
+
+URGENCY = {"all": (1, 10), "high": (1, 2), "medium": (3, 7), "low": (8, 10)}
+
+
+class Assignment(Lean):
+    task_id: str
+    agent_type: str
+    orchestrator_task_id: str
+
+
+class Available(Lean):
+    task_id: str
+    title: str
+    priority: int
+    estimated_hours: float
+    agent_type: str | None
+    spec_id: str | None
+
+
+class Blocked(Lean):
+    task_id: str
+    waits_for: list[str]
+
+
+class Dispatch(Lean):
+    dispatch_id: str
+    status: str
+    max_parallel: int
+    tasks: int
+    agents_at_work: int
+
+
+class AssignResult(Result):
+    dispatch_id: str | None = None
+    tasks_assigned: int | None = None
+    assignments: list[Assignment] | None = None
+    blocked_tasks: int | None = None
+    available_tasks: list[Available] | None = None
+    total_available: int | None = None
+    blocked: list[Blocked] | None = None
+    resource_available: bool | None = None
+    dispatches: list[Dispatch] | None = None
+
+
+async def assign(
+    call: Call,
+    action: Literal["assign", "find", "pause", "resume", "cancel"] = "assign",
+    task_ids: Annotated[list[str], Field(description="default: all open tasks")] = [],  # noqa: B006  (never changed)
+    priority_id: str = "",
+    max_parallel: Annotated[int | None, Field(ge=1, le=1000, description="default from crewyard.toml (4)")] = None,
+    agent_type: str = "",
+    follow: Annotated[bool, Field(description="go on as tasks become free")] = True,
+    force: Annotated[bool, Field(description="ignore open dependencies")] = False,
+    priority_filter: Literal["all", "high", "medium", "low"] = "all",
+    dispatch_id: Annotated[str, Field(description="pause, resume: default all")] = "",
+    limit: Limit = 50,
+) -> AssignResult:
+    yard = yard_of(call)
+    parallel = max_parallel or yard.settings.crew.max_parallel
+    match action:
+        case "assign":
+            order = assigning.Order(task_ids, priority_id or None, parallel, agent_type or None, follow, force)
+            return await _assign(yard, order)
+        case "find":
+            return await _find(yard, parallel, priority_filter, limit)
+        case _:
+            return await _change(yard, action, dispatch_id)
+
+
+async def _assign(yard: Yard, order: assigning.Order) -> AssignResult:
+    caller = await yard.caller()
+    begun = await yard.store.run(
+        assigning.begin,
+        order,
+        bounds=bounds_of(yard),
+        agent_types=yard.settings.agents.keys(),
+        now=clock.now(),
+        actor=caller.name,
+    )
+    given = [Assignment(**{key: row[key] for key in Assignment.model_fields}) for row in begun.assignments]
+    shown, more = page(given, key=lambda each: each.task_id, limit=len(given) + 1)
+    note = None if begun.assignments else "Nothing could start at once; why(subject=dispatch_id) tells what it waits for."
+    return AssignResult(
+        action="assign",
+        status="success" if begun.assignments else "partial",
+        dispatch_id=begun.dispatch["dispatch_id"],
+        tasks_assigned=len(begun.assignments),
+        assignments=shown,
+        blocked_tasks=len(begun.blocked),
+        note="assignments is cut; crewyard://graph shows every task." if more else note,
+    )
+
+
+async def _find(yard: Yard, parallel: int, priority_filter: str, limit: int) -> AssignResult:
+    rows, total, blocked, waits = await yard.store.read(_available, URGENCY[priority_filter], parallel, limit)
+    found = [
+        Available(**{**{key: row[key] for key in Available.model_fields}, "title": cut(row["title"], 120)})
+        for row in rows
+    ]
+    shown, more = page(found, key=lambda each: each.task_id, limit=len(found) + 1, budget=BUDGET // 2)
+    waiting, more_waiting = page(waits, key=lambda each: each.task_id, limit=limit, budget=BUDGET // 2)
+    return AssignResult(
+        action="find",
+        available_tasks=shown,
+        total_available=total,
+        blocked_tasks=blocked,
+        blocked=waiting,
+        resource_available=await yard.operations.has_room(),
+        note="The lists are cut; crewyard://graph shows every task." if more or more_waiting else None,
+    )
+
+
+def _available(
+    tx: Transaction, urgency: tuple[int, int], parallel: int, limit: int
+) -> tuple[list[Row], int, int, list[Blocked]]:
+    high, low = urgency
+    within = "priority BETWEEN ? AND ?"
+    total = tx.value(f"SELECT count(*) FROM specs_task WHERE status = 'ready' AND {within}", urgency)
+    blocked = tx.value(f"SELECT count(*) FROM specs_task WHERE status = 'pending' AND {within}", urgency)
+    pending = tx.all(
+        f"SELECT task_id FROM specs_task WHERE status = 'pending' AND {within} ORDER BY priority, task_id LIMIT ?",
+        (high, low, limit + 1),
+    )
+    waits = [
+        Blocked(task_id=row["task_id"], waits_for=[b["task_id"] for b in tasks.open_blockers(tx, row["task_id"])][:10])
+        for row in pending
+    ]
+    return tasks.ready(tx, limit=parallel, most_urgent=high, least_urgent=low), int(total), int(blocked), waits
+
+
+async def _change(yard: Yard, action: str, dispatch_id: str) -> AssignResult:
+    if action == "cancel" and not dispatch_id:
+        raise InvalidInput("cancel needs a dispatch_id.", hint="crewyard://status lists the dispatches.")
+    caller = await yard.caller()
+    want = {"pause": "paused", "resume": "active", "cancel": "cancelled"}[action]
+    views = await yard.store.run(_changed, want, dispatch_id or None, now=clock.now(), actor=caller.name)
+    shown, more = page(views, key=lambda each: each.dispatch_id, limit=len(views) + 1)
+    note = None if views else f"There was no dispatch to {action}."
+    return AssignResult(
+        action=action, dispatches=shown, note="crewyard://status shows them all." if more else note
+    )
+
+
+def _changed(tx: Transaction, want: str, dispatch_id: str | None, *, now: str, actor: str) -> list[Dispatch]:
+    rows = assigning.change(tx, want, dispatch_id, now=now, actor=actor)
+    views = [overview.dispatch_view(tx, row) for row in rows]
+    return [Dispatch(**{key: getattr(view, key) for key in Dispatch.model_fields}) for view in views]
+
+
+def bounds_of(yard: Yard) -> why.Bounds:
+    """The settings that hold work back."""
+    limits = {name: agent.max_instances for name, agent in yard.settings.agents.items() if agent.max_instances}
+    return why.Bounds(yard.settings.default_agent, limits, yard.settings.merge.auto_approve)
+
+
+def lead_tool() -> Tool:
+    return tool(
+        assign,
+        name="assign",
+        title="Assign tasks",
+        description="Start working tasks off in parallel with agents (a dispatch), find what can start, or pause, "
+        "resume or cancel a dispatch.",
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
+    )

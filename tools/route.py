@@ -1,0 +1,199 @@
+"""``route``: messages between the lead and the agents: send, poll, acknowledge, count, clear."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from ..server import clock, message_types, messages, recipients
+from ..server.errors import InvalidInput, NotAuthorized
+from ..server.store import Row, Transaction
+from ..server.waiting import until
+from ..server.yard import Yard
+from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, page, text_of, tool, yard_of
+
+MOST_AT_ONCE = 20  # with more, not even their ids would fit into a result
+
+
+class Message(Lean):
+    message_id: str
+    sender: str
+    recipient: str
+    message_type: str
+    content: Any
+    priority: int
+    created_at: str
+    delivery_count: int
+    unknown_type: bool | None = None
+    uri: str | None = None
+
+
+class Mailbox(Lean):
+    recipient: str
+    pending: int
+    delivered: int
+    acknowledged: int
+    failed: int
+
+
+class RouteResult(Result):
+    message_id: str | None = None
+    delivery_status: str | None = None
+    broadcast_id: str | None = None
+    recipients: list[str] | None = None
+    messages: list[Message] | None = None
+    messages_processed: int | None = None
+    counts: dict[str, int] | None = None
+    mailboxes: list[Mailbox] | None = None
+    messages_deleted: int | None = None
+
+
+async def route(
+    call: Call,
+    action: Literal["send", "poll", "acknowledge", "status", "clear_old"] = "send",
+    target_agent: Annotated[str, Field(description="agent id, agent type, lead, or ALL")] = "",
+    target: Annotated[str, Field(description="same")] = "",
+    message_type: str = message_types.DEFAULT,
+    content: Annotated[dict[str, Any] | str | None, Field(description="object or text")] = None,
+    priority: Annotated[int | str, Field(description="1 urgent … 10")] = 5,
+    message_id: str = "",
+    message_ids: list[str] = [],  # noqa: B006  (never changed)
+    limit: Limit = 10,
+    wait_seconds: Annotated[float, Field(ge=0, le=50, description="poll: wait for mail")] = 0,
+    older_than_days: Annotated[float, Field(ge=0, le=36500)] = 7,
+    cursor: Cursor = "",
+) -> RouteResult:
+    yard = yard_of(call)
+    if target and target_agent and target != target_agent:
+        raise InvalidInput("target and target_agent differ.", hint="They mean the same; give one.")
+    to = target_agent or target
+    match action:
+        case "send":
+            return await _send(yard, messages.Draft(to, message_type, content, priority))
+        case "poll":
+            return await _poll(yard, to, min(limit, MOST_AT_ONCE), wait_seconds)
+        case "acknowledge":
+            return await _acknowledge(yard, [*([message_id] if message_id else []), *message_ids])
+        case "status":
+            return await _status(yard, limit, cursor)
+        case "clear_old":
+            return await _clear_old(yard, older_than_days)
+
+
+async def _send(yard: Yard, draft: messages.Draft) -> RouteResult:
+    caller = await yard.caller()
+    sent = await yard.store.run(
+        messages.send,
+        draft,
+        sender=caller.name,
+        agent_types=yard.settings.agents.keys(),
+        max_queue=yard.settings.messages.max_queue,
+        now=clock.now(),
+    )
+    known = message_types.is_known(sent.message_type)
+    return RouteResult(
+        action="send",
+        message_id=sent.message_ids[0],
+        delivery_status="pending",
+        broadcast_id=sent.broadcast_id,
+        recipients=first(sent.recipients),
+        messages_processed=len(sent.message_ids),
+        note=None if known else f"{sent.message_type!r} is no known message type; it is delivered all the same.",
+    )
+
+
+async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> RouteResult:
+    """Claim what is there, or wait for it; the claim is a write and is only tried when something is visible."""
+    caller = await yard.caller()
+    reader = target or caller.name
+    boxes = await yard.store.read(_mailboxes, yard, caller.name, reader, caller.is_lead)
+
+    async def claimed() -> list[Row] | None:
+        if not await yard.store.read(messages.unread, boxes, now=clock.now()):
+            return None
+        lease = yard.settings.messages.lease_seconds
+        rows = await yard.store.run(
+            messages.claim, boxes, reader=caller.name, limit=limit, lease_seconds=lease, now=clock.now()
+        )
+        return rows or None
+
+    rows = await until(yard.store, claimed, timeout_seconds=wait_seconds) or []
+    return RouteResult(action="poll", messages=_shown(rows), messages_processed=len(rows))
+
+
+def _mailboxes(tx: Transaction, yard: Yard, name: str, reader: str, is_lead: bool) -> list[str]:
+    own = recipients.mailboxes(tx, name)
+    if reader in own:
+        return own
+    if not is_lead:
+        raise NotAuthorized(f"You are {name}; the mail of {reader} is not yours.", hint="Leave target_agent out.")
+    return recipients.resolve(tx, reader, sender=name, agent_types=yard.settings.agents.keys())
+
+
+def _shown(rows: list[Row]) -> list[Message]:
+    """Contents whole while they fit; of the others the beginning, and where the rest is."""
+    found = [_message(row, json.loads(row["content"])) for row in rows]
+    if sum(len(text_of(each)) for each in found) <= BUDGET:
+        return found
+    room = BUDGET // len(rows) - 420
+    return [
+        each
+        if len(text_of(each.content)) <= room
+        else each.model_copy(
+            update={"content": cut(text_of(each.content), max(20, room // 2)), "uri": f"crewyard://messages/{each.message_id}"}
+        )
+        for each in found
+    ]
+
+
+def _message(row: Row, content: Any) -> Message:
+    return Message(
+        message_id=row["message_id"],
+        sender=row["from_agent"],
+        recipient=row["to_agent"],
+        message_type=row["message_type"],
+        content=content,
+        priority=row["priority"],
+        created_at=row["created_at"],
+        delivery_count=row["delivery_count"],
+        unknown_type=None if message_types.is_known(row["message_type"]) else True,
+    )
+
+
+async def _acknowledge(yard: Yard, message_ids: list[str]) -> RouteResult:
+    if not message_ids:
+        raise InvalidInput("acknowledge needs a message_id.", hint="route(action='poll') gives the ids.")
+    caller = await yard.caller()
+    boxes = await yard.store.read(recipients.mailboxes, caller.name)
+    settled = await yard.store.run(messages.acknowledge, message_ids, boxes, reader=caller.name, now=clock.now())
+    note = None if settled == len(message_ids) else f"{len(message_ids) - settled} had been acknowledged before."
+    return RouteResult(action="acknowledge", messages_processed=settled, note=note)
+
+
+async def _status(yard: Yard, limit: int, cursor: str) -> RouteResult:
+    counts = await yard.store.read(messages.counts)
+    rows = await yard.store.read(messages.counts_by_recipient, after=cursor, limit=limit + 1)
+    boxes, next_cursor = page([Mailbox(**row) for row in rows], key=lambda box: box.recipient, limit=limit)
+    return RouteResult(action="status", counts=counts, mailboxes=boxes, next_cursor=next_cursor)
+
+
+async def _clear_old(yard: Yard, older_than_days: float) -> RouteResult:
+    caller = await yard.caller()
+    if not caller.is_lead:
+        raise NotAuthorized("Only the lead may clear messages.", hint="acknowledge settles your own.")
+    deleted = await yard.store.run(
+        messages.clear_old, older_than_days=older_than_days, now=clock.now(), actor=caller.name
+    )
+    return RouteResult(action="clear_old", messages_deleted=deleted)
+
+
+def route_tool() -> Tool:
+    return tool(
+        route,
+        name="route",
+        title="Messages",
+        description="Send messages to agents (or ALL), poll (receive) and acknowledge your own mail, count or clear it.",
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False),
+    )

@@ -1,0 +1,130 @@
+"""What all tools share: the frame of a result, compact schemas, pages that fit.
+
+No result is larger than 10,000 characters (contract 3): lists are cut where they would be, and the cursor says where
+to go on. A client pays for every schema in every session, so titles, nulls and defaults of results are left out.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+
+from ..server import clock
+from ..server.yard import Yard
+
+T = TypeVar("T")
+Call = Context[Yard, Any]
+BUDGET = 8_500  # of the 10,000 characters, what a list may take; the rest is the frame's
+
+Limit = Annotated[int, Field(ge=1, le=500)]
+Cursor = Annotated[str, Field(description="next_cursor of the page before")]
+
+
+class Lean(BaseModel):
+    """A part of a result that leaves out what it does not know."""
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
+class Result(Lean):
+    """The frame of every result; ``unread`` is added where the caller has mail."""
+
+    action: str
+    status: Literal["success", "partial", "failed"] = "success"
+    timestamp: str = Field(default_factory=clock.now)
+    unread: int | None = None
+    next_cursor: str | None = None
+    note: str | None = None
+
+
+def yard_of(call: Call) -> Yard:
+    return call.request_context.lifespan_context
+
+
+def tool(
+    function: Callable[..., Any], *, name: str, title: str, description: str, hints: ToolAnnotations
+) -> Tool:
+    """A tool with compact schemas. Its annotations are those of its most far-reaching action."""
+    made = Tool.from_function(function, name=name, title=title, description=description, annotations=hints)
+    made.parameters = {**_compact(made.parameters), "additionalProperties": False}
+    made.fn_metadata.output_schema = _compact(made.fn_metadata.output_schema or {})
+    return made
+
+
+def page(items: Iterable[T], *, key: Callable[[T], str], limit: int, budget: int = BUDGET) -> tuple[list[T], str | None]:
+    """As many items as fit, and the cursor behind the last one where there are more. Give ``limit + 1`` items."""
+    taken: list[T] = []
+    for item in items:
+        budget -= len(text_of(item)) + 1
+        if taken and (len(taken) >= limit or budget < 0):
+            return taken, key(taken[-1])
+        taken.append(item)
+    return taken, None
+
+
+def text_of(item: Any) -> str:
+    """The item as it stands in the result."""
+    value = item.model_dump(mode="json") if isinstance(item, BaseModel) else item
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def fitting(text: str) -> str:
+    """The end of ``text`` whose JSON keeps to the budget."""
+    while len(text_of(text)) > BUDGET:
+        text = text[len(text) // 8 + 1 :]
+    return text
+
+
+def cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def first(values: Sequence[str], limit: int = 50) -> list[str]:
+    """The first values, and a last line that says how many there are beside them."""
+    head = [cut(value, 300) for value in values[:limit]]
+    kept: list[str] = []
+    room = 3_000
+    for value in head:
+        room -= len(value)
+        if room < 0:
+            break
+        kept.append(value)
+    left = len(values) - len(kept)
+    return [*kept, f"… and {left} more"] if left else kept
+
+
+def _compact(schema: Any) -> Any:
+    """The schema without titles, without nulls (a missing field says the same), and with its definitions in place."""
+    return _walk(schema, schema.get("$defs", {}))
+
+
+def _walk(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_walk(each, definitions) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _walk(definitions[node["$ref"].rsplit("/", 1)[1]], definitions)
+    kept = {
+        key: _walk_properties(value, definitions) if key == "properties" else _walk(value, definitions)
+        for key, value in node.items()
+        if key not in ("title", "$defs") and not (key == "default" and value in (None, "", [], {}))
+    }
+    options = [each for each in kept.pop("anyOf", ()) if each != {"type": "null"}]
+    if len(options) == 1:
+        return {**options[0], **kept}
+    if options:
+        kept["anyOf"] = options
+    if kept.get("additionalProperties") is True:
+        del kept["additionalProperties"]
+    return kept
+
+
+def _walk_properties(properties: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    return {name: _walk(value, definitions) for name, value in properties.items()}
