@@ -112,7 +112,9 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
             started_at=rival["started_at"],
         )
     agent_id = next_id(tx, order.agent_type, now)
-    attempt = 1 + int(tx.value("SELECT count(*) FROM agent_lifecycle WHERE task_id = ?", (order.task_id,)))
+    attempt = 1 + int(
+        tx.value("SELECT count(*) FROM agent_lifecycle WHERE task_id = ? AND runner_pid IS NOT NULL", (order.task_id,))
+    )
     row = tx.only(
         "INSERT INTO agent_lifecycle (agent_id, agent_type, kind, task_id, orchestrator_task_id, attempt, workspace, "
         "run_dir, term, timeout_seconds, memory_limit_mb, token_hash, created_at) "

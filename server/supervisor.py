@@ -28,6 +28,7 @@ from . import (
     merges,
     process,
     prover,
+    states,
     worktrees,
 )
 from .crew import Crew
@@ -140,8 +141,12 @@ class Supervisor:
             log.exception("step %s failed", step.__name__)
 
     def _keep_agents(self) -> None:
-        for row in self.crew.store.read(agents.live):
-            if self._jobs.is_busy(f"launch {row['orchestrator_task_id']}"):
+        for seen in self.crew.store.read(agents.live):
+            if self._jobs.is_busy(f"launch {seen['orchestrator_task_id']}"):
+                continue
+            # Read again: the launch may have ended, and named its runner, between the first look and the question.
+            row = self.crew.store.read(agents.get, seen["agent_id"])
+            if row["status"] not in states.LIVE_AGENT:
                 continue
             self._guarded(partial_named(keeper.take_in, self.crew, self._journals, row))
             if row["kill_requested_at"] is not None:

@@ -65,7 +65,7 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             self.wrong(keys[0], "an id in quotes", value)
             return ""
-        return as_text(value)
+        return self.clean(keys[0], as_text(value))
 
     def identifiers(self, *keys: str) -> tuple[str, ...]:
         """A list of ids, each once."""

@@ -53,7 +53,7 @@ class Notes:
         text = "; ".join(shown) + (f"; and {more} more" if more else "")
         count = f" {self.problem_count} problems:" if self.problem_count > 1 else ""
         raise PlanRefused(
-            f"{self.name}:{count} {text}.",
+            f"{self.name}:{count} {text}{'' if text.endswith(('?', '.')) else '.'}",
             hint=self._hint or "Mend the plan and import it again; nothing was changed.",
             name=self.name,
             problem_count=self.problem_count,

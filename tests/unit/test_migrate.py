@@ -1,0 +1,143 @@
+"""Creating and migrating the database."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from crewyard.server import migrate
+from crewyard.server.errors import StoreError
+from crewyard.server.migrate import Migration
+from crewyard.server.store import Store, Transaction, connect
+
+ADDS_A_COLUMN = Migration(migrate.VERSION + 1, "ALTER TABLE roadmap_priority ADD COLUMN colour TEXT;")
+FAILS_HALFWAY = Migration(
+    migrate.VERSION + 1, "ALTER TABLE roadmap_priority ADD COLUMN colour TEXT; INSERT INTO no_such_table VALUES (1);"
+)
+
+
+def migrated(database: Path, steps: Sequence[Migration]) -> None:
+    connection = connect(database)
+    try:
+        with migrate.exclusive(database):
+            migrate.bring_up_to_date(connection, database, steps, migrate.VERSION + len(steps))
+    finally:
+        connection.close()
+
+
+def columns(tx: Transaction) -> set[str]:
+    return {row["name"] for row in tx.all("PRAGMA table_info(roadmap_priority)")}
+
+
+def version_of(database: Path) -> int:
+    connection = sqlite3.connect(database)
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    connection.close()
+    return version
+
+
+def backups(database: Path) -> list[Path]:
+    return sorted(database.parent.glob("*.backup"))
+
+
+def schema_of(connection: sqlite3.Connection) -> dict[str, str]:
+    """Every object's name and its definition with the spaces made alike."""
+    rows = connection.execute(
+        "SELECT name, sql FROM main.sqlite_master UNION ALL SELECT 'metrics.' || name, sql FROM metrics.sqlite_master"
+    )
+    return {name: " ".join((sql or "").split()) for name, sql in rows if "sqlite_autoindex" not in name}
+
+
+@pytest.fixture
+def existing(database: Path) -> Path:
+    """A database at the present schema with something in it."""
+    store = Store(database)
+    store.run(lambda tx: tx.run("INSERT INTO roadmap_priority (id, title) VALUES ('P', 'kept')"))
+    store.close()
+    return database
+
+
+def test_schema_and_all_migrations_give_the_same_database(tmp_path: Path) -> None:
+    """Where a first schema is kept for a migration to start from: tests/unit/schema-1.sql, and so on."""
+    fresh = connect(tmp_path / "fresh" / "orchestrator.db")
+    old = connect(tmp_path / "old" / "orchestrator.db")
+    assert 1 + len(migrate.MIGRATIONS) == migrate.VERSION, "each change of schema.sql has its migration"
+    assert schema_of(old) == schema_of(fresh)
+    fresh.close()
+    old.close()
+
+
+def test_what_is_up_to_date_is_not_backed_up(existing: Path) -> None:
+    Store(existing).close()
+
+    assert backups(existing) == []
+
+
+def test_a_migration_keeps_the_rows_and_leaves_a_backup_of_before(existing: Path) -> None:
+    migrated(existing, [ADDS_A_COLUMN])
+
+    assert version_of(existing) == migrate.VERSION + 1
+    connection = sqlite3.connect(existing)
+    assert connection.execute("SELECT id, title, colour FROM roadmap_priority").fetchall() == [("P", "kept", None)]
+    connection.close()
+    [backup] = backups(existing)
+    assert version_of(backup) == migrate.VERSION
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(existing: Path) -> None:
+    with pytest.raises(StoreError, match="no_such_table"):
+        migrated(existing, [FAILS_HALFWAY])
+
+    store = Store(existing)
+    assert "colour" not in store.read(columns)
+    assert store.read(lambda tx: tx.value("SELECT title FROM roadmap_priority")) == "kept"
+    store.close()
+    assert len(backups(existing)) == 1
+
+
+def test_a_migration_goes_on_where_it_was_interrupted(existing: Path) -> None:
+    second = Migration(migrate.VERSION + 2, "ALTER TABLE roadmap_priority ADD COLUMN weight REAL;")
+    migrated(existing, [ADDS_A_COLUMN])
+
+    raw = sqlite3.connect(existing, isolation_level=None)
+    raw.execute("ATTACH DATABASE ? AS metrics", (str(existing.with_name("metrics.db")),))
+    migrate.bring_up_to_date(raw, existing, [ADDS_A_COLUMN, second], migrate.VERSION + 2)
+
+    assert {"colour", "weight"} <= columns(Transaction(raw := _with_names(raw)))
+    raw.close()
+
+
+def _with_names(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def test_a_database_of_a_newer_crewyard_is_refused_and_left_alone(existing: Path) -> None:
+    connection = sqlite3.connect(existing)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = existing.read_bytes()
+
+    with pytest.raises(StoreError, match="newer Crewyard") as caught:
+        Store(existing)
+
+    assert "Upgrade" in caught.value.hint
+    assert existing.read_bytes() == before
+    assert backups(existing) == []
+
+
+def test_someone_elses_database_of_the_same_name_is_refused_and_left_alone(database: Path) -> None:
+    database.parent.mkdir()
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE agent_message (mine TEXT)")
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(StoreError, match="agent_message already exists"):
+        Store(database)
+
+    connection = sqlite3.connect(database)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("agent_message",)]
+    connection.close()
