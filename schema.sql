@@ -230,6 +230,8 @@ CREATE TABLE main.git_worktree_tracker (
     base_commit   TEXT NOT NULL,
     salvage_ref   TEXT,
     kept_because  TEXT,                                         -- why cleanup left it standing
+    cleanup       TEXT CHECK (cleanup IN ('safe', 'force')),    -- asked for; the supervisor carries it out
+    freed_mb      REAL,
     created_at    TEXT NOT NULL,
     completed_at  TEXT,
     cleaned_at    TEXT,

@@ -118,7 +118,7 @@ def say(text):
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):  # noqa: UP036  (the very thing that is checked)
+    if sys.version_info < (3, 11):
         sys.exit("Crewyard needs Python 3.11 or newer; {} is {}.{}.".format(sys.executable, *sys.version_info[:2]))
     if len(sys.argv) != 2 or sys.argv[1] not in LOCKS:
         sys.exit("usage: python3 scripts/set_up.py run|dev")

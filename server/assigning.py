@@ -84,8 +84,8 @@ def change(tx: Transaction, want: str, dispatch_id: str | None, *, now: str, act
 
 def _give_back(tx: Transaction, dispatch_id: str, *, now: str, actor: str) -> None:
     rows = tx.all(
-        "SELECT orchestrator_task_id FROM orchestrator_task o WHERE dispatch_id = ? AND status = 'assigned' AND NOT EXISTS "
-        "(SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
+        "SELECT orchestrator_task_id FROM orchestrator_task o WHERE dispatch_id = ? AND status = 'assigned' "
+        "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
         "AND a.status IN ('starting', 'running'))",
         (dispatch_id,),
     )

@@ -90,6 +90,15 @@ def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, act
     )
 
 
+def note(tx: Transaction, assignment_id: str, *, timeout_seconds: float) -> None:
+    """Keep what was asked for this assignment in place of its agent type's setting."""
+    tx.run(
+        "UPDATE orchestrator_task SET metadata = json_set(metadata, '$.timeout_seconds', ?) "
+        "WHERE orchestrator_task_id = ?",
+        (timeout_seconds, assignment_id),
+    )
+
+
 def placed(tx: Transaction, assignment_id: str, *, path: str, branch: str) -> None:
     """Copy where it works, beside the tracker's record (C-22)."""
     tx.run(
@@ -228,7 +237,8 @@ def waiting(tx: Transaction, *, now: str) -> list[Row]:
         "SELECT o.* FROM orchestrator_task o LEFT JOIN dispatch d USING (dispatch_id) WHERE o.status = 'assigned' "
         "AND (o.not_before IS NULL OR o.not_before <= ?) AND coalesce(d.status, 'active') = 'active' "
         "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
-        "AND a.status IN ('starting', 'running')) ORDER BY coalesce(o.not_before, o.assigned_at), o.priority, o.task_id",
+        "AND a.status IN ('starting', 'running')) "
+        "ORDER BY coalesce(o.not_before, o.assigned_at), o.priority, o.task_id",
         (now,),
     )
 

@@ -35,6 +35,10 @@ class Crew:
         paths = Paths(repository.root, settings)
         return cls(repository, settings, paths, store, Bell(paths.bell))
 
+    @staticmethod
+    def database(repository: Repository, settings: Settings) -> Path:
+        return Paths(repository.root, settings).database
+
     @property
     def root(self) -> Path:
         return self.repository.root

@@ -6,7 +6,7 @@ from .dispatches import Limits
 from .store import Row, Transaction
 
 
-def to_launch(crew: Crew) -> list[str]:
+def to_launch(crew: Crew) -> list[Row]:
     """Assignments that an agent is to be started for now: those that wait, then newly claimed ready tasks."""
     return crew.write(_choose, crew, clock.now())
 
@@ -29,12 +29,12 @@ def has_work(tx: Transaction, now: str) -> bool:
     )
 
 
-def _choose(tx: Transaction, crew: Crew, now: str) -> list[str]:
-    chosen: list[str] = []
+def _choose(tx: Transaction, crew: Crew, now: str) -> list[Row]:
+    chosen: list[Row] = []
     at_work = _agents_at_work(tx)
     for row in assignments.waiting(tx, now=now):
         if row["dispatch_id"] is None or _free_slots(tx, row["dispatch_id"], at_work) > 0:
-            chosen.append(row["orchestrator_task_id"])
+            chosen.append(row)
             at_work.append(row)
     for dispatch in dispatches.listed(tx, status="active"):
         limits = Limits(
@@ -43,7 +43,7 @@ def _choose(tx: Transaction, crew: Crew, now: str) -> list[str]:
             default_agent=crew.settings.default_agent,
         )
         claimed = dispatches.claim(tx, dispatch["dispatch_id"], limits, now=now, actor=ACTOR)
-        chosen += [row["orchestrator_task_id"] for row in claimed]
+        chosen += claimed
         at_work += claimed
     return chosen
 

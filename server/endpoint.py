@@ -43,8 +43,7 @@ class Endpoint(MCPServer[Yard]):
             caller = await self.yard.caller()
             self._check(name, given)
             answer = await super().call_tool(name, given, context)
-            assert isinstance(answer, CallToolResult)
-            body = dict(answer.structured_content or {})
+            body = dict(getattr(answer, "structured_content", None) or {})
             if unread := await self.yard.store.read(_unread, caller.name, clock.now()):
                 body["unread"] = unread
             return replies.result(body)

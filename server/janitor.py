@@ -18,13 +18,14 @@ class Cleaned:
 
 
 def tidy(crew: Crew, worktree: Worktree) -> None:
-    """Clean up after a settled task, or note why its worktree stays."""
+    """Clean up after a settled task, or as asked; where it may not be, note why the worktree stays."""
+    wish = crew.store.read(worktrees.wish, worktree.worktree_id)
     try:
-        clean(crew, worktree, force=worktree.status == "merged")
-    except GitError as error:
+        done = clean(crew, worktree, force=wish == "force" or worktree.status == "merged")
+    except (GitError, NotMerged) as error:
         crew.write(worktrees.keep, worktree.worktree_id, error.message, now=clock.now(), actor=ACTOR)
-    except NotMerged as error:
-        crew.write(worktrees.keep, worktree.worktree_id, error.message, now=clock.now(), actor=ACTOR)
+    else:
+        crew.write(worktrees.freed, worktree.worktree_id, done.freed_mb)
 
 
 def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
@@ -44,7 +45,7 @@ def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     if not force and dirty:
         raise UncommittedChanges(f"{path} holds changes that are not committed.", path=str(path))
     now = clock.now()
-    salvage_ref = f"refs/crewyard/salvage/{worktree.task_id}/{now.replace(':', '').replace('.', '')}"
+    salvage_ref = workspaces.salvage_ref(worktree.task_id, now)
     kept = None
     if dirty:
         workspaces.salvage(git, path, kept := salvage_ref)

@@ -55,30 +55,60 @@ def restart_policy(crew: Crew) -> tuple[int, float, float]:
     return (crew.settings.crew.max_restarts, *crew.settings.backoff)
 
 
-def provide_worktree(crew: Crew, task_id: str, base_branch: str | None = None) -> Worktree:
+def make_worktree(crew: Crew, task_id: str) -> None:
+    """Carry out a recorded wish for a worktree; where git refuses, the reason stands in its record."""
+    try:
+        provide_worktree(crew, task_id)
+    except GitError as error:
+        crew.write(_give_up_worktree, task_id, error.message)
+
+
+def provide_worktree(crew: Crew, task_id: str) -> Worktree:
     """The task's worktree, made from the integration branch's tip where it has none. Raises GitError."""
     now = clock.now()
-    present = crew.store.read(worktrees.live, task_id)
-    if present is None:
-        base = base_branch or crew.target
-        present = crew.write(
-            worktrees.plan,
-            task_id,
-            path=str(workspaces.free_path(crew.paths.worktree(task_id))),
-            branch=crew.paths.branch(task_id),
-            base_branch=base,
-            base_commit=crew.repository.require_tip(base),
-            now=now,
-            actor=ACTOR,
-        )
+    present = crew.store.read(worktrees.live, task_id) or crew.write(
+        worktrees.plan,
+        task_id,
+        path=str(workspaces.free_path(crew.paths.worktree(task_id))),
+        branch=crew.paths.branch(task_id),
+        base_branch=crew.target,
+        base_commit=_target_tip(crew),
+        now=now,
+        actor=ACTOR,
+    )
     path = Path(present.path)
     if present.status == "creating" or not path.exists():
-        salvage_ref = f"refs/crewyard/salvage/{task_id}/{now.replace(':', '').replace('.', '')}"
+        salvage_ref = workspaces.salvage_ref(task_id, now)
         base_commit = present.base_commit if present.status == "creating" else present.branch
         made = workspaces.prepare(crew.repository, path, present.branch, base_commit, salvage_ref)
         present = crew.write(_made, present, made, now)
     crew.write(worktrees.keep, present.worktree_id, None, now=now, actor=ACTOR)
     return present
+
+
+def _target_tip(crew: Crew) -> str:
+    """The integration branch's tip; the branch is made from HEAD where it is missing."""
+    tip = crew.repository.tip(crew.target)
+    if tip is not None:
+        return tip
+    head = crew.repository.head(crew.root)
+    crew.repository.create_branch(crew.target, head)
+    crew.write(
+        events.record,
+        now=clock.now(),
+        actor=ACTOR,
+        subject_type="branch",
+        subject_id=crew.target,
+        kind="integration_branch_made",
+        commit=head,
+    )
+    return head
+
+
+def _give_up_worktree(tx: Transaction, task_id: str, why: str) -> None:
+    worktree = worktrees.require_live(tx, task_id)
+    worktrees.change(tx, worktree.worktree_id, "cleaned", now=clock.now(), actor=ACTOR, why=why)
+    worktrees.keep(tx, worktree.worktree_id, why, now=clock.now(), actor=ACTOR)
 
 
 def _made(tx: Transaction, worktree: Worktree, made: workspaces.Prepared, now: str) -> Worktree:
@@ -121,7 +151,7 @@ def _plan(
         orchestrator_task_id=assignment_id,
         workspace=worktree.path,
         runs_folder=str(crew.paths.runs),
-        timeout_seconds=agent.timeout_seconds,
+        timeout_seconds=json.loads(assignment["metadata"]).get("timeout_seconds") or agent.timeout_seconds,
         memory_limit_mb=agent.memory_limit_mb,
         token_hash=agents.hash_token(token),
         term=crew.term,
@@ -159,7 +189,7 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         "cwd": worktree.path,
         "env": {**environment.for_child(agent.environment), **crew.repository.identity(), **variables},
         "bell": str(crew.paths.bell),
-        "timeout_seconds": agent.timeout_seconds,
+        "timeout_seconds": row["timeout_seconds"],
         "memory_limit_mb": agent.memory_limit_mb,
         "grace_seconds": crew.settings.crew.grace_period_seconds,
         "output_limit_bytes": OUTPUT_LIMIT_BYTES,

@@ -45,8 +45,8 @@ def table(tx: Transaction, task_ids: Sequence[str], now: str) -> list[Line]:
 def _line(tx: Transaction, task_id: str, now: str) -> Line:
     row = tx.only(
         "SELECT t.*, o.status AS work, o.not_before, o.error_message AS setback, "
-        "m.status AS merge, m.merge_commit, m.error_message AS merge_note, a.agent_id, a.attempt, a.started_at AS since, "
-        "a.completed_at AS until, a.status AS agent_status FROM specs_task t "
+        "m.status AS merge, m.merge_commit, m.error_message AS merge_note, a.agent_id, a.attempt, "
+        "a.started_at AS since, a.completed_at AS until, a.status AS agent_status FROM specs_task t "
         "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
         "LEFT JOIN merge_request m ON m.merge_id = (SELECT max(merge_id) FROM merge_request WHERE task_id = t.task_id) "
         "LEFT JOIN agent_lifecycle a ON a.rowid = (SELECT max(rowid) FROM agent_lifecycle WHERE task_id = t.task_id) "

@@ -128,7 +128,15 @@ class Supervisor:
 
     def _tick(self) -> None:
         self.crew.bell.drain()
-        steps = (self._keep_agents, self._prove, self._merge, self._tidy, self._launch, self._settle)
+        steps = (
+            self._keep_agents,
+            self._prove,
+            self._merge,
+            self._tidy,
+            self._launch,
+            self._make_worktrees,
+            self._settle,
+        )
         for step in steps:
             self._guarded(step)
 
@@ -142,7 +150,7 @@ class Supervisor:
 
     def _keep_agents(self) -> None:
         for seen in self.crew.store.read(agents.live):
-            if self._jobs.is_busy(f"launch {seen['orchestrator_task_id']}"):
+            if self._jobs.is_busy(f"task {seen['task_id']}"):
                 continue
             # Read again: the launch may have ended, and named its runner, between the first look and the question.
             row = self.crew.store.read(agents.get, seen["agent_id"])
@@ -154,7 +162,7 @@ class Supervisor:
 
     def _prove(self) -> None:
         for row in self.crew.store.read(assignments.unproven):
-            self._job(f"prove {row['orchestrator_task_id']}", prover.prove, row["orchestrator_task_id"])
+            self._job(f"task {row['task_id']}", prover.prove, row["orchestrator_task_id"])
 
     def _merge(self) -> None:
         for target in sorted({row["target_branch"] for row in self.crew.store.read(self._due_merges)}):
@@ -165,13 +173,17 @@ class Supervisor:
 
     def _tidy(self) -> None:
         for worktree in self.crew.store.read(worktrees.settled):
-            self._job(f"tidy {worktree.task_id}", janitor.tidy, worktree)
+            self._job(f"task {worktree.task_id}", janitor.tidy, worktree)
+
+    def _make_worktrees(self) -> None:
+        for worktree in self.crew.store.read(worktrees.listed, status="creating"):
+            self._job(f"task {worktree.task_id}", launcher.make_worktree, worktree.task_id)
 
     def _launch(self) -> None:
         if not self.crew.store.read(dispatcher.has_work, clock.now()):
             return
-        for assignment_id in dispatcher.to_launch(self.crew):
-            self._job(f"launch {assignment_id}", launcher.launch, assignment_id)
+        for row in dispatcher.to_launch(self.crew):
+            self._job(f"task {row['task_id']}", launcher.launch, row["orchestrator_task_id"])
 
     def _settle(self) -> None:
         dispatcher.end_finished(self.crew)

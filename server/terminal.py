@@ -1,4 +1,4 @@
-"""What a person sees at a terminal: the live table of a run, and its end. Everything shown is read from the database."""
+"""What a person sees at a terminal: the live table of a run, and its end, all read from the database."""
 
 import sys
 from typing import Any

@@ -125,6 +125,11 @@ def begin_merge(repository: Repository, path: Path, commit: str, label: str) -> 
     ]
 
 
+def salvage_ref(task_id: str, now: str) -> str:
+    """Where work is kept that is about to lose its branch or its worktree."""
+    return f"refs/crewyard/salvage/{task_id}/{now.replace(':', '').replace('.', '')}"
+
+
 def salvage(repository: Repository, path: Path, ref: str) -> str:
     """Keep everything at ``path`` under ``ref``, what is uncommitted or untracked included; returns the commit."""
     head = repository.head(path)

@@ -6,7 +6,7 @@ The path that was used is stored once; every later step reads it here and never 
 from dataclasses import dataclass
 
 from . import events, states
-from .errors import NotFound
+from .errors import NotFound, StillInUse
 from .store import Row, Transaction
 
 
@@ -33,6 +33,10 @@ def of_row(row: Row) -> Worktree:
         row["base_commit"],
         row["status"],
     )
+
+
+def get(tx: Transaction, worktree_id: int) -> Row:
+    return tx.only("SELECT * FROM git_worktree_tracker WHERE worktree_id = ?", (worktree_id,))
 
 
 def live(tx: Transaction, task_id: str) -> Worktree | None:
@@ -93,14 +97,56 @@ def plan(
 
 
 def settled(tx: Transaction) -> list[Worktree]:
-    """Worktrees that nobody works in any more and that cleanup has not looked at yet."""
+    """Worktrees to be cleaned up: asked for, or left by a settled task and not looked at yet; nobody works in them."""
     rows = tx.all(
         "SELECT w.* FROM git_worktree_tracker w JOIN specs_task t USING (task_id) "
         "WHERE w.status IN ('active', 'merged') AND w.kept_because IS NULL "
-        "AND t.status IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a "
+        "AND (w.cleanup IS NOT NULL OR t.status IN ('completed', 'failed', 'cancelled')) "
+        "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a "
         "WHERE a.task_id = w.task_id AND a.status IN ('starting', 'running')) ORDER BY w.worktree_id"
     )
     return [of_row(row) for row in rows]
+
+
+def ask_for_cleanup(tx: Transaction, task_id: str, *, force: bool, now: str, actor: str) -> Worktree:
+    """Record the wish to remove a task's worktree. Raises NotFound, StillInUse."""
+    worktree = require_live(tx, task_id)
+    agent = tx.one(
+        "SELECT agent_id FROM agent_lifecycle WHERE task_id = ? AND status IN ('starting', 'running')", (task_id,)
+    )
+    if agent is not None:
+        raise StillInUse(
+            f"{agent['agent_id']} works in {worktree.path}.",
+            hint="agents(action='kill') ends it first.",
+            task_id=task_id,
+            agent_id=agent["agent_id"],
+        )
+    wanted = "force" if force else "safe"
+    tx.run(
+        "UPDATE git_worktree_tracker SET cleanup = ?, kept_because = NULL WHERE worktree_id = ?",
+        (wanted, worktree.worktree_id),
+    )
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="worktree",
+        subject_id=worktree.worktree_id,
+        kind="worktree_cleanup_requested",
+        how=wanted,
+    )
+    return worktree
+
+
+def wish(tx: Transaction, worktree_id: int) -> str | None:
+    """How its cleanup was asked for: ``safe``, ``force`` or not at all."""
+    asked: str | None = tx.value("SELECT cleanup FROM git_worktree_tracker WHERE worktree_id = ?", (worktree_id,))
+    return asked
+
+
+def freed(tx: Transaction, worktree_id: int, megabytes: float) -> None:
+    """Note the disk space that its removal freed, in MiB."""
+    tx.run("UPDATE git_worktree_tracker SET freed_mb = ? WHERE worktree_id = ?", (megabytes, worktree_id))
 
 
 def keep(tx: Transaction, worktree_id: int, because: str | None, *, now: str, actor: str) -> None:

@@ -103,6 +103,10 @@ class Operations(Protocol):
         """Remove one task's worktree, or all merged ones. Raises NotMerged, StillInUse, UncommittedChanges."""
         ...
 
+    async def has_room(self) -> bool:
+        """Whether the machine can take another agent."""
+        ...
+
     async def spawn(
         self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
     ) -> Spawned:

@@ -28,15 +28,18 @@ class Agent(Lean):
     restarts: int
 
 
-class AgentsResult(Result):
+class AgentsShown(Result):
     agents: list[Agent] | None = None
     total: int | None = None
     agent_id: str | None = None
+    last_heartbeat: str | None = None
+    next_heartbeat_due: str | None = None
+
+
+class AgentsResult(AgentsShown):
     pid: int | None = None
     worktree_path: str | None = None
     started_at: str | None = None
-    last_heartbeat: str | None = None
-    next_heartbeat_due: str | None = None
     agents_killed: int | None = None
     killed_gracefully: bool | None = None
     kill_signal: str | None = None
@@ -79,7 +82,7 @@ async def own_agents(
     state: str = "",
     limit: Limit = 50,
     cursor: Cursor = "",
-) -> AgentsResult:
+) -> AgentsShown:
     if action == "list":
         return await _list(call, agent_type, state, limit, cursor)
     return await _heartbeat(call, agent_id)
@@ -187,9 +190,8 @@ def lead_tool() -> Tool:
     return tool(
         agents,
         name="agents",
-        title="Agents",
         description="List the crew's agents, spawn (start) one on a task, kill (stop) one, read its log output.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
     )
 
 
@@ -197,7 +199,6 @@ def worker_tool() -> Tool:
     return tool(
         own_agents,
         name="agents",
-        title="Agents",
         description="Send your own heartbeat (sign of life), or list the crew's agents.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )

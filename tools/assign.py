@@ -92,7 +92,9 @@ async def _assign(yard: Yard, order: assigning.Order) -> AssignResult:
     )
     given = [Assignment(**{key: row[key] for key in Assignment.model_fields}) for row in begun.assignments]
     shown, more = page(given, key=lambda each: each.task_id, limit=len(given) + 1)
-    note = None if begun.assignments else "Nothing could start at once; why(subject=dispatch_id) tells what it waits for."
+    note = (
+        None if begun.assignments else "Nothing could start at once; why(subject=dispatch_id) tells what it waits for."
+    )
     return AssignResult(
         action="assign",
         status="success" if begun.assignments else "partial",
@@ -149,9 +151,7 @@ async def _change(yard: Yard, action: str, dispatch_id: str) -> AssignResult:
     views = await yard.store.run(_changed, want, dispatch_id or None, now=clock.now(), actor=caller.name)
     shown, more = page(views, key=lambda each: each.dispatch_id, limit=len(views) + 1)
     note = None if views else f"There was no dispatch to {action}."
-    return AssignResult(
-        action=action, dispatches=shown, note="crewyard://status shows them all." if more else note
-    )
+    return AssignResult(action=action, dispatches=shown, note="crewyard://status shows them all." if more else note)
 
 
 def _changed(tx: Transaction, want: str, dispatch_id: str | None, *, now: str, actor: str) -> list[Dispatch]:
@@ -170,8 +170,7 @@ def lead_tool() -> Tool:
     return tool(
         assign,
         name="assign",
-        title="Assign tasks",
         description="Start working tasks off in parallel with agents (a dispatch), find what can start, or pause, "
         "resume or cancel a dispatch.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )

@@ -10,7 +10,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import clock, plan_export, plans, readers
+from ..server import clock, plan_export, plans, readers, states
 from ..server import tasks as domain
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
@@ -32,10 +32,14 @@ class Task(Lean):
     files: list[str] | None = None
 
 
-class PlanResult(Result):
+class PlanShown(Result):
     tasks: list[Task] | None = None
     total: int | None = None
     counts: dict[str, int] | None = None
+    uri: str | None = None
+
+
+class PlanResult(PlanShown):
     tasks_added: int | None = None
     tasks_updated: int | None = None
     tasks_unchanged: int | None = None
@@ -44,7 +48,6 @@ class PlanResult(Result):
     dependencies_resolved: int | None = None
     dependent_tasks_unblocked: list[str] | None = None
     plan: dict[str, Any] | None = None
-    uri: str | None = None
 
 
 async def plan(
@@ -80,24 +83,24 @@ async def plan(
 
 async def shown_plan(
     call: Call,
-    action: Literal["show"] = "show",
+    action: Literal["show"] = "show",  # noqa: ARG001  (so that other actions are told apart as not authorized)
     task_id: str = "",
     new_status: Annotated[str, Field(description="filter")] = "",
     limit: Limit = 50,
     cursor: Cursor = "",
-) -> PlanResult:
+) -> PlanShown:
     return await _show(yard_of(call), task_id, new_status, limit, cursor)
 
 
 async def _show(yard: Yard, task_id: str, status: str, limit: int, cursor: str) -> PlanResult:
-    if status and status not in domain.states.TASK.states:
-        known = ", ".join(domain.states.TASK.moves)
+    if status and status not in states.TASK.states:
+        known = ", ".join(states.TASK.moves)
         raise InvalidInput(f"There is no status {status!r}.", hint=f"Give one of {known}.")
     if task_id:
         row, blockers = await yard.store.read(_one, task_id)
         return PlanResult(action="show", tasks=[_detail(row, blockers)], uri=f"crewyard://tasks/{task_id}")
-    rows, blockers, counts = await yard.store.read(_page, cursor, limit + 1, status or None)
-    views = [_view(row, blockers.get(row["task_id"], [])) for row in rows]
+    rows, waits_for, counts = await yard.store.read(_page, cursor, limit + 1, status or None)
+    views = [_view(row, waits_for.get(row["task_id"], [])) for row in rows]
     shown, next_cursor = page(views, key=lambda task: task.task_id, limit=limit)
     total = counts[status] if status else sum(counts.values())
     return PlanResult(action="show", tasks=shown, total=total, counts=counts, next_cursor=next_cursor)
@@ -154,7 +157,9 @@ def _detail(row: Row, blockers: list[str]) -> Task:
 
 async def _import(yard: Yard, path: str, text: str, format_: str) -> PlanResult:
     if bool(path) == bool(text):
-        raise InvalidInput("import needs a path or a text, and not both.", hint="plan(action='import', path='plan.json')")
+        raise InvalidInput(
+            "import needs a path or a text, and not both.", hint="plan(action='import', path='plan.json')"
+        )
     content: str | bytes = text
     if path:
         content = await anyio.to_thread.run_sync(_read, yard.root / Path(path).expanduser())
@@ -170,7 +175,9 @@ def _read(path: Path) -> bytes:
         what = {errno.ENOENT: "There is no file", errno.EISDIR: "This is a folder:"}.get(
             error.errno or 0, f"{error.strerror}:"
         )
-        raise InvalidInput(f"{what} {path}.", hint="Give a path from the repository's root, or an absolute one.") from error
+        raise InvalidInput(
+            f"{what} {path}.", hint="Give a path from the repository's root, or an absolute one."
+        ) from error
 
 
 async def _store(yard: Yard, action: str, content: str | bytes, *, name: str, format_: str) -> PlanResult:
@@ -225,8 +232,10 @@ async def _update(yard: Yard, task_id: str, new_status: str) -> PlanResult:
 
 
 async def _export(yard: Yard, limit: int, cursor: str) -> PlanResult:
-    """Page by page: each page is a plan of its own tasks, in the format that import reads."""
+    """In the format that import reads: whole where it fits, otherwise its tasks page by page."""
     whole = await yard.store.read(plan_export.export_plan)
+    if not cursor and len(text_of(whole)) <= BUDGET:
+        return PlanResult(action="export", plan=whole, total=len(whole["tasks"]), uri="crewyard://plan")
     tasks = [task for task in whole["tasks"] if task["task_id"] > cursor]
     tasks.sort(key=lambda task: str(task["task_id"]))
     shown, next_cursor = page(tasks, key=lambda task: str(task["task_id"]), limit=limit)
@@ -237,7 +246,7 @@ async def _export(yard: Yard, limit: int, cursor: str) -> PlanResult:
         total=len(whole["tasks"]),
         next_cursor=next_cursor,
         uri="crewyard://plan",
-        note="The whole plan is at crewyard://plan." if next_cursor or too_large else None,
+        note="These are some of the tasks; the whole plan, with its specs, is at crewyard://plan.",
     )
 
 
@@ -245,10 +254,9 @@ def lead_tool() -> Tool:
     return tool(
         plan,
         name="plan",
-        title="Plan",
-        description="Show the tasks and their state, import a plan file (JSON, YAML, Markdown, Task Master, Beads), add "
-        "tasks, set a task's status, export.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
+        description="Show the tasks and their state, import a plan file (JSON, YAML, Markdown, Task Master, Beads), "
+        "add tasks, set a task's status, export.",
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )
 
 
@@ -256,7 +264,6 @@ def worker_tool() -> Tool:
     return tool(
         shown_plan,
         name="plan",
-        title="Plan",
         description="Show the plan's tasks and their state, or one task whole.",
-        hints=ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=True, idempotent_hint=True),
     )

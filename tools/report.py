@@ -42,7 +42,6 @@ def worker_tool() -> Tool:
     return tool(
         report,
         name="report",
-        title="Report",
         description="Report on your own task: progress, complete (done), failed, blocked, or a question to the lead.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False),
     )

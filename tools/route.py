@@ -142,7 +142,10 @@ def _shown(rows: list[Row]) -> list[Message]:
         each
         if len(text_of(each.content)) <= room
         else each.model_copy(
-            update={"content": cut(text_of(each.content), max(20, room // 2)), "uri": f"crewyard://messages/{each.message_id}"}
+            update={
+                "content": cut(text_of(each.content), max(20, room // 2)),
+                "uri": f"crewyard://messages/{each.message_id}",
+            }
         )
         for each in found
     ]
@@ -193,7 +196,6 @@ def route_tool() -> Tool:
     return tool(
         route,
         name="route",
-        title="Messages",
         description="Send messages to agents (or ALL), poll (receive) and acknowledge your own mail, count or clear it.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False),
     )

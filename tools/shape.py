@@ -21,7 +21,7 @@ Call = Context[Yard, Any]
 BUDGET = 8_500  # of the 10,000 characters, what a list may take; the rest is the frame's
 
 Limit = Annotated[int, Field(ge=1, le=500)]
-Cursor = Annotated[str, Field(description="next_cursor of the page before")]
+Cursor = str  # next_cursor of the page before
 
 
 class Lean(BaseModel):
@@ -47,17 +47,17 @@ def yard_of(call: Call) -> Yard:
     return call.request_context.lifespan_context
 
 
-def tool(
-    function: Callable[..., Any], *, name: str, title: str, description: str, hints: ToolAnnotations
-) -> Tool:
+def tool(function: Callable[..., Any], *, name: str, description: str, hints: ToolAnnotations) -> Tool:
     """A tool with compact schemas. Its annotations are those of its most far-reaching action."""
-    made = Tool.from_function(function, name=name, title=title, description=description, annotations=hints)
-    made.parameters = {**_compact(made.parameters), "additionalProperties": False}
-    made.fn_metadata.output_schema = _compact(made.fn_metadata.output_schema or {})
+    made = Tool.from_function(function, name=name, description=description, annotations=hints)
+    made.parameters = _compact(made.parameters) | {"additionalProperties": False}
+    made.fn_metadata.output_schema = _compact_result(made.fn_metadata.output_schema or {})
     return made
 
 
-def page(items: Iterable[T], *, key: Callable[[T], str], limit: int, budget: int = BUDGET) -> tuple[list[T], str | None]:
+def page(
+    items: Iterable[T], *, key: Callable[[T], str], limit: int, budget: int = BUDGET
+) -> tuple[list[T], str | None]:
     """As many items as fit, and the cursor behind the last one where there are more. Give ``limit + 1`` items."""
     taken: list[T] = []
     for item in items:
@@ -99,9 +99,23 @@ def first(values: Sequence[str], limit: int = 50) -> list[str]:
     return [*kept, f"… and {left} more"] if left else kept
 
 
-def _compact(schema: Any) -> Any:
-    """The schema without titles, without nulls (a missing field says the same), and with its definitions in place."""
-    return _walk(schema, schema.get("$defs", {}))
+def _compact(schema: dict[str, Any]) -> dict[str, Any]:
+    """The arguments' schema: no titles, no nulls, no defaults that mean nothing given, definitions in their place."""
+    compact: dict[str, Any] = _walk(schema, schema.get("$defs", {}))
+    return compact
+
+
+def _compact_result(schema: dict[str, Any]) -> dict[str, Any]:
+    """A result's schema, in which within lists a text field is named only and what is left out is not repeated."""
+    whole: dict[str, Any] = _walk(schema, schema.get("$defs", {}))
+    for field in whole["properties"].values():
+        field.pop("default", None)
+        items = field.get("items", {})
+        items.pop("required", None)
+        for each in items.get("properties", {}).values():
+            if each == {"type": "string"}:
+                each.clear()
+    return whole
 
 
 def _walk(node: Any, definitions: dict[str, Any]) -> Any:
@@ -111,20 +125,26 @@ def _walk(node: Any, definitions: dict[str, Any]) -> Any:
         return node
     if "$ref" in node:
         return _walk(definitions[node["$ref"].rsplit("/", 1)[1]], definitions)
-    kept = {
-        key: _walk_properties(value, definitions) if key == "properties" else _walk(value, definitions)
-        for key, value in node.items()
-        if key not in ("title", "$defs") and not (key == "default" and value in (None, "", [], {}))
-    }
+    kept = {key: _inner(key, value, definitions) for key, value in node.items() if not _is_noise(key, value)}
     options = [each for each in kept.pop("anyOf", ()) if each != {"type": "null"}]
     if len(options) == 1:
-        return {**options[0], **kept}
-    if options:
+        kept = dict(options[0]) | kept
+    elif options:
         kept["anyOf"] = options
-    if kept.get("additionalProperties") is True:
-        del kept["additionalProperties"]
+    if "enum" in kept or "const" in kept:
+        kept.pop("type", None)
     return kept
 
 
-def _walk_properties(properties: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    return {name: _walk(value, definitions) for name, value in properties.items()}
+def _inner(key: str, value: Any, definitions: dict[str, Any]) -> Any:
+    if key == "properties":
+        return {name: _walk(each, definitions) for name, each in value.items()}
+    return _walk(value, definitions)
+
+
+def _is_noise(key: str, value: Any) -> bool:
+    return (
+        key in ("title", "$defs", "maximum", "minimum")
+        or (key == "default" and value in (None, "", [], False, 0))
+        or (key == "additionalProperties" and value is True)
+    )

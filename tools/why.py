@@ -37,8 +37,7 @@ def lead_tool() -> Tool:
     return tool(
         why,
         name="why",
-        title="Why",
         description="Explain why a task, agent, message or merge does not run, merge or arrive (stuck, blocked, "
         "waiting), and what to call next.",
-        hints=ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=True, idempotent_hint=True),
     )

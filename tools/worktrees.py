@@ -165,7 +165,9 @@ async def _queue(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
 
 def _queued(tx: Transaction) -> list[Queued]:
     return [
-        Queued(**{key: getattr(view, key) for key in Queued.model_fields} | {"error": view.error and cut(view.error, 200)})
+        Queued(
+            **{key: getattr(view, key) for key in Queued.model_fields} | {"error": view.error and cut(view.error, 200)}
+        )
         for view in overview.merge_views(merges.queue(tx))
     ]
 
@@ -194,8 +196,7 @@ def lead_tool() -> Tool:
     return tool(
         worktrees,
         name="worktrees",
-        title="Worktrees and merges",
         description="List or create git worktrees (branches) of tasks, merge their work, see the merge queue, clean up "
         "(remove) merged ones.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False),
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
     )

@@ -58,11 +58,21 @@ def existing(database: Path) -> Path:
     return database
 
 
+def test_each_change_of_the_schema_has_its_migration() -> None:
+    assert [step.version for step in migrate.MIGRATIONS] == list(range(2, migrate.VERSION + 1))
+
+
 def test_schema_and_all_migrations_give_the_same_database(tmp_path: Path) -> None:
-    """Where a first schema is kept for a migration to start from: tests/unit/schema-1.sql, and so on."""
+    """The first schema is kept beside this file as schema-1.sql as soon as there is a migration to start from it."""
+    first = Path(__file__).with_name("schema-1.sql")
+    assert first.exists() or not migrate.MIGRATIONS
     fresh = connect(tmp_path / "fresh" / "orchestrator.db")
-    old = connect(tmp_path / "old" / "orchestrator.db")
-    assert 1 + len(migrate.MIGRATIONS) == migrate.VERSION, "each change of schema.sql has its migration"
+    old = sqlite3.connect(tmp_path / "orchestrator.db", isolation_level=None)
+    old.execute("ATTACH DATABASE ? AS metrics", (str(tmp_path / "metrics.db"),))
+    if first.exists():
+        old.executescript(first.read_text() + "PRAGMA user_version = 1;")
+    migrate.bring_up_to_date(old, tmp_path / "orchestrator.db")
+
     assert schema_of(old) == schema_of(fresh)
     fresh.close()
     old.close()
@@ -102,16 +112,12 @@ def test_a_migration_goes_on_where_it_was_interrupted(existing: Path) -> None:
     migrated(existing, [ADDS_A_COLUMN])
 
     raw = sqlite3.connect(existing, isolation_level=None)
+    raw.row_factory = sqlite3.Row
     raw.execute("ATTACH DATABASE ? AS metrics", (str(existing.with_name("metrics.db")),))
     migrate.bring_up_to_date(raw, existing, [ADDS_A_COLUMN, second], migrate.VERSION + 2)
 
-    assert {"colour", "weight"} <= columns(Transaction(raw := _with_names(raw)))
+    assert {"colour", "weight"} <= columns(Transaction(raw))
     raw.close()
-
-
-def _with_names(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.row_factory = sqlite3.Row
-    return connection
 
 
 def test_a_database_of_a_newer_crewyard_is_refused_and_left_alone(existing: Path) -> None:

@@ -1,0 +1,25 @@
+"""``crewyard://events{?after,limit}``: what happened, oldest first, to be read on from the last ``event_id``."""
+
+import json
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
+
+from ..server import events
+from ..server.store import Row
+from ..server.yard import Yard
+from .reading import JSON, read, to_json
+
+MOST = 1_000
+
+
+def register(app: MCPServer[Yard], yard: Yard) -> None:
+    @app.resource("crewyard://events{?after,limit}", mime_type=JSON, description="What happened after an event_id.")
+    async def happened(after: int = 0, limit: int = 100) -> str:
+        rows = await read(yard, events.after, after, max(1, min(limit, MOST)))
+        last = rows[-1]["event_id"] if rows else after
+        return to_json({"events": [_event(row) for row in rows], "next_after": last})
+
+
+def _event(row: Row) -> dict[str, Any]:
+    return {**dict(row), "data": json.loads(row["data"])}

@@ -1,0 +1,38 @@
+"""What all resources share: a unit that only reads, its answer as JSON, an unknown id as a clear error.
+
+Static resources cannot take the library's Context; so every resource is bound to its yard by a closure.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+
+from ..server.errors import CrewyardError, NotFound
+from ..server.store import Transaction
+from ..server.yard import Yard
+
+P = ParamSpec("P")
+T = TypeVar("T")
+JSON = "application/json"
+
+
+async def read(yard: Yard, unit: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run the unit for whoever this server serves. Raises the library's errors, which keep their text."""
+    try:
+        await yard.caller()
+        return await yard.store.read(unit, *args, **kwargs)
+    except NotFound as error:
+        raise ResourceNotFoundError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
+    except CrewyardError as error:
+        raise ResourceError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -1,0 +1,18 @@
+"""``crewyard://status`` and ``crewyard://merges``: the yard at a glance."""
+
+from mcp.server.mcpserver import MCPServer
+
+from ..server import clock, merges, overview
+from ..server.yard import Yard
+from .reading import JSON, read, to_json
+
+
+def register(app: MCPServer[Yard], yard: Yard) -> None:
+    @app.resource("crewyard://status", mime_type=JSON, description="Tasks by state, live agents, merges, dispatches.")
+    async def status() -> str:
+        return to_json(await read(yard, overview.overview, now=clock.now()))
+
+    @app.resource("crewyard://merges", mime_type=JSON, description="The merge queue in its order.")
+    async def merge_queue() -> str:
+        rows = await read(yard, merges.queue)
+        return to_json({"merge_queue": overview.merge_views(rows)})

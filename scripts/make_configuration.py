@@ -1,0 +1,96 @@
+"""Writes docs/configuration.md from server/settings.py; with --check it only says whether that is current."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from crewyard.server import settings
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+
+HEAD = """\
+# Configuration
+
+<!-- Made from server/settings.py by `make docs`; change it there. -->
+
+`crewyard.toml` at the root of the repository that the crew works on; `crewyard init` writes one. Every key has a
+default, so the file may be missing. An environment variable comes before the file; a list is given as JSON
+(`CREWYARD_MERGE_CHECK='["make", "test"]'`). An unknown key, an unknown variable or a wrong value is an error that names
+the place and the nearest right one; nothing is started then.
+
+Durations are in seconds.
+"""
+
+PLACEHOLDERS = """\
+One table for each type of agent, under a name of your choice: `[agents.code_developer]`. These keys have no environment
+variable. In `command`, these are replaced: `{prompt}`, `{prompt_file}`, `{task_id}`, `{worktree}`, `{agent_id}`,
+`{mcp_config}`, `{attempt}`.
+"""
+
+
+TYPES = {str: "text", bool: "`true` or `false`", int: "whole number", float: "number", list[str]: "list of texts"}
+BOUNDS = {"gt": "above {}", "ge": "at least {}", "le": "at most {}"}
+
+
+def document() -> str:
+    parts = [HEAD]
+    for name, model in settings.sections().items():
+        parts += [f"## `[{name}]`\n", f"{model.__doc__}\n", table(model, name)]
+        if name == "crew":
+            parts += ["## `[agents.NAME]`\n", f"{settings.Agent.__doc__}\n", PLACEHOLDERS, table(settings.Agent)]
+    return "\n".join(parts)
+
+
+def table(model: type[settings.Section], section: str = "") -> str:
+    heads = ["Key", "Type", "Default", "What it is", *(["Variable"] if section else [])]
+    lines = [row(heads), row(["---"] * len(heads))]
+    for key, field in model.model_fields.items():
+        variable = [f"`CREWYARD_{section}_{key}`".upper()] if section else []
+        kind = described(field.annotation, field.metadata)
+        lines.append(row([f"`{key}`", kind, default(field), field.description or "", *variable]))
+    return "\n".join(lines) + "\n"
+
+
+def row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def described(annotation: Any, constraints: Iterable[object] = ()) -> str:
+    """A type as a person writes it in the file, with its bounds."""
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return described(inner, [bound for field in more for bound in field.metadata])
+    if NoneType in get_args(annotation):
+        [inner] = [choice for choice in get_args(annotation) if choice is not NoneType]
+        return described(inner, constraints)
+    bounds = [
+        phrase.format(getattr(constraint, name))
+        for constraint in constraints
+        for name, phrase in BOUNDS.items()
+        if hasattr(constraint, name)
+    ]
+    return ", ".join([TYPES[annotation], *bounds])
+
+
+def default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    return "none" if value is None else f"`{json.dumps(value)}`"
+
+
+def main() -> None:
+    text = document()
+    if sys.argv[1:] != ["--check"]:
+        DOCUMENT.write_text(text, encoding="utf-8")
+    elif not DOCUMENT.exists() or DOCUMENT.read_text(encoding="utf-8") != text:
+        sys.exit(f"{DOCUMENT.name} is not what server/settings.py says: make docs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The composition root: what a server is made of, and how it is served (design 2, 8).
+
+Only here do tools, resources and effects meet. Importing this module takes most of a server's start-up time, since it
+brings in ``mcp``; the command line imports it only to serve.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, resources, tools
+from . import settings as configuration
+from .endpoint import Endpoint
+from .errors import CrewyardError
+from .yard import Yard
+
+TOKEN_VARIABLE = "CREWYARD_AGENT_TOKEN"  # noqa: S105  (the variable's name)
+
+INSTRUCTIONS = """\
+Crewyard runs a crew of coding agents in parallel on this git repository. You are the lead.
+1. plan(action='import', path=… or text=…) brings in tasks with dependencies; plan(action='show') lists them.
+2. assign(task_ids=[…]) begins a dispatch: each ready task gets an agent in its own git worktree and branch. Finished \
+work is checked and merged into the integration branch one at a time, and what was blocked goes on. No call is needed \
+for any of that.
+3. Watch: agents(action='list'), agents(action='log'), worktrees(action='queue'), the resource crewyard://status. \
+route(action='poll', wait_seconds=50) waits for messages of agents.
+4. When something stands still, why(subject=ID) names the cause and the next call.
+5. A task in review is failed: mend its cause, then plan(action='update', task_id=…, new_status='ready') and assign \
+again. route(action='send', target_agent=…) writes to an agent, ALL to everyone. An error has a code and a hint: follow \
+the hint.\
+"""
+WORKER_INSTRUCTIONS = """\
+You are an agent of a Crewyard crew and work on one task in your own git worktree. Commit your work there. \
+report(action='progress') tells how far you are, report(action='complete') that you are done; report 'blocked' or \
+'question' when you cannot go on. route(action='poll') reads your mail. Never touch another worktree or branch.\
+"""
+
+
+def build_yard(root: Path, environ: Mapping[str, str] = os.environ) -> Yard:
+    """The yard of the repository at ``root``. Raises ConfigurationError, GitError."""
+    from .operations import GitOperations, supervising
+
+    settings = configuration.load(root, environ)
+    token = environ.get(TOKEN_VARIABLE) or None
+    operations = GitOperations(root, settings)
+    if token:
+        return Yard(root, settings, operations, token=token)
+    return Yard(root, settings, operations, supervise=supervising(root, settings))
+
+
+def build_app(yard: Yard, **options: Any) -> Endpoint:
+    """The MCP server over ``yard``: the lead's, or one agent's where the yard has a token."""
+    configure_logging()
+    lead = tools.for_lead()
+    app = Endpoint(
+        yard,
+        tools.for_worker() if yard.is_workers else lead,
+        lead,
+        name="crewyard",
+        title="Crewyard",
+        version=__version__,
+        instructions=WORKER_INSTRUCTIONS if yard.is_workers else INSTRUCTIONS,
+        **options,
+    )
+    resources.register(app, yard)
+    return app
+
+
+def configure_logging() -> None:
+    """Plain lines on stderr, before the library puts rich's wide tracebacks there; stdout is the protocol's."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        for noisy in ("mcp", "httpx", "uvicorn.access"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def serve_stdio(root: Path) -> int:
+    """Serve one client over stdin and stdout until it closes them; returns the exit code. A signal exits with 0."""
+    return _served(root, lambda yard: build_app(yard).run("stdio"))
+
+
+def serve_http(root: Path, host: str, port: int) -> int:
+    """Serve clients over streamable HTTP until SIGTERM or SIGINT; returns the exit code."""
+    from . import transport
+
+    return _served(root, lambda yard: transport.serve(yard, lambda **options: build_app(yard, **options), host, port))
+
+
+def _served(root: Path, serve: Callable[[Yard], None]) -> int:
+    configure_logging()
+    try:
+        serve(build_yard(root))
+    except (CrewyardError, ExceptionGroup) as error:
+        cause = _ours(error)
+        if cause is None:
+            raise
+        print(f"crewyard: {cause.message} {cause.hint}".rstrip(), file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _ours(error: BaseException) -> CrewyardError | None:
+    """The error of ours, out of the groups that task groups make of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, CrewyardError) else None

@@ -1,0 +1,299 @@
+"""What a server's tools ask of git and processes: recorded as wishes, which the acting supervisor carries out.
+
+So one process acts, whichever server is asked, and a wish survives the server that recorded it. Each call waits until
+the database shows what became of its wish.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import anyio.to_thread
+
+from . import agents, assignments, clock, host, merges, preflight, tasks, workspaces, worktrees
+from .crew import Crew
+from .errors import (
+    CrewyardError,
+    GitError,
+    MergeCheckFailed,
+    MergeConflicts,
+    NotMerged,
+    ResourceExhaustion,
+    SpawnFailed,
+    StartupTimeout,
+    UncommittedChanges,
+)
+from .repository import Repository
+from .settings import Settings
+from .store import Row, Store, Transaction
+from .supervisor import Supervisor
+from .worktrees import Worktree
+from .yard import Candidate, CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.02
+WAIT_SECONDS = 30.0
+
+
+def supervising(root: Path, settings: Settings) -> Callable[[], Supervisor]:
+    """Makes the supervisor of a server."""
+
+    def make() -> Supervisor:
+        crew = _crew(root, settings)
+        crew.repository.exclude(crew.paths.excludes())
+        return Supervisor(crew)
+
+    return make
+
+
+def _crew(root: Path, settings: Settings) -> Crew:
+    repository = Repository.discover(root)
+    return Crew.of(repository, settings, Store(Crew.database(repository, settings)))
+
+
+class GitOperations:
+    """``yard.Operations`` for one repository. Its calls block, and so run on worker threads."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self._root = root
+        self._settings = settings
+        self._opened: Crew | None = None
+
+    @property
+    def _crew(self) -> Crew:
+        if self._opened is None:
+            self._opened = _crew(self._root, self._settings)
+        return self._opened
+
+    async def require_fit(self, agent_types: Collection[str]) -> None:
+        """Raises GitError, DirtyWorkingDirectory or ConfigurationError where a dispatch could not go well."""
+        await _on_thread(self._require_fit, agent_types)
+
+    async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
+        return await _on_thread(self._create_worktree, task_id, base_branch, actor)
+
+    async def merge(self, task_id: str, *, approved_by: str | None, actor: str) -> MergeOutcome:
+        return await _on_thread(self._merge, task_id, approved_by, actor)
+
+    async def cleanup(self, task_id: str | None, *, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
+        return await _on_thread(self._cleanup, task_id, force, dry_run, actor)
+
+    async def spawn(
+        self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
+    ) -> Spawned:
+        return await _on_thread(self._spawn, task_id, agent_type, timeout_seconds, actor)
+
+    async def has_room(self) -> bool:
+        return await _on_thread(host.has_room)
+
+    def _require_fit(self, agent_types: Collection[str]) -> None:
+        crew = self._crew
+        preflight.require_fit(crew.repository, crew.settings)
+        preflight.require_agents(crew.settings, agent_types, crew.root)
+
+    # --------------------------------------------------------------------------------------------- worktrees
+
+    def _create_worktree(self, task_id: str, base_branch: str | None, actor: str) -> CreatedWorktree:
+        crew = self._crew
+        crew.store.read(tasks.get, task_id)
+        present = crew.store.read(worktrees.live, task_id)
+        if present is None:
+            base = base_branch or crew.target
+            if base == crew.target and crew.repository.tip(base) is None:
+                base_commit = crew.repository.head(crew.root)
+            else:
+                base_commit = crew.repository.require_tip(base)
+            planned = crew.store.run(
+                worktrees.plan,
+                task_id,
+                path=str(workspaces.free_path(crew.paths.worktree(task_id))),
+                branch=crew.paths.branch(task_id),
+                base_branch=base,
+                base_commit=base_commit,
+                now=clock.now(),
+                actor=actor,
+            )
+        else:
+            planned = present
+        done = self._wait(partial(worktrees.get, worktree_id=planned.worktree_id), lambda w: w["status"] != "creating")
+        if done["status"] == "cleaned":
+            raise GitError(done["kept_because"] or "The worktree could not be made.", task_id=task_id)
+        return CreatedWorktree(planned.path, planned.branch, planned.base_commit, created=present is None)
+
+    def _cleanup(self, task_id: str | None, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
+        crew = self._crew
+        if task_id is None:
+            found = crew.store.read(worktrees.listed)
+        else:
+            crew.store.read(tasks.get, task_id)
+            found = [crew.store.read(worktrees.require_live, task_id)]
+        candidates = [self._candidate(worktree) for worktree in found]
+        if dry_run:
+            return CleanupOutcome([], 0.0, [], candidates)
+        wanted = [w for w, c in zip(found, candidates, strict=True) if task_id is not None or c.ready]
+        done = [self._clean(worktree, force, actor) for worktree in wanted]
+        refs = [row["salvage_ref"] for row in done if row["salvage_ref"]]
+        return CleanupOutcome(
+            [row["task_id"] for row in done], sum(row["freed_mb"] or 0.0 for row in done), refs, candidates
+        )
+
+    def _clean(self, worktree: Worktree, force: bool, actor: str) -> Row:
+        crew = self._crew
+        crew.store.run(worktrees.ask_for_cleanup, worktree.task_id, force=force, now=clock.now(), actor=actor)
+        done = self._wait(
+            partial(worktrees.get, worktree_id=worktree.worktree_id),
+            lambda w: w["kept_because"] is not None or (w["status"] == "cleaned" and w["freed_mb"] is not None),
+        )
+        if done["status"] != "cleaned":
+            dirty = Path(worktree.path).exists() and crew.repository.has_changes(Path(worktree.path))
+            refused = UncommittedChanges if dirty else NotMerged
+            raise refused(
+                done["kept_because"],
+                hint="Merge it first, or give force=true, which keeps its work under refs/crewyard/salvage.",
+                task_id=worktree.task_id,
+            )
+        return done
+
+    def _candidate(self, worktree: Worktree) -> Candidate:
+        git, path = self._crew.repository, Path(worktree.path)
+        tip = git.tip(worktree.branch)
+        agent = next((a for a in self._crew.store.read(agents.live) if a["task_id"] == worktree.task_id), None)
+        if agent is not None:
+            ready, reason = False, f"{agent['agent_id']} works in it"
+        elif tip is not None and not git.is_ancestor(tip, self._crew.target):
+            ready, reason = False, f"holds commits that are not on {self._crew.target}"
+        elif path.exists() and git.has_changes(path):
+            ready, reason = False, "holds changes that are not committed"
+        else:
+            ready, reason = True, f"all its commits are on {self._crew.target}"
+        size = workspaces.size_in_mb(path) if path.exists() else 0.0
+        return Candidate(worktree.task_id, worktree.path, worktree.branch, worktree.status, ready, reason, size)
+
+    # ------------------------------------------------------------------------------------------------ merges
+
+    def _merge(self, task_id: str, approved_by: str | None, actor: str) -> MergeOutcome:
+        crew = self._crew
+        request = crew.store.run(_request_merge, task_id, approved_by, clock.now(), actor)
+        if not crew.settings.merge.auto_approve and request["approved_by"] is None:
+            return self._queued(request)
+        try:
+            done = self._wait(
+                partial(merges.get, merge_id=request["merge_id"]),
+                lambda row: row["status"] not in ("queued", "checking") or row["not_before"] is not None,
+            )
+        except StartupTimeout:
+            return self._queued(request)
+        if done["status"] == "merged":
+            return MergeOutcome(
+                done["merge_id"],
+                done["merge_commit"],
+                done["files_changed"] or 0,
+                done["insertions"] or 0,
+                done["deletions"] or 0,
+            )
+        if done["status"] == "queued":
+            return self._queued(done)
+        raise _refusal(done)
+
+    def _queued(self, request: Row) -> MergeOutcome:
+        place = {row["merge_id"]: row["position"] for row in self._crew.store.read(merges.queue)}
+        return MergeOutcome(request["merge_id"], position=place.get(request["merge_id"]))
+
+    # ------------------------------------------------------------------------------------------------ agents
+
+    def _spawn(self, task_id: str, agent_type: str | None, timeout_seconds: float | None, actor: str) -> Spawned:
+        crew = self._crew
+        task = crew.store.read(tasks.get, task_id)
+        wanted = agent_type or task["agent_type"] or crew.settings.default_agent
+        self._require_fit([wanted])
+        limit = crew.settings.agent(wanted).max_instances
+        assignment = crew.store.run(_assign, task_id, wanted, limit, timeout_seconds, clock.now(), actor)
+        begun = self._wait(partial(_begun, assignment_id=assignment["orchestrator_task_id"]))
+        if begun["agent_id"] is None:
+            raise SpawnFailed(begun["error_message"] or "The agent could not be started.", task_id=task_id)
+        return Spawned(begun["agent_id"], begun["pid"], begun["workspace"], begun["started_at"])
+
+    def _wait(self, look: Callable[[Transaction], T | None], found: Callable[[T], bool] = lambda _: True) -> T:
+        """What ``look`` reads, once ``found`` says so. Raises StartupTimeout where no supervisor got to it."""
+        self._crew.bell.ring()
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            seen = self._crew.store.read(look)
+            if seen is not None and found(seen):
+                return seen
+            if time.monotonic() >= deadline:
+                raise StartupTimeout(
+                    f"The supervisor has not done it within {WAIT_SECONDS:g} s; it is still recorded.",
+                    hint="The resource crewyard://status shows who supervises.",
+                )
+            time.sleep(LOOK_SECONDS)
+
+
+def _request_merge(tx: Transaction, task_id: str, approved_by: str | None, now: str, actor: str) -> Row:
+    """The task's open merge request with the approval given, or its last one where it is merged already."""
+    assignment = assignments.require_proven(tx, task_id)
+    last = merges.latest(tx, task_id)
+    if last is None:
+        raise GitError(f"Task {task_id} changed nothing; there is nothing to merge.", task_id=task_id)
+    if assignment["status"] == "merged" or last["status"] not in ("queued", "checking"):
+        return last
+    return merges.enqueue(
+        tx,
+        assignment["orchestrator_task_id"],
+        head=last["head_commit"],
+        target=last["target_branch"],
+        approved_by=approved_by,
+        now=now,
+        actor=actor,
+    )
+
+
+def _refusal(row: Row) -> CrewyardError:
+    kinds: dict[str, type[CrewyardError]] = {"merge_conflicts": MergeConflicts, "merge_check_failed": MergeCheckFailed}
+    return kinds.get(row["error_code"], GitError)(
+        row["error_message"],
+        hint=f"why(subject='{row['task_id']}') tells what happens now.",
+        task_id=row["task_id"],
+        conflicted_files=json.loads(row["conflicted_files"]),
+    )
+
+
+def _assign(
+    tx: Transaction,
+    task_id: str,
+    agent_type: str,
+    limit: int | None,
+    timeout_seconds: float | None,
+    now: str,
+    actor: str,
+) -> Row:
+    at_work = sum(row["agent_type"] == agent_type for row in agents.live(tx))
+    if limit is not None and at_work >= limit:
+        raise ResourceExhaustion(
+            f"{at_work} agents of type {agent_type} are at work; max_instances is {limit}.",
+            hint="Wait for one to end, or raise max_instances in crewyard.toml.",
+        )
+    row = assignments.create(tx, tasks.get(tx, task_id), agent_type=agent_type, dispatch_id=None, now=now, actor=actor)
+    if timeout_seconds is not None:
+        assignments.note(tx, row["orchestrator_task_id"], timeout_seconds=timeout_seconds)
+    return row
+
+
+def _begun(tx: Transaction, assignment_id: str) -> Row | None:
+    """The assignment's first agent, once it runs or has ended; or its error where none could start."""
+    return tx.one(
+        "SELECT a.agent_id, a.pid, a.workspace, coalesce(a.started_at, a.created_at) AS started_at, "
+        "coalesce(a.error_message, o.error_message) AS error_message FROM orchestrator_task o "
+        "LEFT JOIN agent_lifecycle a ON a.orchestrator_task_id = o.orchestrator_task_id AND a.pid IS NOT NULL "
+        "WHERE o.orchestrator_task_id = ? AND (a.agent_id IS NOT NULL OR o.error_code IS NOT NULL) LIMIT 1",
+        (assignment_id,),
+    )
+
+
+async def _on_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await anyio.to_thread.run_sync(partial(call, *args, **kwargs), abandon_on_cancel=True)

@@ -1,0 +1,94 @@
+"""Why an agent, a message, a merge or a dispatch stands as it does; ``why`` asks here, and knows the tasks itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import dispatches, merges
+from .store import Row, Transaction
+
+Answer = tuple[str, str]  # because, and the next call
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The settings that hold work back."""
+
+    default_agent: str
+    max_instances: Mapping[str, int]
+    auto_approve: bool
+
+
+def of_agent(_tx: Transaction, agent: Row, _now: str, _bounds: Bounds) -> Answer:
+    name, log = agent["agent_id"], f"agents(action='log', agent_id='{agent['agent_id']}')"
+    on = f" on task {agent['task_id']}" if agent["task_id"] else ""
+    if agent["kill_requested_at"] and agent["completed_at"] is None:
+        return f"Agent {name} is being ended since {agent['kill_requested_at']}: {agent['kill_reason']}.", log
+    if agent["status"] == "starting":
+        return f"Agent {name} is starting{on} since {agent['created_at']}.", log
+    if agent["status"] == "running":
+        return f"Agent {name} runs{on} since {agent['started_at']}; last sign of life {agent['last_heartbeat']}.", log
+    end = f"exit code {agent['exit_code']}" if agent["exit_code"] is not None else f"signal {agent['exit_signal']}"
+    said = f": {agent['error_message']}" if agent["error_message"] else ""
+    next_call = f"why(subject='{agent['task_id']}')" if agent["task_id"] else log
+    return f"Agent {name} ended{on} at {agent['completed_at']} ({agent['status']}, {end}){said}.", next_call
+
+
+def of_message(tx: Transaction, message: Row, now: str, _bounds: Bounds) -> Answer:
+    to, status = message["to_agent"], message["status"]
+    head = f"Message {message['message_id']} from {message['from_agent']} to {to}"
+    if status == "pending":
+        alive = tx.one(
+            "SELECT 1 FROM agent_lifecycle WHERE (agent_id = ? OR agent_type = ?) AND status IN ('starting', 'running')",
+            (to, to),
+        )
+        reader = "has not polled yet" if alive or to == "lead" else "has no live agent; its mail is kept"
+        return f"{head} is pending since {message['created_at']}: {to} {reader}.", "agents(action='list')"
+    if status == "delivered":
+        late = " (over, it is delivered again at the next poll)" if message["lease_until"] <= now else ""
+        return (
+            f"{head} was taken by {message['claimed_by']}, delivery {message['delivery_count']}, who has until "
+            f"{message['lease_until']}{late} to acknowledge it.",
+            f"route(action='acknowledge', message_id='{message['message_id']}')",
+        )
+    if status == "acknowledged":
+        return f"{head} was acknowledged at {message['acknowledged_at']}.", "route(action='status')"
+    return f"{head} has {status}: {message['error_message']}.", "route(action='send')"
+
+
+def of_merge(tx: Transaction, request: Row, now: str, bounds: Bounds) -> Answer:
+    head = f"The merge {request['merge_id']} of task {request['task_id']} into {request['target_branch']}"
+    task = f"why(subject='{request['task_id']}')"
+    if request["status"] == "checking":
+        return f"{head} is being checked now.", "worktrees(action='queue')"
+    if request["status"] == "merged":
+        return f"{head} happened at {request['ended_at']} as {request['merge_commit'][:12]}.", task
+    if request["status"] != "queued":
+        return f"{head} ended {request['status']} at {request['ended_at']}: {request['error_message']}", task
+    position = next(row["position"] for row in merges.queue(tx) if row["merge_id"] == request["merge_id"])
+    if not bounds.auto_approve and request["approved_by"] is None:
+        return (
+            f"{head} waits for an approval, at position {position}.",
+            f"worktrees(action='merge', task_id='{request['task_id']}', approve=True)",
+        )
+    if request["not_before"] and request["not_before"] > now:
+        return f"{head} waits until {request['not_before']}: {request['error_message']}", "worktrees(action='queue')"
+    return f"{head} is at position {position} of the queue.", "worktrees(action='queue')"
+
+
+def of_dispatch(tx: Transaction, dispatch: Row, _now: str, _bounds: Bounds) -> Answer:
+    name = dispatch["dispatch_id"]
+    rows = tx.all(
+        "SELECT t.status, count(*) AS n FROM dispatch_task d JOIN specs_task t USING (task_id) WHERE d.dispatch_id = ? "
+        "GROUP BY t.status ORDER BY t.status",
+        (name,),
+    )
+    facts = ", ".join(f"{row['n']} {row['status']}" for row in rows)
+    if dispatch["status"] == "paused":
+        return f"Dispatch {name} is paused: {facts}.", f"assign(action='resume', dispatch_id='{name}')"
+    if dispatch["status"] == "active":
+        used = dispatches.slots_used(tx, name)
+        return (
+            f"Dispatch {name} is active with {used} of {dispatch['max_parallel']} agents at work: {facts}.",
+            "agents(action='list')",
+        )
+    return f"Dispatch {name} is {dispatch['status']} since {dispatch['ended_at']}: {facts}.", "plan(action='show')"
