@@ -20,7 +20,7 @@ check: venv-dev ## what a reviewer checks: format, lint, types, layers, unit tes
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@PYTHONPATH=src $(BIN)/lint-imports --no-cache
+	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/pytest -q tests/unit
 
 serve: venv     ## the MCP server on stdio, as .mcp.json starts it

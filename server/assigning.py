@@ -1,10 +1,10 @@
 """What a lead's ``assign`` does: begin a dispatch and hand out what can start at once, in one transaction (R-175)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import assignments, dispatches, events, states, tasks, why
-from .errors import InvalidInput, NoAvailableWork, NotFound
+from .errors import NoAvailableWork, NotFound
 from .store import Row, Transaction
 
 
@@ -27,12 +27,9 @@ class Begun:
     blocked: list[str]
 
 
-def begin(
-    tx: Transaction, order: Order, *, bounds: why.Bounds, agent_types: Collection[str], now: str, actor: str
-) -> Begun:
+def begin(tx: Transaction, order: Order, *, bounds: why.Bounds, now: str, actor: str) -> Begun:
     """Begin or join the dispatch. Raises NoAvailableWork, NotFound, TaskNotFound, InvalidInput."""
     task_ids = scope(tx, order)
-    _require_agents(tx, order, task_ids, bounds.default_agent, agent_types)
     dispatch, blocked = dispatches.assign(
         tx,
         task_ids,
@@ -119,14 +116,7 @@ def _force(tx: Transaction, dispatch: Row, slots: int, default_agent: str, *, no
     ]
 
 
-def _require_agents(
-    tx: Transaction, order: Order, task_ids: Sequence[str], default_agent: str, agent_types: Collection[str]
-) -> None:
-    wanted = {order.agent_type or tasks.get(tx, task_id)["agent_type"] or default_agent for task_id in task_ids}
-    missing = sorted(wanted - set(agent_types))
-    if missing:
-        known = ", ".join(sorted(agent_types)) or "none"
-        raise InvalidInput(
-            f"No agent of type {', '.join(missing)} is configured.",
-            hint=f"Configured: {known}. Add [agents.{missing[0]}] to crewyard.toml, or give agent_type.",
-        )
+def agent_types_of(tx: Transaction, order: Order, default_agent: str) -> set[str]:
+    """The types of agent that an order needs. Raises as ``scope``, and TaskNotFound."""
+    types = {tasks.get(tx, task_id)["agent_type"] or default_agent for task_id in scope(tx, order)}
+    return {order.agent_type} if order.agent_type else types

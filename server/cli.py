@@ -67,8 +67,7 @@ def run(
     prepared = headless.prepare(repo, plan, settings.load, max_parallel=max_parallel, agent=agent)
     begun = headless.begin(prepared)
     _announce(begun)
-    live = sys.stderr.isatty()
-    with terminal.LiveProgress(begun) if live else terminal.PlainProgress(begun) as view:
+    with terminal.progress_of(begun) as view:
         headless.work_off(begun, view.look)
     result = headless.summary(begun)
     if as_json:

@@ -15,6 +15,7 @@ from .. import __version__, resources, tools
 from . import settings as configuration
 from .endpoint import Endpoint
 from .errors import CrewyardError
+from .repository import Repository
 from .yard import Yard
 
 TOKEN_VARIABLE = "CREWYARD_AGENT_TOKEN"  # noqa: S105  (the variable's name)
@@ -29,8 +30,8 @@ for any of that.
 route(action='poll', wait_seconds=50) waits for messages of agents.
 4. When something stands still, why(subject=ID) names the cause and the next call.
 5. A task in review is failed: mend its cause, then plan(action='update', task_id=…, new_status='ready') and assign \
-again. route(action='send', target_agent=…) writes to an agent, ALL to everyone. An error has a code and a hint: follow \
-the hint.\
+again. route(action='send', target_agent=…) writes to an agent, ALL to everyone. An error has a code and a hint: \
+follow the hint.\
 """
 WORKER_INSTRUCTIONS = """\
 You are an agent of a Crewyard crew and work on one task in your own git worktree. Commit your work there. \
@@ -43,6 +44,7 @@ def build_yard(root: Path, environ: Mapping[str, str] = os.environ) -> Yard:
     """The yard of the repository at ``root``. Raises ConfigurationError, GitError."""
     from .operations import GitOperations, supervising
 
+    root = Repository.discover(root).root
     settings = configuration.load(root, environ)
     token = environ.get(TOKEN_VARIABLE) or None
     operations = GitOperations(root, settings)

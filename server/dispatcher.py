@@ -55,8 +55,9 @@ def _agents_at_work(tx: Transaction) -> list[Row]:
 
 
 def _free_slots(tx: Transaction, dispatch_id: str, at_work: list[Row]) -> int:
-    used = sum(row["dispatch_id"] == dispatch_id for row in at_work)
-    return int(dispatches.get(tx, dispatch_id)["max_parallel"]) - used
+    used = [row["dispatch_id"] for row in at_work].count(dispatch_id)
+    slots: int = dispatches.get(tx, dispatch_id)["max_parallel"]
+    return slots - used
 
 
 def _instances_left(crew: Crew, at_work: list[Row]) -> dict[str, int]:

@@ -35,6 +35,13 @@ def listed(tx: Transaction, *, status: str | None = None, limit: int = 100) -> l
     )
 
 
+def of_scope(tx: Transaction, task_ids: Sequence[str]) -> Row | None:
+    """The open dispatch that works off just these tasks."""
+    return tx.one(
+        "SELECT * FROM dispatch WHERE scope_key = ? AND status IN ('active', 'paused')", (_scope_key(task_ids),)
+    )
+
+
 def open_or_join(
     tx: Transaction, task_ids: Sequence[str], *, max_parallel: int, agent_type: str | None, now: str, actor: str
 ) -> tuple[Row, bool]:
@@ -45,8 +52,7 @@ def open_or_join(
     if not task_ids:
         raise InvalidInput("There is no task to work off.", hint="plan(action='import') brings some in.")
     tasks.require_all(tx, task_ids)
-    key = hashlib.sha256("\n".join(sorted(task_ids)).encode()).hexdigest()
-    present = tx.one("SELECT * FROM dispatch WHERE scope_key = ? AND status IN ('active', 'paused')", (key,))
+    present = of_scope(tx, task_ids)
     if present is not None:
         if present["status"] == "paused":
             present = events.transition(tx, states.DISPATCH, present["dispatch_id"], "active", now=now, actor=actor)
@@ -55,7 +61,7 @@ def open_or_join(
     tx.run(
         "INSERT INTO dispatch (dispatch_id, scope_key, max_parallel, agent_type, created_by, created_at) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (dispatch_id, key, max_parallel, agent_type, actor, now),
+        (dispatch_id, _scope_key(task_ids), max_parallel, agent_type, actor, now),
     )
     tx.many("INSERT INTO dispatch_task (dispatch_id, task_id) VALUES (?, ?)", [(dispatch_id, t) for t in task_ids])
     events.record(
@@ -73,8 +79,12 @@ def open_or_join(
 
 
 def reopen_failed(tx: Transaction, task_ids: Sequence[str], *, now: str, actor: str) -> list[str]:
-    """Offer the failed ones among ``task_ids`` again, with a fresh count of attempts; returns them."""
-    again = [task_id for task_id in task_ids if tasks.get(tx, task_id)["status"] == "failed"]
+    """Offer those of the tasks again that failed, with a fresh count of attempts; returns them."""
+    again = [
+        task_id
+        for task_id in task_ids
+        if tx.one("SELECT 1 FROM specs_task WHERE task_id = ? AND status = 'failed'", (task_id,))
+    ]
     for task_id in again:
         tasks.release(tx, task_id, now=now, actor=actor, why="started again")
     return again
@@ -214,6 +224,10 @@ def watchers(tx: Transaction, dispatch_id: str) -> list[tuple[int, str, str]]:
     """The processes that are noted as waiting; some may have died without a word."""
     rows = tx.all("SELECT pid, start_time, boot_id FROM dispatch_watcher WHERE dispatch_id = ?", (dispatch_id,))
     return [(row["pid"], row["start_time"], row["boot_id"]) for row in rows]
+
+
+def _scope_key(task_ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(task_ids)).encode()).hexdigest()
 
 
 def _may_become_ready(tx: Transaction, task_id: str) -> bool:

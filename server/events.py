@@ -25,6 +25,7 @@ NOT_FOUND: dict[str, type[CrewyardError]] = {
 
 def record(
     tx: Transaction,
+    /,
     *,
     now: str,
     actor: str,

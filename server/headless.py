@@ -141,15 +141,17 @@ def _begin(
     tx: Transaction, prepared: Prepared, who: tuple[int, str, str], now: str
 ) -> tuple[ImportReport, list[str], str | None, bool, list[str]]:
     known = {*prepared.settings.agents, *prepared.settings.built_in, prepared.settings.default_agent}
-    report = plans.import_plan(tx, prepared.draft, now=now, actor=ACTOR, agent_types=known)
     task_ids = [task.task_id for task in prepared.draft.tasks if task.status != "cancelled"]
+    # Before the import, so that what failed takes up a text that was mended meanwhile.
+    at_work = dispatches.of_scope(tx, task_ids) is not None
+    reopened = [] if at_work else dispatches.reopen_failed(tx, task_ids, now=now, actor=ACTOR)
+    report = plans.import_plan(tx, prepared.draft, now=now, actor=ACTOR, agent_types=known)
     open_ids = [task_id for task_id in task_ids if tasks.get(tx, task_id)["status"] not in ("completed", "cancelled")]
     if not open_ids:
-        return report, task_ids, None, False, []
+        return report, task_ids, None, False, reopened
     row, is_new = dispatches.open_or_join(
         tx, task_ids, max_parallel=prepared.max_parallel, agent_type=prepared.agent_type, now=now, actor=ACTOR
     )
-    reopened = dispatches.reopen_failed(tx, open_ids, now=now, actor=ACTOR) if is_new else []
     dispatches.watch(tx, row["dispatch_id"], who, now=now)
     return report, task_ids, row["dispatch_id"], not is_new, reopened
 

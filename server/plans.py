@@ -93,7 +93,7 @@ def import_plan(
         graph.refresh_remaining_hours(tx)
     report = ImportReport(
         tasks_added=[task.task_id for task in new],
-        tasks_updated=list(work.updated),
+        tasks_updated=[task.task_id for task in draft.tasks if task.task_id in work.updated],
         tasks_unchanged=len(draft.tasks) - len(new) - len(work.updated),
         dependencies_added=len(changes.added),
         dependencies_removed=len(changes.removed),
@@ -179,7 +179,8 @@ def _update(tx: Transaction, work: _Work, open_: list[TaskDraft]) -> None:
 
 def _settle(tx: Transaction, work: _Work, changes: plan_edges.Changes, open_: list[TaskDraft]) -> None:
     """Counters and states of what was in the database before."""
-    touched = changes.dependents() & work.have.keys()
+    dependents = changes.dependents()
+    touched = [task.task_id for task in open_ if task.task_id in dependents]
     for task_id in touched:
         work.updated.setdefault(task_id, []).append("depends_on")
     plan_edges.recount(tx, touched, now=work.now, actor=work.actor)

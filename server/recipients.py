@@ -54,7 +54,8 @@ def mailboxes(tx: Transaction, reader: str) -> list[str]:
 
 
 def _is_agent(tx: Transaction, name: str) -> bool:
-    return tx.one("SELECT 1 FROM agent_lifecycle WHERE agent_id = ?", (name,)) is not None
+    """Whether an agent of ours has, or had, this id or type."""
+    return tx.one("SELECT 1 FROM agent_lifecycle WHERE ? IN (agent_id, agent_type)", (name,)) is not None
 
 
 def _live_ids(tx: Transaction) -> list[str]:

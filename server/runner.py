@@ -165,7 +165,8 @@ class Limits:
 
     def next_look_ms(self) -> float:
         until = min(self.deadline, self.next_beat) - time.monotonic()
-        return max(0.0, min(until, 1.0 if self.memory_limit_mb else until)) * 1000
+        wait: float = min(until, 1.0 if self.memory_limit_mb else until)
+        return max(0.0, wait) * 1000
 
     def exceeded(self) -> str | None:
         if time.monotonic() >= self.deadline:

@@ -190,7 +190,11 @@ class Settings(Section):
         if name in known:
             return known[name]
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Add a table [agents.{name}] to {FILE_NAME}."
+        hint = (
+            f"Did you mean {near[0]!r}?"
+            if near
+            else f"`crewyard init` writes a {FILE_NAME}; add [agents.{name}] to it."
+        )
         raise ConfigurationError(
             f"There is no agent type {name!r}; configured: {', '.join(self.agents) or 'none'}.", hint=hint
         )

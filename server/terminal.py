@@ -19,6 +19,11 @@ STYLES = {
 }  # fmt: skip
 
 
+def progress_of(begun: Begun) -> "PlainProgress | LiveProgress":
+    """The live table on a terminal, plain lines elsewhere; either is entered with ``with``."""
+    return LiveProgress(begun) if sys.stderr.isatty() else PlainProgress(begun)
+
+
 class PlainProgress:
     """A line for each thing that happens, on standard error."""
 

@@ -77,7 +77,7 @@ def _ready(tx: Transaction, task: Row, _now: str, bounds: Bounds) -> Answer:
     held = _held(tx, dispatch, task_id, bounds)
     if held is None:
         return (
-            f"Task {task_id} is ready and next in line in dispatch {dispatch['dispatch_id']}; an agent is to start now.",
+            f"Task {task_id} is ready and next in line in dispatch {dispatch['dispatch_id']}; an agent starts now.",
             "agents(action='list')",
         )
     return f"Task {task_id} is ready, but {held}.", "agents(action='list')"

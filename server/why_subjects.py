@@ -38,8 +38,8 @@ def of_message(tx: Transaction, message: Row, now: str, _bounds: Bounds) -> Answ
     head = f"Message {message['message_id']} from {message['from_agent']} to {to}"
     if status == "pending":
         alive = tx.one(
-            "SELECT 1 FROM agent_lifecycle WHERE (agent_id = ? OR agent_type = ?) AND status IN ('starting', 'running')",
-            (to, to),
+            "SELECT 1 FROM agent_lifecycle WHERE ? IN (agent_id, agent_type) AND status IN ('starting', 'running')",
+            (to,),
         )
         reader = "has not polled yet" if alive or to == "lead" else "has no live agent; its mail is kept"
         return f"{head} is pending since {message['created_at']}: {to} {reader}.", "agents(action='list')"

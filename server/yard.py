@@ -5,7 +5,7 @@ is opened by the first client and closed by the last: each in-process client ent
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,10 @@ class Spawned:
 class Operations(Protocol):
     """What needs git or processes. Each raises a CrewyardError and then has changed nothing."""
 
+    async def require_fit(self, agent_types: Collection[str]) -> None:
+        """Raises GitError, DirtyWorkingDirectory or ConfigurationError where a dispatch could not go well."""
+        ...
+
     async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
         """Raises TaskNotFound, BranchNotFound, BranchExists, WorktreeExists, GitError."""
         ...
@@ -158,6 +162,11 @@ class Yard:
     @property
     def paths(self) -> Paths:
         return Paths(self.root, self.settings)
+
+    @property
+    def agent_types(self) -> set[str]:
+        """The types that a task may name."""
+        return {*self.settings.agents, *self.settings.built_in, self.settings.default_agent}
 
     @property
     def store(self) -> AsyncStore:

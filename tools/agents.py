@@ -112,9 +112,8 @@ async def _spawn(call: Call, agent_type: str, task_id: str, timeout_seconds: flo
     if not task_id:
         raise InvalidInput("spawn needs a task.", hint="assign(action='find') lists the tasks that are ready.")
     yard = yard_of(call)
-    if agent_type and agent_type not in yard.settings.agents:
-        known = ", ".join(sorted(yard.settings.agents)) or "none; add [agents.NAME] to crewyard.toml"
-        raise InvalidInput(f"No agent type {agent_type!r} is configured.", hint=f"Configured: {known}.")
+    if agent_type:
+        yard.settings.agent(agent_type)
     caller = await yard.caller()
     done = await yard.operations.spawn(
         task_id, agent_type=agent_type or None, timeout_seconds=timeout_seconds, actor=caller.name

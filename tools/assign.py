@@ -82,14 +82,10 @@ async def assign(
 
 async def _assign(yard: Yard, order: assigning.Order) -> AssignResult:
     caller = await yard.caller()
-    begun = await yard.store.run(
-        assigning.begin,
-        order,
-        bounds=bounds_of(yard),
-        agent_types=yard.settings.agents.keys(),
-        now=clock.now(),
-        actor=caller.name,
+    await yard.operations.require_fit(
+        await yard.store.read(assigning.agent_types_of, order, yard.settings.default_agent)
     )
+    begun = await yard.store.run(assigning.begin, order, bounds=bounds_of(yard), now=clock.now(), actor=caller.name)
     given = [Assignment(**{key: row[key] for key in Assignment.model_fields}) for row in begun.assignments]
     shown, more = page(given, key=lambda each: each.task_id, limit=len(given) + 1)
     note = (

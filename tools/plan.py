@@ -203,7 +203,7 @@ async def _write(yard: Yard, action: str, draft: readers.PlanDraft) -> PlanResul
         draft,
         now=clock.now(),
         actor=caller.name,
-        agent_types=yard.settings.agents.keys() or None,
+        agent_types=yard.agent_types,
     )
     return PlanResult(
         action=action,
@@ -254,7 +254,7 @@ def lead_tool() -> Tool:
     return tool(
         plan,
         name="plan",
-        description="Show the tasks and their state, import a plan file (JSON, YAML, Markdown, Task Master, Beads), "
+        description="Show the tasks and their state, import a plan (JSON, YAML, Markdown, Task Master, Beads), "
         "add tasks, set a task's status, export.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )

@@ -196,6 +196,6 @@ def route_tool() -> Tool:
     return tool(
         route,
         name="route",
-        description="Send messages to agents (or ALL), poll (receive) and acknowledge your own mail, count or clear it.",
+        description="Send messages to agents (or ALL), poll (receive) and acknowledge your mail, count or clear it.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False),
     )

@@ -11,8 +11,9 @@
     crash                    die by SIGKILL
     hang                     ignore SIGTERM and wait for ever
 
-``2: STEP`` does the step in the second attempt only, ``2-: STEP`` from the second on. Where a prompt has no such block,
-it writes ``<task id>.md`` and commits it. Standard library only; run by path.
+``2: STEP`` does the step in the second attempt only, ``2-: STEP`` from the second on. ``write FILE <<END`` takes the
+lines below it, up to one that says ``END``, as they stand; any other word does as well. Where a prompt has no such
+block, it writes ``<task id>.md`` and commits it. Standard library only; run by path.
 """
 
 import os
@@ -22,9 +23,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 BLOCK = re.compile(r"^```crew-script[ \t]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+HEREDOC = re.compile(r"(.*\S)\s+<<(\w+)\s*")
 STEP = re.compile(r"(?:(\d+)(-?):\s+)?(\S.*)")
 CONFLICT = re.compile(r"^<{7} .*?\n(.*?)^={7}\n(.*?)^>{7} .*?\n", re.MULTILINE | re.DOTALL)
 
@@ -34,14 +37,26 @@ def main() -> int:
     attempt = int(os.environ["CREWYARD_ATTEMPT"])
     block = BLOCK.search(prompt)
     lines = block[1].splitlines() if block else default_script(os.environ["CREWYARD_TASK_ID"])
-    for line in lines:
+    for line, text in steps(lines):
         match = STEP.fullmatch(line.strip())
         if match and applies(match[1], match[2], attempt):
-            verb, *words = shlex.split(match[3])
-            code = perform(verb, words)
+            verb, *words = (word.replace("\\n", "\n") for word in shlex.split(match[3]))
+            code = perform(verb, words + text)
             if code is not None:
                 return code
     return 0
+
+
+def steps(lines: "list[str]") -> "Iterator[tuple[str, list[str]]]":
+    """Each step's line, and in a list the text that ``<<WORD`` at its end gave it."""
+    rest = iter(lines)
+    for line in rest:
+        found = HEREDOC.fullmatch(line)
+        yield (found[1], [text_until(found[2], rest)]) if found else (line, [])
+
+
+def text_until(word: str, rest: "Iterator[str]") -> str:
+    return "\n".join(iter(lambda: next(rest, word), word))
 
 
 def default_script(task_id: str) -> list[str]:
@@ -67,7 +82,7 @@ def write(name: str, text: str, mode: str = "w") -> None:
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open(mode, encoding="utf-8") as file:
-        file.write(text.replace("\\n", "\n") + "\n")
+        file.write(text + "\n")
 
 
 def resolve(name: str) -> None:
@@ -86,8 +101,8 @@ def hang() -> None:
         signal.pause()
 
 
-STEPS = {
-    "say": lambda *words: None,
+STEPS: "dict[str, Callable[..., object]]" = {
+    "say": lambda *_: None,
     "beat": lambda: None,
     "sleep": lambda seconds: time.sleep(float(seconds)),
     "write": write,

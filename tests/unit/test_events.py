@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crewyard.server import events
-from crewyard.server.store import Store, Transaction
+from crewyard.server.store import Row, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -24,7 +24,7 @@ def counted(store: Store) -> Store:
     return store
 
 
-def numbers(rows: list[events.Row]) -> list[int]:
+def numbers(rows: list[Row]) -> list[int]:
     return [json.loads(row["data"])["number"] for row in rows]
 
 

@@ -1,0 +1,1 @@
+"""Small facts about a text."""

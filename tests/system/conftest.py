@@ -1,0 +1,139 @@
+"""A yard as a user has it: a real repository, the real command, real agents; looked at from outside."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CREWYARD = [sys.executable, "-m", "crewyard.server.cli"]
+FAST = "[crew]\nrestart_backoff_seconds = 0.05\n"
+
+
+@dataclass
+class Running:
+    """A ``crewyard run`` at work. ``until`` follows its plain progress lines on standard error."""
+
+    process: "subprocess.Popen[str]"
+    heard: list[str] = field(default_factory=list)
+
+    def until(self, text: str) -> str:
+        """The first line from here on that holds ``text``; fails where the run ends without it."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.heard.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"{text!r} was not said:\n{''.join(self.heard)}")
+
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        self.process.send_signal(number)
+
+    def finish(self) -> "Outcome":
+        out, err = self.process.communicate(timeout=60)
+        self.heard.append(err)
+        return Outcome(self.process.returncode, out, "".join(self.heard))
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self.out)
+        return loaded
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        return next(task for task in self.result["tasks"] if task["task_id"] == task_id)
+
+
+@dataclass
+class Yard:
+    """One repository with a configuration and plans."""
+
+    repo: Path
+    folder: Path
+    git: Callable[..., str]
+    started: list[Running] = field(default_factory=list)
+
+    def configure(self, text: str) -> None:
+        (self.repo / "crewyard.toml").write_text(FAST + text)
+
+    def plan(self, *tasks: dict[str, Any], name: str = "plan.json") -> Path:
+        path = self.folder / name
+        rows = [{"agent_type": "scripted", "title": task["task_id"], **task} for task in tasks]
+        path.write_text(json.dumps({"tasks": rows}))
+        return path
+
+    def start(self, plan: Path, *options: str) -> Running:
+        command = [*CREWYARD, "run", str(plan), "--repo", str(self.repo), "--json", *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.started.append(Running(process))
+        return self.started[-1]
+
+    def run(self, plan: Path, *options: str) -> Outcome:
+        return self.start(plan, *options).finish()
+
+    def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
+        connection = sqlite3.connect(self.repo / "data" / "orchestrator.db", timeout=5)
+        connection.row_factory = sqlite3.Row
+        with contextlib.closing(connection):
+            return connection.execute(sql, parameters).fetchall()
+
+    def at_roadmap(self, name: str) -> str:
+        return self.git(self.repo, "show", f"roadmap:{name}")
+
+    def refs(self) -> list[str]:
+        return self.git(self.repo, "for-each-ref", "--format=%(refname)").splitlines()
+
+    def worktrees(self) -> int:
+        return self.git(self.repo, "worktree", "list").count("\n") + 1
+
+    def processes(self) -> list[int]:
+        """Every process that was started for this repository, by what stands in its environment or its arguments."""
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
+
+    def _is_ours(self, pid: int) -> bool:
+        mark = str(self.repo).encode()
+        try:
+            seen = Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+        return b"CREWYARD_WORKTREE=" + mark in seen or mark + b"/data/crewyard/agents" in seen
+
+
+def script(*steps: str) -> str:
+    """A task's description that the built-in agent follows."""
+    return "```crew-script\n" + "\n".join(steps) + "\n```"
+
+
+@pytest.fixture(scope="session", name="script")
+def script_fixture() -> Callable[..., str]:
+    return script
+
+
+@pytest.fixture
+def yard(git_repo: Path, tmp_path: Path, git: Callable[..., str]) -> Iterator[Yard]:
+    made = Yard(git_repo, tmp_path, git)
+    made.configure("")
+    yield made
+    for running in made.started:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.communicate()
+    for pid in made.processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,156 @@
+"""The server as a process: both protocol eras over stdio, and an end that is quick and clean."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+SERVE = "import sys; from pathlib import Path; from crewyard.server.compose import serve_stdio; sys.exit(serve_stdio(Path('.')))"
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+QUICK_SECONDS = 0.5
+
+
+@contextmanager
+def running(repo: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        cwd=repo,
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+
+def ask(process: subprocess.Popen[bytes], message: dict[str, Any]) -> Any:
+    tell(process, message)
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+def tell(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+
+
+def begin(process: subprocess.Popen[bytes]) -> None:
+    assert ask(process, INITIALIZE)["result"]["serverInfo"]["name"] == "crewyard"
+    tell(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+
+def call(number: int, tool: str, **arguments: Any) -> dict[str, Any]:
+    return {
+        "jsonrpc": "2.0",
+        "id": number,
+        "method": "tools/call",
+        "params": {"name": tool, "arguments": arguments},
+    }
+
+
+@pytest.mark.parametrize("how", ["eof", signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("busy", [False, True])
+def test_it_ends_at_once_with_zero(git_repo: Path, how: Any, busy: bool) -> None:
+    with running(git_repo) as process:
+        begin(process)
+        if busy:
+            tell(process, call(2, "route", action="poll", wait_seconds=50))
+            ask(process, call(3, "agents"))  # the long poll is under way when this one is answered
+        begun = time.monotonic()
+        if how == "eof":
+            assert process.stdin is not None
+            process.stdin.close()
+        else:
+            process.send_signal(how)
+        assert process.wait(timeout=10) == 0
+        assert time.monotonic() - begun < QUICK_SECONDS
+
+
+def test_a_database_that_was_killed_open_serves_on(git_repo: Path) -> None:
+    with running(git_repo) as process:
+        begin(process)
+        tasks = [{"task_id": "A", "title": "First"}]
+        assert not ask(process, call(2, "plan", action="add", tasks=tasks))["result"]["isError"]
+        process.kill()
+        process.wait(timeout=10)
+    with running(git_repo) as process:
+        begin(process)
+        shown = ask(process, call(2, "plan"))["result"]["structuredContent"]
+        assert [task["task_id"] for task in shown["tasks"]] == ["A"]
+
+
+def test_nothing_but_the_protocol_is_on_stdout_and_no_traceback_is_wide(git_repo: Path) -> None:
+    with running(git_repo) as process:
+        begin(process)
+        answers = [ask(process, call(n, name)) for n, name in enumerate(("plan", "nonsense", "why"), start=2)]
+        assert [answer["id"] for answer in answers] == [2, 3, 4]
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert out == b""
+    assert "╭" not in err.decode()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_both_eras_see_the_same_tools(git_repo: Path, mode: Any) -> None:
+    parameters = StdioServerParameters(command=sys.executable, args=["-c", SERVE], cwd=git_repo, env=dict(os.environ))
+    async with Client(stdio_client(parameters), mode=mode) as client:
+        tools = await client.list_tools()
+        assert {"plan", "assign", "agents", "worktrees", "route", "why"} <= {tool.name for tool in tools.tools}
+        result = await client.call_tool("plan", {})
+        assert result.structured_content is not None
+        assert result.structured_content["tasks"] == []
+
+
+def test_a_worker_without_a_live_agent_may_do_nothing(git_repo: Path) -> None:
+    with running(git_repo, CREWYARD_AGENT_TOKEN="no such token") as process:
+        begin(process)
+        listed = ask(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
+        assert {tool["name"] for tool in listed["result"]["tools"]} == {"report", "route", "agents", "plan"}
+        answer = ask(process, call(3, "report", summary="x"))["result"]
+        assert answer["isError"]
+        assert answer["structuredContent"]["code"] == "not_authorized"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [("[crew]\nmax_paralel = 3\n", "max_parallel"), ("[crew", "crewyard.toml")]
+)
+def test_a_broken_configuration_ends_it_with_two_and_the_cure(git_repo: Path, content: str, says: str) -> None:
+    (git_repo / "crewyard.toml").write_text(content)
+    with running(git_repo) as process:
+        out, err = process.communicate(timeout=10)
+        assert (process.returncode, out) == (2, b"")
+    assert says in err.decode()
+    assert "Traceback" not in err.decode()
+
+
+def test_a_folder_that_is_no_repository_ends_it_with_two(tmp_path: Path) -> None:
+    with running(tmp_path) as process:
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 2
+    assert "git init" in err.decode()
+    assert list(tmp_path.iterdir()) == []

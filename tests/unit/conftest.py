@@ -1,0 +1,182 @@
+"""What the tests of tools and resources need: a yard over a real database, and clients of both protocol eras."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from crewyard.server import agents, assignments, clock, tasks
+from crewyard.server.compose import build_app
+from crewyard.server.errors import CrewyardError
+from crewyard.server.settings import Settings
+from crewyard.server.store import Row, Store, Transaction
+from crewyard.server.yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned, Yard
+
+NOW = "2026-01-01T00:00:00.000Z"
+
+
+@dataclass
+class StandIn:
+    """In place of ``operations``, whose own tests use real git: takes the calls down, and answers or refuses."""
+
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    refuse: CrewyardError | None = None
+    merged: bool = True
+
+    def _take(self, name: str, **arguments: Any) -> None:
+        self.calls.append((name, arguments))
+        if self.refuse is not None:
+            raise self.refuse
+
+    async def require_fit(self, agent_types: Any) -> None:
+        self._take("require_fit", agent_types=set(agent_types))
+
+    async def has_room(self) -> bool:
+        return True
+
+    async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
+        self._take("create_worktree", task_id=task_id, base_branch=base_branch, actor=actor)
+        return CreatedWorktree(f"/w/{task_id}", f"branch-{task_id}", "c0ffee", created=True)
+
+    async def merge(self, task_id: str, *, approved_by: str | None, actor: str) -> MergeOutcome:
+        self._take("merge", task_id=task_id, approved_by=approved_by, actor=actor)
+        return MergeOutcome(1, "c0ffee", 2, 3, 4) if self.merged else MergeOutcome(1, position=2)
+
+    async def cleanup(self, task_id: str | None, *, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
+        self._take("cleanup", task_id=task_id, force=force, dry_run=dry_run, actor=actor)
+        return CleanupOutcome(["A"], 1.5, ["refs/crewyard/salvage/A/1"], [])
+
+    async def spawn(
+        self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
+    ) -> Spawned:
+        self._take("spawn", task_id=task_id, agent_type=agent_type, timeout_seconds=timeout_seconds, actor=actor)
+        return Spawned("builder-1", 42, f"/w/{task_id}", NOW)
+
+
+@dataclass
+class Bench:
+    """A yard, its database for the test's own eyes, and the operations that were asked for."""
+
+    yard: Yard
+    store: Store
+    operations: StandIn
+
+    def value(self, sql: str, *parameters: Any) -> Any:
+        return self.store.read(lambda tx: tx.value(sql, parameters))
+
+    def add_tasks(self, *task_ids: str, **columns: Any) -> None:
+        for task_id in task_ids:
+            self.store.run(_add_task, task_id, columns)
+
+    def add_edge(self, blocking: str, dependent: str) -> None:
+        self.store.run(_add_edge, blocking, dependent)
+
+    def add_agent(self, task_id: str, *, agent_type: str = "builder", token: str = "", pid: int = 4242) -> str:
+        """A running agent on the task, past the processes; returns its id."""
+        return self.store.run(_add_agent, task_id, agent_type, token, pid, str(self.yard.root))
+
+    def end_agent(self, agent_id: str, status: str = "completed", **how: Any) -> None:
+        self.store.run(agents.ended, agent_id, agents.Exit(status, clock.now(), **how), actor="test")
+
+
+def _add_task(tx: Transaction, task_id: str, columns: dict[str, Any]) -> None:
+    values = {"status": "ready", "title": f"Task {task_id}", "created_at": NOW, "updated_at": NOW} | columns
+    names = ", ".join(["task_id", *values])
+    marks = ", ".join("?" for _ in range(len(values) + 1))
+    tx.run(f"INSERT INTO specs_task ({names}) VALUES ({marks})", (task_id, *values.values()))
+
+
+def _add_edge(tx: Transaction, blocking: str, dependent: str) -> None:
+    tx.run(
+        "INSERT INTO specs_task_dependency (blocking_task_id, dependent_task_id, created_at) VALUES (?, ?, ?)",
+        (blocking, dependent, NOW),
+    )
+    tx.run(
+        "UPDATE specs_task SET status = 'pending', unmet_blockers = unmet_blockers + 1 WHERE task_id = ?", (dependent,)
+    )
+
+
+def _add_agent(tx: Transaction, task_id: str, agent_type: str, token: str, pid: int, root: str) -> str:
+    now = clock.now()
+    work: Row = assignments.of_task(tx, task_id) or assignments.create(
+        tx, tasks.get(tx, task_id), agent_type=agent_type, dispatch_id=None, now=now, actor="test"
+    )
+    order = agents.LaunchOrder(
+        agent_type=agent_type,
+        kind="command",
+        task_id=task_id,
+        orchestrator_task_id=work["orchestrator_task_id"],
+        workspace=f"{root}/w/{task_id}",
+        runs_folder=f"{root}/runs",
+        timeout_seconds=60.0,
+        memory_limit_mb=None,
+        token_hash=agents.hash_token(token or f"token of {task_id} {now}"),
+        term=1,
+    )
+    agent_id = str(agents.plan_launch(tx, order, now=now, actor="test")["agent_id"])
+    agents.started(tx, agent_id, pid=pid, start_time="1", boot_id="b", at=now, actor="test")
+    assignments.started(tx, work["orchestrator_task_id"], agent_id, now=now, actor="test")
+    return agent_id
+
+
+@pytest.fixture
+def bench(tmp_path: Path, store: Store) -> Bench:
+    settings = Settings.model_validate(
+        {
+            "crew": {"default_agent": "builder"},
+            "agents": {
+                "builder": {"kind": "command", "command": ["true"]},
+                "architect": {"kind": "command", "command": ["true"], "max_instances": 1},
+            },
+        }
+    )
+    operations = StandIn()
+    return Bench(Yard(tmp_path, settings, operations), store, operations)
+
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(params=["auto", "legacy"])
+async def call(request: pytest.FixtureRequest, bench: Bench) -> AsyncIterator[Call]:
+    """``await call(tool, **arguments)``: the structured content; ``call.fails(…)`` that of an error."""
+    async with Client(build_app(bench.yard), mode=request.param) as client:
+        yield caller_of(client)
+
+
+@pytest.fixture
+def worker(bench: Bench) -> Callable[[str], AbstractAsyncContextManager[Call]]:
+    """``async with worker(task_id) as call``: the tools as the agent of that task sees them."""
+
+    @asynccontextmanager
+    async def connect(task_id: str) -> AsyncIterator[Call]:
+        bench.add_agent(task_id, token=f"secret of {task_id}")
+        yard = Yard(bench.yard.root, bench.yard.settings, bench.operations, token=f"secret of {task_id}")
+        async with Client(build_app(yard)) as client:
+            yield caller_of(client)
+
+    return connect
+
+
+def caller_of(client: Client) -> Call:
+    async def succeed(tool: str, **arguments: Any) -> dict[str, Any]:
+        result = await client.call_tool(tool, arguments)
+        assert not result.is_error, result.structured_content
+        assert result.structured_content is not None
+        assert len(result.content[0].text) <= 10_000  # type: ignore[union-attr]
+        return result.structured_content
+
+    async def fail(tool: str, **arguments: Any) -> dict[str, Any]:
+        result = await client.call_tool(tool, arguments)
+        assert result.is_error, result.structured_content
+        assert result.structured_content is not None
+        assert set(result.structured_content) == {"code", "message", "hint", "retryable", "details"}
+        return result.structured_content
+
+    succeed.fails = fail  # type: ignore[attr-defined]
+    succeed.client = client  # type: ignore[attr-defined]
+    return succeed
