@@ -24,7 +24,12 @@ from .repository import Repository
 FILES = Path(__file__).with_name("demonstration")
 PLAN = "plan.md"
 # The demonstration has to work whatever the person's own git configuration asks for.
-GIT_SETTINGS = {"commit.gpgSign": "false", "core.hooksPath": os.devnull, "core.excludesFile": "", "core.autocrlf": "false"}
+GIT_SETTINGS = {
+    "commit.gpgSign": "false",
+    "core.hooksPath": os.devnull,
+    "core.excludesFile": "",
+    "core.autocrlf": "false",
+}
 TESTS = ("python3", "-m", "unittest")
 PROGRAM = ("python3", "-m", "textstats", "sample.txt")
 PROGRAM_SECONDS = 60.0
@@ -37,7 +42,9 @@ def show(folder: Path | None) -> int:
     """
     root = make_repository(folder)
     # Nothing of the person's own settings: CREWYARD_* variables are for his repositories.
-    prepared = headless.prepare(root, root / PLAN, lambda where: settings.load(where, {}), max_parallel=None, agent=None)
+    prepared = headless.prepare(
+        root, root / PLAN, lambda where: settings.load(where, {}), max_parallel=None, agent=None
+    )
     begun = headless.begin(prepared)
     console = Console(highlight=False, soft_wrap=True)
     _introduce(console, begun, prepared.max_parallel)
@@ -133,15 +140,15 @@ def _run_program(console: Console, begun: Begun) -> list[str]:
 
 def _where_to_look(console: Console, root: Path) -> None:
     command, repo = own_command(), shlex.quote(str(root))
-    lines = {
-        f"cd {repo} && git switch roadmap": "the program that was made",
-        f"{command} status --repo {repo}": "tasks, agents, merges",
-        f"{command} plan show --repo {repo}": "the plan and its states",
-        f"less {shlex.quote(str(root / PLAN))}": "the plan's file",
-        f"rm -r {repo}": "when you have seen enough",
-    }
-    for line, what in lines.items():
-        console.print(Text(f"  {line}"), Text(f"  # {what}", style="dim"))
+    console.print(
+        f"  the program made   cd {repo} && git switch roadmap\n"
+        f"  the plan's file    {shlex.quote(str(root / PLAN))}\n"
+        f"  how it stands      {command} status --repo {repo}\n"
+        f"  the plan's tasks   {command} plan show --repo {repo}\n"
+        f"  an agent's output  {command} logs AGENT --repo {repo}\n"
+        f"  seen enough        rm -r {repo}",
+        markup=False,
+    )
 
 
 def own_command() -> str:

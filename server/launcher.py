@@ -92,7 +92,8 @@ def _target_tip(crew: Crew) -> str:
     if tip is not None:
         return tip
     head = crew.repository.head(crew.root)
-    crew.repository.create_branch(crew.target, head)
+    if not crew.repository.create_branch(crew.target, head):
+        return crew.repository.require_tip(crew.target)
     crew.write(
         events.record,
         now=clock.now(),

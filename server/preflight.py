@@ -69,5 +69,4 @@ def prepare(repository: Repository, paths: Paths) -> bool:
     target = paths.settings.crew.integration_branch
     if repository.tip(target) is not None:
         return False
-    repository.create_branch(target, repository.head(repository.root))
-    return True
+    return repository.create_branch(target, repository.head(repository.root))

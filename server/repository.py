@@ -160,9 +160,12 @@ class Repository:
 
     # ------------------------------------------------------------------------------------------------ refs
 
-    def create_branch(self, branch: str, commit: str) -> None:
-        """Make ``branch`` at ``commit``; fails where it is there already."""
-        self.git("update-ref", "-m", "crewyard: create", f"refs/heads/{branch}", commit, "0" * 40)
+    def create_branch(self, branch: str, commit: str) -> bool:
+        """Make ``branch`` at ``commit``; returns False where another process made it first."""
+        answer = self.try_git("update-ref", "-m", "crewyard: create", f"refs/heads/{branch}", commit, "0" * len(commit))
+        if answer.code != 0 and self.tip(branch) is None:
+            raise GitError(f"Branch {branch} cannot be made: {answer.stderr.strip()}", branch=branch)
+        return answer.code == 0
 
     def delete_branch(self, branch: str, expected: str) -> None:
         """Delete ``branch`` if it still stands at ``expected``. The caller has proven that nothing is lost by it."""

@@ -289,6 +289,12 @@ def test_an_exported_plan_comes_in_unchanged(store: Store, tmp_path: Path, name:
     other.close()
 
 
+def test_an_export_keeps_the_plans_order(store: Store) -> None:
+    bring(store, [task("z"), task("a", "z"), task("m")])
+    bring(store, [task("b")])
+    assert [each["task_id"] for each in store.read(plans.export_plan)["tasks"]] == ["z", "a", "m", "b"]
+
+
 def test_a_part_of_a_plan_can_be_exported(store: Store) -> None:
     bring(
         store,

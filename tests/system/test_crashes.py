@@ -1,0 +1,255 @@
+"""Whatever is killed, nothing is lost, doubled or left behind (design 1, C-35, L-16, L-18)."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crewyard.server import clock, lease, merger, merges, merging, process, settings
+from crewyard.server.crew import Crew
+from crewyard.server.repository import Repository
+from crewyard.server.store import Store
+
+Script = Callable[..., str]
+
+
+def agent_processes(yard) -> list[int]:
+    rows = yard.rows("SELECT pid, pid_start_time, boot_id FROM agent_lifecycle WHERE status = 'running'")
+    return [row["pid"] for row in rows if process.is_alive(process.Identity(*row))]
+
+
+def test_an_interrupted_run_ends_its_agents_keeps_their_work_and_goes_on_later(yard, script: Script) -> None:
+    plan = yard.plan(
+        {"task_id": "A", "description": script("1: write half.txt x", "1: sleep 60", "beat")},
+        {"task_id": "B", "depends_on": ["A"]},
+    )
+    running = yard.start(plan)
+    running.until("A: scripted")
+    worktree = yard.repo / ".worktrees/implementation_task-A"
+    while not (worktree / "half.txt").exists():
+        os.sched_yield()
+    running.interrupt()
+    outcome = running.finish()
+    assert (outcome.code, outcome.result["status"]) == (130, "interrupted")
+    assert yard.processes() == []
+    assert yard.git(yard.repo, "show", "roadmap-implementation_task-A:half.txt") == "x"
+    assert yard.rows("SELECT status FROM specs_task WHERE task_id = 'A'")[0]["status"] == "ready"
+    again = yard.run(plan)
+    assert again.code == 0, again.err
+    assert yard.at_roadmap("half.txt") == "x"
+    assert again.task("A")["attempts"] == 2
+
+
+def test_a_second_interrupt_does_not_wait_for_the_grace(yard, script: Script) -> None:
+    yard.configure("grace_period_seconds = 600\n")
+    running = yard.start(yard.plan({"task_id": "A", "description": script("say ready", "hang")}))
+    running.until("A: scripted")
+    output = Path(yard.rows("SELECT run_dir FROM agent_lifecycle")[0]["run_dir"], "output.log")
+    while "hang" not in (output.read_text() if output.exists() else ""):
+        os.sched_yield()
+    running.interrupt()
+    while not yard.rows("SELECT 1 FROM agent_lifecycle WHERE kill_requested_at IS NOT NULL"):
+        os.sched_yield()
+    running.interrupt()
+    assert running.finish().code == 130
+    assert yard.processes() == []
+
+
+def test_agents_outlive_a_killed_run_and_the_next_one_goes_on_with_them(yard, script: Script) -> None:
+    gate = yard.folder / "gate"
+    program = yard.folder / "wait.sh"
+    program.write_text(f"while [ ! -e '{gate}' ]; do sleep 0.02; done; echo done > $CREWYARD_TASK_ID.txt\n")
+    yard.configure(f'[agents.waiter]\ncommand = ["sh", "{program}"]\n')
+    plan = yard.plan(
+        {"task_id": "A", "agent_type": "waiter"}, {"task_id": "B", "agent_type": "waiter", "depends_on": ["A"]}
+    )
+    first = yard.start(plan)
+    first.until("A: waiter")
+    first.process.kill()
+    first.process.wait()
+    assert len(agent_processes(yard)) == 1, "the agent works on"
+    gate.touch()
+    outcome = yard.run(plan)
+    assert outcome.code == 0, outcome.err
+    assert [task["attempts"] for task in outcome.result["tasks"]] == [1, 1], "nothing was started twice"
+    assert "Going on with dispatch" in outcome.err
+
+
+def test_what_ended_while_nobody_supervised_is_known_afterwards(yard, script: Script) -> None:
+    plan = yard.plan({"task_id": "A", "description": script("1: sleep 0.3", "1: fail 5", "write a.txt x")})
+    first = yard.start(plan)
+    first.until("A: scripted")
+    row = yard.rows("SELECT * FROM agent_lifecycle")[0]
+    first.process.kill()
+    first.process.wait()
+    runner = process.Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"])
+    assert process.wait_until_gone(runner, 20)
+    outcome = yard.run(plan)
+    assert outcome.code == 0, outcome.err
+    ended = yard.rows("SELECT * FROM agent_lifecycle ORDER BY attempt")[0]
+    assert (ended["status"], ended["exit_code"]) == ("failed", 5)
+
+
+def test_an_agent_whose_runner_is_killed_is_lost_ended_and_tried_again(yard, script: Script) -> None:
+    running = yard.start(yard.plan({"task_id": "A", "description": script("1: sleep 600", "write a.txt x")}))
+    running.until("A: scripted")
+    row = yard.rows("SELECT * FROM agent_lifecycle")[0]
+    os.kill(row["runner_pid"], signal.SIGKILL)
+    running.until("was lost")
+    outcome = running.finish()
+    assert outcome.code == 0, outcome.err
+    assert not process.is_alive(process.Identity(row["pid"], row["pid_start_time"], row["boot_id"]))
+    states = [row["status"] for row in yard.rows("SELECT status FROM agent_lifecycle ORDER BY attempt")]
+    assert states == ["lost", "completed"]
+
+
+def test_a_second_run_of_the_same_plan_joins_the_first(yard, script: Script) -> None:
+    plan = yard.plan(
+        {"task_id": "A", "description": script("sleep 0.5", "write a.txt x")}, {"task_id": "B", "depends_on": ["A"]}
+    )
+    first = yard.start(plan)
+    first.until("A: scripted")
+    second = yard.start(plan)
+    outcomes = [first.finish(), second.finish()]
+    assert [outcome.code for outcome in outcomes] == [0, 0]
+    assert outcomes[0].result["dispatch_id"] == outcomes[1].result["dispatch_id"]
+    assert [task["attempts"] for task in outcomes[1].result["tasks"]] == [1, 1]
+
+
+def test_a_run_that_is_killed_is_followed_by_the_one_that_stands_by(yard, script: Script) -> None:
+    plan = yard.plan(
+        {"task_id": "A", "description": script("sleep 0.5", "write a.txt x")}, {"task_id": "B", "depends_on": ["A"]}
+    )
+    first = yard.start(plan)
+    first.until("A: scripted")
+    second = yard.start(plan)
+    second.until("Going on with dispatch")
+    first.process.kill()
+    outcome = second.finish()
+    assert outcome.code == 0, outcome.err
+    assert [task["attempts"] for task in outcome.result["tasks"]] == [1, 1]
+
+
+def test_interrupting_one_of_two_runs_leaves_the_agents_to_the_other(yard, script: Script) -> None:
+    plan = yard.plan(
+        {"task_id": "A", "description": script("sleep 1", "write a.txt x")}, {"task_id": "B", "depends_on": ["A"]}
+    )
+    first = yard.start(plan)
+    first.until("A: scripted")
+    second = yard.start(plan)
+    second.until("Going on with dispatch")
+    first.interrupt()
+    assert first.finish().code == 130
+    outcome = second.finish()
+    assert outcome.code == 0, outcome.err
+    assert [task["attempts"] for task in outcome.result["tasks"]] == [1, 1]
+
+
+def test_two_runs_with_different_plans_work_side_by_side(yard, script: Script) -> None:
+    one = yard.plan(
+        *({"task_id": f"P{n}"} for n in range(4)),
+        {"task_id": "slow", "description": script("sleep 0.4", "write s.txt x")},
+        name="one.json",
+    )
+    two = yard.plan(*({"task_id": f"Q{n}"} for n in range(4)), name="two.json")
+    runs = [yard.start(one), yard.start(two)]
+    outcomes = [running.finish() for running in runs]
+    assert [outcome.code for outcome in outcomes] == [0, 0], outcomes[0].err + outcomes[1].err
+    assert [outcome.result["totals"]["merged"] for outcome in outcomes] == [5, 4]
+    assert (yard.worktrees(), yard.refs()) == (1, ["refs/heads/main", "refs/heads/roadmap"])
+
+
+# ------------------------------------------------------------------------------------------ one step at a time
+
+
+@pytest.fixture
+def crew(yard) -> Crew:
+    """A crew that holds the lease, with nobody acting but the test."""
+    yard.git(yard.repo, "branch", "roadmap")
+    made = Crew.of(Repository.discover(yard.repo), settings.load(yard.repo), Store(yard.repo / "data/orchestrator.db"))
+    me = process.myself()
+    holder = lease.Holder("test", me.pid, me.start_time, me.boot_id)
+    made.term = made.store.run(lease.acquire, holder, now=clock.now()) or 0
+    return made
+
+
+def proven_task(crew: Crew, yard, name: str) -> int:
+    """A task whose branch waits in the merge queue; returns the request."""
+    branch = f"roadmap-implementation_task-{name}"
+    yard.git(yard.repo, "switch", "--quiet", "--create", branch)
+    (yard.repo / f"{name}.txt").write_text(name)
+    yard.git(yard.repo, "add", f"{name}.txt")
+    yard.git(yard.repo, "commit", "-qm", name)
+    head = yard.git(yard.repo, "rev-parse", "HEAD")
+    yard.git(yard.repo, "switch", "--quiet", "main")
+
+    def insert(tx) -> int:
+        now = clock.now()
+        tx.run(
+            "INSERT INTO specs_task (task_id, title, status, created_at, updated_at) VALUES (?, ?, 'in_progress', ?, ?)",
+            (name, name, now, now),
+        )
+        tx.run(
+            "INSERT INTO orchestrator_task (orchestrator_task_id, task_id, agent_type, status, priority, assigned_agent, "
+            "branch_name, assigned_at, created_at) VALUES (?, ?, 'scripted', 'completed', 5, 'x', ?, ?, ?)",
+            (f"ot-{name}", name, branch, now, now),
+        )
+        row = merges.enqueue(tx, f"ot-{name}", head=head, target="roadmap", approved_by=None, now=now, actor="test")
+        return int(row["merge_id"])
+
+    return crew.store.run(insert)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_merge_that_was_cut_off_is_settled_by_what_git_holds(crew: Crew, yard, moved: bool) -> None:
+    merge_id = proven_task(crew, yard, "A")
+    row = crew.write(merges.claim_next, "roadmap", auto_approve=True, now=clock.now(), actor="test")
+    tip = crew.repository.require_tip("roadmap")
+    trial = merging.attempt(crew.repository, tip, row["head_commit"], [])
+    candidate = merging.commit(crew.repository, trial.tree, (tip, row["head_commit"]), "Merge")
+    crew.write(merges.propose, merge_id, candidate)
+    if moved:
+        merging.move_branch(crew.repository, "roadmap", candidate, tip, "test")
+    merger.work_off(crew, "roadmap")
+    done = crew.store.read(merges.get, merge_id)
+    assert done["status"] == "merged"
+    assert yard.git(yard.repo, "rev-parse", "roadmap") == done["merge_commit"]
+    assert yard.git(yard.repo, "rev-list", "--count", "--merges", "roadmap") == "1", "merged once, not twice"
+    assert (done["merge_commit"] == candidate) is moved
+    assert yard.rows("SELECT status FROM specs_task")[0]["status"] == "completed"
+
+
+def test_only_one_merge_of_a_branch_is_checked_at_a_time(crew: Crew, yard) -> None:
+    first, second = proven_task(crew, yard, "A"), proven_task(crew, yard, "B")
+    claimed = crew.write(merges.claim_next, "roadmap", auto_approve=True, now=clock.now(), actor="test")
+    assert claimed["merge_id"] == first
+    assert crew.write(merges.claim_next, "roadmap", auto_approve=True, now=clock.now(), actor="test") is None
+    merger.merge(crew, claimed)
+    assert (
+        crew.write(merges.claim_next, "roadmap", auto_approve=True, now=clock.now(), actor="test")["merge_id"] == second
+    )
+
+
+def test_a_merge_whose_target_moved_meanwhile_is_done_again_on_the_new_tip(crew: Crew, yard) -> None:
+    proven_task(crew, yard, "A")
+    tip = crew.repository.require_tip("roadmap")
+    tree = yard.git(yard.repo, "rev-parse", "roadmap^{tree}")
+    moved = yard.git(yard.repo, "commit-tree", tree, "-p", tip, "-m", "Someone else's")
+    yard.git(yard.repo, "update-ref", "refs/heads/roadmap", moved)
+    with pytest.raises(merging.TargetMoved):
+        merging.move_branch(crew.repository, "roadmap", moved, "0" * 39 + "1", "test")
+    merger.work_off(crew, "roadmap")
+    assert yard.git(yard.repo, "rev-parse", "roadmap^1") == moved
+
+
+def test_a_supervisor_whose_term_is_over_writes_nothing(crew: Crew, yard) -> None:
+    proven_task(crew, yard, "A")
+    old_term = crew.term
+    other = lease.Holder("other", 1, "1", "other-boot")
+    assert crew.store.run(lease.acquire, other, now=clock.now(), dead_term=old_term) == old_term + 1
+    with pytest.raises(lease.LeaseLost):
+        merger.work_off(crew, "roadmap")
+    assert yard.git(yard.repo, "rev-parse", "roadmap") == yard.git(yard.repo, "rev-parse", "main")
+    assert yard.rows("SELECT status FROM merge_request")[0]["status"] == "queued"
