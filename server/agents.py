@@ -106,7 +106,8 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
     )
     if rival is not None:
         raise SingletonViolation(
-            f"{rival['agent_id']} (pid {rival['pid']}, since {rival['started_at']}) works in {order.workspace} already.",
+            f"{rival['agent_id']} (pid {rival['pid']}, since {rival['started_at']}) "
+            f"works in {order.workspace} already.",
             agent_id=rival["agent_id"],
             pid=rival["pid"],
             started_at=rival["started_at"],

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.text import Text
 
 from . import demo_evidence, environment, graph, headless, merging, process, settings, terminal, views
-from .demo_evidence import Evidence
 from .errors import GitError, InvalidInput
 from .headless import Begun
 from .repository import Repository
@@ -53,7 +52,7 @@ def show(folder: Path | None) -> int:
     try:
         if begun.interrupted:
             console.print(f"\nInterrupted; the work done is kept in {root}.", markup=False)
-            _where_to_look(console, root)
+            _where_to_look(console, begun, None)
             return 130
         return _tell(console, begun)
     finally:
@@ -92,8 +91,8 @@ def _name_the_interpreter(root: Path) -> None:
 def _introduce(console: Console, begun: Begun, max_parallel: int) -> None:
     console.print(
         f"A throw-away repository with a small program: {begun.crew.root}\n"
-        f"Its plan has {len(begun.task_ids)} tasks. Scripted agents, {max_parallel} at a time, work it off as real "
-        f"processes in git\nworktrees. One of them is made to crash, and two tasks change the same lines.\n",
+        f"{len(begun.task_ids)} tasks, {max_parallel} scripted agents at a time: real processes, each in a worktree.\n"
+        "One agent is made to crash, and two tasks change the same lines.\n",
         markup=False,
     )
 
@@ -111,11 +110,11 @@ def _tell(console: Console, begun: Begun) -> int:
     faults += _run_program(console, begun)
     _head(console, "What happened")
     for line in demo_evidence.sentences(evidence):
-        console.print(f"- {line}", markup=False)
+        console.print(f"- {line}", markup=False, soft_wrap=not console.is_terminal)
     _head(console, "Where to look")
-    _where_to_look(console, crew.root)
+    _where_to_look(console, begun, evidence.restarts[0]["agent_id"] if evidence.restarts else None)
     for fault in faults:
-        console.print(Text(f"Not as planned: {fault}", style="red"))
+        console.print(Text(f"Not as planned: {fault}", style="red"), soft_wrap=not console.is_terminal)
     return 1 if faults else 0
 
 
@@ -138,17 +137,22 @@ def _run_program(console: Console, begun: Begun) -> list[str]:
     return faults
 
 
-def _where_to_look(console: Console, root: Path) -> None:
-    command, repo = own_command(), shlex.quote(str(root))
-    console.print(
-        f"  the program made   cd {repo} && git switch roadmap\n"
-        f"  the plan's file    {shlex.quote(str(root / PLAN))}\n"
-        f"  how it stands      {command} status --repo {repo}\n"
-        f"  the plan's tasks   {command} plan show --repo {repo}\n"
-        f"  an agent's output  {command} logs AGENT --repo {repo}\n"
-        f"  seen enough        rm -r {repo}",
-        markup=False,
-    )
+def _where_to_look(console: Console, begun: Begun, crashed_agent: str | None) -> None:
+    root, command = begun.crew.root, own_command()
+    repo = shlex.quote(str(root))
+    lines = {
+        "the program made": f"cd {repo} && git switch {begun.crew.target}",
+        "the plan's file": shlex.quote(str(root / PLAN)),
+        "the plan's tasks": f"{command} plan show --repo {repo}",
+        "how it stands": f"{command} status --repo {repo}",
+    }
+    if crashed_agent:
+        lines["the crash"] = f"{command} logs {crashed_agent} --repo {repo}"
+    if begun.interrupted:
+        lines["going on"] = f"{command} run {shlex.quote(str(root / PLAN))} --repo {repo}"
+    lines["seen enough"] = f"rm -r {repo}"
+    for what, line in lines.items():
+        console.print(f"  {what:<17}  {line}", markup=False)
 
 
 def own_command() -> str:

@@ -60,7 +60,7 @@ def sentences(seen: Evidence) -> list[str]:
     ]
     said += [
         f"{row['agent_id']} failed at {row['task_id']} ({(row['error_message'] or row['reason']).rstrip('.')}) and was "
-        f"followed by another attempt after {row['backoff_seconds']:g} s; the task is {row['task_status']} now."
+        f"restarted {row['backoff_seconds']:g} s later; the task is {row['task_status']} now."
         for row in seen.restarts
     ]
     said += [
@@ -69,9 +69,8 @@ def sentences(seen: Evidence) -> list[str]:
         for row in seen.conflicts
     ]
     said.append(
-        f"It took {seen.seconds:.1f} s. The agents alone worked {seen.agent_seconds:.1f} s (the sum of their recorded "
-        f"durations), which is what it would have taken one after another, at the least: "
-        f"{seen.agent_seconds / max(seen.seconds, 0.001):.1f} times as long."
+        f"It took {seen.seconds:.1f} s. One after another the agents alone would have taken {seen.agent_seconds:.1f} s "
+        f"(the sum of their recorded durations): {seen.agent_seconds / max(seen.seconds, 0.001):.1f} times as long."
     )
     return said
 

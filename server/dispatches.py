@@ -168,7 +168,8 @@ def busy_files(tx: Transaction) -> dict[str, tuple[str, ...]]:
     """The files of each task whose work is not yet on the integration branch."""
     rows = tx.all(
         "SELECT t.* FROM specs_task t JOIN orchestrator_task o USING (task_id) "
-        "WHERE t.files <> '[]' AND (o.status IN ('assigned', 'running') OR (o.status = 'completed' AND o.no_change = 0))"
+        "WHERE t.files <> '[]' "
+        "AND (o.status IN ('assigned', 'running') OR (o.status = 'completed' AND o.no_change = 0))"
     )
     return {row["task_id"]: tasks.files_of(row) for row in rows}
 
@@ -177,7 +178,8 @@ def slots_used(tx: Transaction, dispatch_id: str) -> int:
     """Agents of the dispatch that are starting or running, and tasks that one is about to be started for."""
     return int(
         tx.value(
-            "SELECT count(*) FROM orchestrator_task o WHERE o.dispatch_id = ? AND (EXISTS (SELECT 1 FROM agent_lifecycle a "
+            "SELECT count(*) FROM orchestrator_task o WHERE o.dispatch_id = ? "
+            "AND (EXISTS (SELECT 1 FROM agent_lifecycle a "
             "WHERE a.orchestrator_task_id = o.orchestrator_task_id AND a.status IN ('starting', 'running')) "
             "OR (o.status = 'assigned' AND o.not_before IS NULL))",
             (dispatch_id,),

@@ -71,7 +71,7 @@ class Endpoint(MCPServer[Yard]):
                 raise replies.unknown_argument(name, argument, list(schema["properties"]))
 
     async def run_stdio_async(self) -> None:
-        """Serve stdin and stdout until the client closes them, or until SIGTERM or SIGINT; then end the process, with 0.
+        """Serve stdin and stdout until the client closes them, or SIGTERM or SIGINT comes; then end the process with 0.
 
         The process is ended from here, after the lifespan's own bounded clean-up: the thread that reads stdin cannot be
         woken after a signal, and taking the interpreter down takes 0.2 s. Claude Code kills 0.5 s after its SIGINT.

@@ -124,7 +124,7 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
         return
     if row["runner_pid"] is None and runner_lives(row):  # it claimed the launch in this very moment
         return
-    process.end_marked(row["agent_id"])
+    process.end_agent(run_dir / "prompt.md")
     crew.write(_record_progress, row["agent_id"], journal)
     _end(crew, row, Exit("lost", clock.now(), message="Its runner died; how it ended is not known."))
 

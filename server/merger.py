@@ -98,15 +98,13 @@ def _refuse_conflict(crew: Crew, row: Row, files: list[str]) -> None:
 
 def _passes(crew: Crew, row: Row, candidate: str) -> bool:
     """Run the configured check on the merged tree; a failure is recorded and told to the agent."""
-    command, log = crew.settings.merge.check, crew.paths.checks / f"merge-{row['merge_id']}.log"
-    marker = f"merge-{row['merge_id']}"
-    with merging.checked_out(crew.repository, crew.paths.checks / marker, candidate) as folder:
+    command, log = crew.settings.merge.check, crew.paths.merge_log(row["merge_id"])
+    with merging.checked_out(crew.repository, log.with_suffix(""), candidate) as folder:
         done = process.run_check(
             command,
             cwd=folder,
             log=log,
             timeout_seconds=crew.settings.merge.check_timeout_seconds,
-            marker=marker,
             environment=environment.for_child([]),
         )
     if done.code == 0:

@@ -36,7 +36,8 @@ def enqueue(
         "INSERT INTO merge_request (task_id, orchestrator_task_id, branch_name, target_branch, head_commit, "
         "approved_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (task_id) WHERE status IN ('queued', 'checking') DO UPDATE SET "
-        "head_commit = excluded.head_commit, approved_by = coalesce(excluded.approved_by, approved_by), not_before = NULL RETURNING *",
+        "head_commit = excluded.head_commit, approved_by = coalesce(excluded.approved_by, approved_by), "
+        "not_before = NULL RETURNING *",
         (assignment["task_id"], assignment_id, assignment["branch_name"], target, head, approved_by, now),
     )
     events.record(

@@ -16,7 +16,6 @@ from pathlib import Path
 from .errors import DirtyWorkingDirectory, GitError
 from .repository import Repository
 
-
 _PLAIN_NAME = re.compile(r"[\w./ +-]+")
 
 

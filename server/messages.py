@@ -181,7 +181,7 @@ def _checked_content(content: Any) -> str:
     if content is None or not isinstance(content, dict | str):
         raise InvalidInput("A message needs content: an object or text.", hint="Give content={…}.")
     try:
-        size = len(json.dumps(content, ensure_ascii=False).encode())
+        size = len(json.dumps(content, ensure_ascii=False, allow_nan=False).encode())
     except (UnicodeEncodeError, ValueError, RecursionError) as error:
         raise InvalidInput("The content is no valid text or JSON object.", hint="Send plain UTF-8.") from error
     if size > MAX_CONTENT_BYTES:

@@ -23,15 +23,21 @@ def check_agent_type(name: str) -> None:
 def check_template(key: str, template: str) -> None:
     """Raises ValueError unless ``template`` has {task_id} and no other placeholder."""
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+        fields = [parts[1:] for parts in string.Formatter().parse(template) if parts[1] is not None]
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from error
-    if fields != ["task_id"]:
+    if fields != [("task_id", "", None)]:
         raise ValueError(f"{key} must hold {{task_id}} once and no other placeholder")
 
 
 def check_branch(key: str, branch: str) -> None:
     """Raises ValueError where ``branch`` cannot name a branch (git check-ref-format)."""
     bad = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)", branch)
-    if not branch or bad or branch.startswith(("-", "/", ".")) or branch.endswith(("/", ".")) or branch == "@":
+    if (
+        not branch
+        or bad
+        or branch.startswith(("-", "/", "."))
+        or branch.endswith(("/", "."))
+        or branch in ("@", "HEAD")
+    ):
         raise ValueError(f"{key}: {branch!r} is no valid branch name")

@@ -36,7 +36,8 @@ def _outcome(tx: Transaction, task: Row, over: bool) -> dict[str, Any]:
     agent_ids = [
         row["agent_id"]
         for row in tx.all(
-            "SELECT agent_id FROM agent_lifecycle WHERE task_id = ? AND runner_pid IS NOT NULL ORDER BY attempt, created_at",
+            "SELECT agent_id FROM agent_lifecycle WHERE task_id = ? AND runner_pid IS NOT NULL "
+            "ORDER BY attempt, created_at",
             (task["task_id"],),
         )
     ]

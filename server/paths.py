@@ -36,6 +36,14 @@ class Paths:
         """Private worktrees in which merged trees are checked."""
         return self.own / "checks"
 
+    def merge_log(self, merge_id: int) -> Path:
+        """Output of the check on a merged tree; the tree itself lies beside it, without ``.log``."""
+        return self.checks / f"merge-{merge_id}.log"
+
+    def task_log(self, agent_id: str) -> Path:
+        """Output of the task's own check after that agent."""
+        return self.runs / agent_id / "check.log"
+
     @property
     def bell(self) -> Path:
         return self.own / "bell"

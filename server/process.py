@@ -20,7 +20,9 @@ import psutil
 from .errors import SpawnFailed
 
 RUNNER = Path(__file__).with_name("runner.py")
-AGENT_VARIABLE = "CREWYARD_AGENT_ID"
+# Each holds a path of one run in one repository: no two processes of different runs share its value.
+AGENT_VARIABLE = "CREWYARD_PROMPT_FILE"
+CHECK_VARIABLE = "CREWYARD_CHECK_LOG"
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,11 @@ def start_runner(run_dir: Path) -> subprocess.Popen[bytes]:
 
 
 def run_check(
-    command: Sequence[str], *, cwd: Path, log: Path, timeout_seconds: float, marker: str, environment: Mapping[str, str]
+    command: Sequence[str], *, cwd: Path, log: Path, timeout_seconds: float, environment: Mapping[str, str]
 ) -> Finished:
-    """Run a check to its end with its output in ``log``; nothing that it started outlives it.
-
-    ``marker`` is set as CREWYARD_AGENT_ID, by which its strays are found. Raises SpawnFailed.
-    """
+    """Run a check to its end with its output in ``log``; nothing that it started outlives it. Raises SpawnFailed."""
     began = time.monotonic()
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("wb") as output:
         try:
             child = subprocess.Popen(
@@ -155,7 +155,7 @@ def run_check(
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**environment, AGENT_VARIABLE: marker},
+                env={**environment, CHECK_VARIABLE: str(log)},
             )
         except OSError as error:
             raise SpawnFailed(f"The check {command[0]!r} cannot be started: {error.strerror}.") from error
@@ -164,34 +164,39 @@ def run_check(
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            end_marked(marker)
+            end_check(log)
             child.wait()
     return Finished(code, time.monotonic() - began)
 
 
-def end_marked(marker: str) -> int:
-    """Kill every process of ours that carries ``marker`` in its environment; returns how many there were.
+def end_agent(prompt_file: Path) -> int:
+    """Kill all that is left of the agent with that prompt, for when its runner is gone; returns how many there were."""
+    return _end_marked(AGENT_VARIABLE, str(prompt_file))
 
-    For what a runner can no longer reach: it died itself, or a check left something behind.
-    """
+
+def end_check(log: Path) -> int:
+    """Kill all that is left of the check that writes to ``log``; returns how many processes there were."""
+    return _end_marked(CHECK_VARIABLE, str(log))
+
+
+def _end_marked(variable: str, value: str) -> int:
     ended = 0
-    while found := [who for who in _marked(marker) if send(who, signal.SIGKILL)]:
+    while found := [who for who in _marked(f"{variable}={value}".encode()) if send(who, signal.SIGKILL)]:
         ended += len(found)
         for who in found:
             wait_until_gone(who, 1.0)
     return ended
 
 
-def _marked(marker: str) -> Iterator[Identity]:
-    wanted = f"{AGENT_VARIABLE}={marker}".encode()
+def _marked(wanted: bytes) -> Iterator[Identity]:
     for pid in psutil.pids():
         try:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        if wanted in environment.split(b"\0"):
+        if pid != os.getpid() and wanted in environment.split(b"\0"):
             who = identify(pid)
-            if who is not None and pid != os.getpid():
+            if who is not None:
                 yield who
 
 

@@ -84,13 +84,12 @@ def _require_resolved(crew: Crew, task_id: str, path: Path) -> None:
 
 
 def _check(crew: Crew, agent_id: str, command: list[str], path: Path) -> None:
-    log = crew.paths.runs / agent_id / "check.log"
+    log = crew.paths.task_log(agent_id)
     done = process.run_check(
         command,
         cwd=path,
         log=log,
         timeout_seconds=crew.settings.merge.check_timeout_seconds,
-        marker=f"check-{agent_id}",
         environment=environment.for_child([]),
     )
     if done.code != 0:

@@ -228,9 +228,9 @@ class Supervisor:
     def _end_checks(self) -> None:
         """End the checks at work, so that stopping does not wait for them; they are run again later."""
         for row in self.crew.store.read(merges.checking):
-            process.end_marked(f"merge-{row['merge_id']}")
+            process.end_check(self.crew.paths.merge_log(row["merge_id"]))
         for row in self.crew.store.read(assignments.unproven):
-            process.end_marked(f"check-{row['assigned_agent']}")
+            process.end_check(self.crew.paths.task_log(row["assigned_agent"]))
 
 
 def partial_named(call: Callable[..., None], *arguments: object) -> Callable[[], None]:

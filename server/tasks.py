@@ -63,7 +63,8 @@ def ready(
         else ("AND EXISTS (SELECT 1 FROM dispatch_task d WHERE d.dispatch_id = :dispatch AND d.task_id = t.task_id)")
     )
     return tx.all(
-        f"SELECT t.* FROM specs_task t WHERE t.status = 'ready' AND t.priority BETWEEN :high AND :low {scope} "
+        "SELECT t.* FROM specs_task t INDEXED BY specs_task_ready "
+        f"WHERE t.status = 'ready' AND t.priority BETWEEN :high AND :low {scope} "
         f"ORDER BY {READY_ORDER} LIMIT :limit",
         {"limit": limit, "dispatch": dispatch_id, "high": most_urgent, "low": least_urgent},
     )
@@ -165,27 +166,28 @@ def release(tx: Transaction, task_id: str, *, now: str, actor: str, why: str) ->
 def update_status(tx: Transaction, task_id: str, new_status: str, *, now: str, actor: str) -> Completion:
     """Change a task's status by hand (R-093): completed, cancelled, or ready/pending to open it again.
 
-    Raises InvalidInput for a status that only the dispatcher sets, IllegalTransition where it does not follow.
+    Raises InvalidInput for a status that only the dispatcher sets and for a task that an agent has (its assignment
+    would go on), IllegalTransition where it does not follow.
     """
     task = get(tx, task_id)
-    if new_status == "completed":
-        return complete(tx, task_id, now=now, actor=actor, why="set by hand")
-    if new_status == "cancelled":
-        events.transition(tx, states.TASK, task_id, "cancelled", now=now, actor=actor, updated_at=now)
-    elif new_status in ("ready", "pending"):
-        if task["status"] in ("assigned", "in_progress"):
-            raise InvalidInput(
-                f"Task {task_id} is {task['status']}; an agent has it.",
-                hint="agents(action='kill') ends its agent first.",
-                task_id=task_id,
-            )
-        release(tx, task_id, now=now, actor=actor, why="opened again by hand")
-    else:
+    if new_status not in ("completed", "cancelled", "ready", "pending"):
         raise InvalidInput(
             f"{new_status!r} cannot be set by hand.",
             hint="Give completed, cancelled, ready or pending.",
             task_id=task_id,
         )
+    if task["status"] in ("assigned", "in_progress"):
+        raise InvalidInput(
+            f"Task {task_id} is {task['status']}; an agent has it.",
+            hint="agents(action='kill') ends its agent first; assign(action='cancel') takes back what has not begun.",
+            task_id=task_id,
+        )
+    if new_status == "completed":
+        return complete(tx, task_id, now=now, actor=actor, why="set by hand")
+    if new_status == "cancelled":
+        events.transition(tx, states.TASK, task_id, "cancelled", now=now, actor=actor, updated_at=now)
+    else:
+        release(tx, task_id, now=now, actor=actor, why="opened again by hand")
     return Completion(dependencies_resolved=0, unblocked=[])
 
 

@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -61,22 +61,22 @@ class LiveProgress:
 
     def look(self) -> None:
         lines = self._begun.crew.store.read(progress.table, self._begun.task_ids, clock.now())
-        self._live.update(draw(lines, self._live.console.height), refresh=True)
+        self._live.update(draw(lines, self._live.console.size), refresh=True)
 
 
-def draw(lines: list[Line], height: int) -> Table:
+def draw(lines: list[Line], size: ConsoleDimensions) -> Table:
     """The table, at most as high as the screen: what is at work first to stay, settled tasks first to go."""
+    columns = COLUMNS if size.width >= WIDE else {name: how for name, how in COLUMNS.items() if name != "agent"}
     table = Table(box=None, pad_edge=False, expand=True)
-    for name, options in COLUMNS.items():
+    for name, options in columns.items():
         table.add_column(name, **options)
-    room = max(3, height - 4)
+    room = max(3, size.height - 4)
     shown = lines if len(lines) <= room else sorted(lines, key=_rank)[:room]
     for line in shown:
-        seconds = "" if line.seconds is None else f"{line.seconds:.1f} s"
-        table.add_row(
-            line.task_id, Text(line.state, style=STYLES.get(line.state, "")), line.agent,
-            str(line.attempt or ""), seconds, Text(line.note or line.title, overflow="ellipsis"),
-        )  # fmt: skip
+        cells = _cells(line)
+        if "agent" not in columns:
+            cells[""] = Text(line.note or line.agent or line.title, overflow="ellipsis")
+        table.add_row(*(cells[name] for name in columns))
     if len(shown) < len(lines):
         states = [line.state for line in lines]
         counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -84,6 +84,19 @@ def draw(lines: list[Line], height: int) -> Table:
     return table
 
 
+def _cells(line: Line) -> dict[str, str | Text]:
+    return {
+        "task": line.task_id,
+        "state": Text(line.state, style=STYLES.get(line.state, "")),
+        "agent": line.agent,
+        "try": str(line.attempt or ""),
+        "time": "" if line.seconds is None else f"{line.seconds:.1f} s",
+        "": Text(line.note or line.title, overflow="ellipsis"),
+    }
+
+
+# Narrower than this, a line has room for the agent or for what there is to say, not for both.
+WIDE = 100
 COLUMNS: dict[str, dict[str, Any]] = {
     "task": {"no_wrap": True},
     "state": {"no_wrap": True, "min_width": 8},

@@ -3,6 +3,7 @@
 The token is made once and kept in a file that only its owner can read; it is never printed.
 """
 
+import contextlib
 import hmac
 import ipaddress
 import logging
@@ -11,8 +12,8 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -51,7 +52,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
 
-    @contextmanager
+    @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield  # uvicorn's own would raise the signal again at the end, and the exit code would not be 0
 
@@ -107,19 +108,19 @@ def http_token(yard: Yard) -> tuple[str, str]:
 
 
 def _kept(path: Path) -> str:
+    """The token of the file; it is written beside and linked, so that nobody ever reads half of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        path.chmod(0o600)
-        return path.read_text(encoding="ascii", errors="replace").strip()
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent)  # for its owner only
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        token = secrets.token_urlsafe(32)
-        file.write(f"{token}\n")
-    return token
+        file.write(f"{secrets.token_urlsafe(32)}\n")
+    with contextlib.suppress(FileExistsError):
+        os.link(fresh, path)
+    Path(fresh).unlink()
+    path.chmod(0o600)
+    return path.read_text(encoding="ascii", errors="replace").strip()
 
 
-@contextmanager
+@contextlib.contextmanager
 def bound(host: str, port: int) -> Generator[socket.socket, None, None]:
     """A socket at the address. Raises ConfigurationError where it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,4 +1,4 @@
-"""What ``crewyard status`` and ``crewyard plan show`` print: cut to the terminal's width, or plain and whole for a pipe."""
+"""What ``crewyard status`` and ``crewyard plan show`` print: fitted to a terminal, plain and whole for a pipe."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence

@@ -128,6 +128,6 @@ def _read(text: str, format_: str, notes: Notes, subtasks: str) -> PlanDraft:
     if format_ == "unknown":
         notes.refuse(
             "it is neither JSON, nor YAML with 'tasks:', nor Markdown with headings, nor Beads' JSON lines",
-            hint="docs/plans.md shows each format.",
+            hint='Write a heading for each task, or {"tasks": [{"task_id": …, "title": …}]}.',
         )
     return native.read(text, notes)

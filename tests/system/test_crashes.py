@@ -188,11 +188,13 @@ def proven_task(crew: Crew, yard, name: str) -> int:
     def insert(tx) -> int:
         now = clock.now()
         tx.run(
-            "INSERT INTO specs_task (task_id, title, status, created_at, updated_at) VALUES (?, ?, 'in_progress', ?, ?)",
+            "INSERT INTO specs_task (task_id, title, status, created_at, updated_at) "
+            "VALUES (?, ?, 'in_progress', ?, ?)",
             (name, name, now, now),
         )
         tx.run(
-            "INSERT INTO orchestrator_task (orchestrator_task_id, task_id, agent_type, status, priority, assigned_agent, "
+            "INSERT INTO orchestrator_task (orchestrator_task_id, task_id, agent_type, status, priority, "
+            "assigned_agent, "
             "branch_name, assigned_at, created_at) VALUES (?, ?, 'scripted', 'completed', 5, 'x', ?, ?, ?)",
             (f"ot-{name}", name, branch, now, now),
         )

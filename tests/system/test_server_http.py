@@ -121,7 +121,7 @@ def test_it_ends_with_zero_while_a_client_waits(git_repo: Path, number: signal.S
             begun = time.monotonic()
             process.send_signal(number)
             assert process.wait(timeout=10) == 0
-            assert time.monotonic() - begun < 2.5
+            assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("token", ["short", "", "with blanks in it, long enough"])
@@ -133,6 +133,7 @@ def test_a_weak_token_is_refused(git_repo: Path, token: str) -> None:
         capture_output=True,
         text=True,
         timeout=20,
+        check=False,
     )
     assert done.returncode == 2
     assert "CREWYARD_HTTP_TOKEN" in done.stderr
@@ -143,7 +144,12 @@ def test_a_port_that_is_taken_is_told(git_repo: Path) -> None:
     with running(git_repo) as (_, url):
         port = url.split(":")[2].split("/")[0]
         done = subprocess.run(
-            [sys.executable, "-c", SERVE, "127.0.0.1", port], cwd=git_repo, capture_output=True, text=True, timeout=20
+            [sys.executable, "-c", SERVE, "127.0.0.1", port],
+            cwd=git_repo,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     assert done.returncode == 2
     assert port in done.stderr

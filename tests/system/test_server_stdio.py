@@ -15,7 +15,10 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-SERVE = "import sys; from pathlib import Path; from crewyard.server.compose import serve_stdio; sys.exit(serve_stdio(Path('.')))"
+SERVE = (
+    "import sys; from pathlib import Path; from crewyard.server.compose import serve_stdio;"
+    "sys.exit(serve_stdio(Path('.')))"
+)
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,

@@ -231,6 +231,14 @@ def test_fields_in_code_quotes_and_html_are_text() -> None:
     assert (task.priority, task.description) == (5, body)
 
 
+def test_a_line_that_runs_on_from_a_quote_is_text() -> None:
+    assert markdown("## A: a\n\n> As was said,\npriority: 1\n")["A"].priority == 5
+
+
+def test_an_address_is_no_field() -> None:
+    assert markdown("## A: a\n\nfiles://tmp/x\n")["A"].files == ()
+
+
 def test_headings_in_fences_and_lists_are_no_tasks() -> None:
     assert list(markdown("## A: a\n\n~~~\n## B: b\n~~~\n\n- # C: c\n")) == ["A"]
 

@@ -194,7 +194,6 @@ def test_every_table_is_strict(store: Store) -> None:
     assert {table["schema"] for table in tables} >= {"main", "metrics"}
 
 
-@pytest.mark.xfail(strict=True, reason="tasks.ready needs INDEXED BY specs_task_ready: without it all ready are sorted")
 @pytest.mark.parametrize("dispatch_id", [None, "D"])
 def test_reading_what_is_ready_does_not_depend_on_the_size_of_the_plan(store: Store, dispatch_id: str | None) -> None:
     executed: list[str] = []

@@ -96,6 +96,7 @@ async def test_a_poll_of_an_empty_mailbox_answers_at_once(call: Any) -> None:
         ({"target_agnet": "lead", "content": "x"}, "invalid_input", "target_agent"),
     ],
 )
+@pytest.mark.parametrize("call", ["auto"], indirect=True)  # an error is made before the eras differ
 async def test_what_cannot_be_sent_changes_nothing(bench: Any, call: Any, arguments: Any, code: str, says: str) -> None:
     error = await call.fails("route", **arguments)
     assert error["code"] == code

@@ -1,0 +1,73 @@
+"""What a client is told of the tools, and what it pays for it; and how the boundary treats the unforeseen."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from crewyard.server import messages
+from crewyard.server.compose import INSTRUCTIONS, WORKER_INSTRUCTIONS
+
+pytestmark = pytest.mark.anyio
+
+
+def tokens(listed: Any) -> float:
+    return len(listed.model_dump_json(by_alias=True, exclude_none=True)) / 4
+
+
+async def test_the_leads_tools_cost_little(call: Any) -> None:
+    listed = await call.client.list_tools()
+    assert {tool.name for tool in listed.tools} == {"plan", "assign", "agents", "worktrees", "route", "why"}
+    assert tokens(listed) < 2_900  # of 4,000: the four tools of later issues need the rest
+
+
+async def test_a_workers_tools_cost_little(bench: Any, worker: Any) -> None:
+    bench.add_tasks("A")
+    async with worker("A") as call:
+        assert tokens(await call.client.list_tools()) < 1_500
+
+
+async def test_every_tool_is_typed_described_and_annotated(call: Any) -> None:
+    for tool in (await call.client.list_tools()).tools:
+        assert tool.description.endswith(".")
+        assert tool.input_schema["additionalProperties"] is False
+        assert {"action", "status", "timestamp", "unread"} <= set(tool.output_schema["properties"])
+        hints = tool.annotations
+        assert (hints.read_only_hint, hints.idempotent_hint) != (None, None)
+        assert hints.read_only_hint or hints.destructive_hint is not None
+
+
+def test_the_instructions_are_short() -> None:
+    assert len(INSTRUCTIONS.split()) < 200
+    assert len(WORKER_INSTRUCTIONS.split()) < 100
+
+
+async def test_every_result_tells_action_status_time_and_unread_mail(call: Any) -> None:
+    await call("route", target="lead", content="x")
+    shown = await call("plan")
+    assert (shown["action"], shown["status"], shown["unread"]) == ("show", "success", 1)
+    assert shown["timestamp"].endswith("Z")
+    assert len(shown["timestamp"]) == 24
+
+
+async def test_an_unknown_tool_is_named_with_the_nearest(call: Any) -> None:
+    error = await call.fails("asign")
+    assert (error["code"], error["hint"]) == ("invalid_input", "Did you mean 'assign'?")
+
+
+async def test_null_means_not_given(call: Any) -> None:
+    assert (await call("plan", task_id=None, limit=None))["tasks"] == []
+
+
+async def test_what_nobody_foresaw_is_logged_and_not_told(
+    call: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the secret of the house")
+
+    monkeypatch.setattr(messages, "counts", broken)
+    with caplog.at_level(logging.ERROR):
+        error = await call.fails("route", action="status")
+    assert error["code"] == "internal_error"
+    assert "secret" not in str(error)
+    assert "the secret of the house" in caplog.text

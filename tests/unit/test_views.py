@@ -1,0 +1,158 @@
+"""What ``crewyard status`` and ``crewyard plan show`` print: whole for a pipe, fitted to a terminal, quick to start."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from crewyard.server import views
+from crewyard.server.graph import Graph, GraphEdge, GraphTask
+from crewyard.server.overview import AgentView, DispatchView, LeaseView, MergeView, Overview
+
+NOW = "2026-01-01T00:10:00.000Z"
+EARLIER = "2026-01-01T00:09:30.000Z"
+LONG = "A title that goes on and on, far beyond what any line of a terminal has room for, to its very end"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A terminal of 80 columns in place of standard output."""
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        views, "_console", lambda: Console(file=screen, force_terminal=True, width=80, highlight=False, no_color=True)
+    )
+    return screen
+
+
+def lines_of(screen: io.StringIO) -> list[str]:
+    return [Text.from_ansi(line).plain for line in screen.getvalue().splitlines()]
+
+
+def task(task_id: str, status: str = "pending", title: str = "Title") -> GraphTask:
+    return GraphTask(task_id, title, status, 5, 1.0, 1.0, 0, None)
+
+
+def edge(blocking: str, dependent: str, kind: str = "hard") -> GraphEdge:
+    return GraphEdge(blocking, dependent, kind, "pending")
+
+
+def overview(**facts: object) -> Overview:
+    empty: dict[str, object] = {
+        "at": NOW, "tasks": {}, "in_review": [], "agents": [], "merges": [], "dispatches": [], "messages": {},
+        "supervisor": None,
+    }  # fmt: skip
+    return Overview(**{**empty, **facts})  # type: ignore[arg-type]
+
+
+AGENT = AgentView("code_developer-20260101-001", "code_developer", "running", "T1", 1, 125.0, EARLIER, 2)
+
+
+def test_an_empty_yard_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    views.print_overview(overview())
+
+    assert "crewyard run PLAN" in capsys.readouterr().out
+
+
+def test_a_pipe_gets_everything_of_the_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    views.print_overview(
+        overview(
+            tasks={"completed": 3, "in_progress": 1, "failed": 0},
+            in_review=["T8", "T9"],
+            agents=[AGENT],
+            merges=[MergeView(1, "T2", "queued", 1, "roadmap", "2026-01-01T00:10:07.000Z", LONG)],
+            dispatches=[DispatchView("d-1", "active", 4, 7, 2, EARLIER)],
+            messages={"pending": 2, "acknowledged": 9},
+            supervisor=LeaseView("crewyard-77", 77, 3, NOW, is_held=True),
+        )
+    )
+    said = capsys.readouterr().out
+
+    assert "4: 3 completed, 1 in progress\n" in said
+    assert "T8, T9" in said
+    assert "code_developer-20260101-001  running  T1  2 min  last sign 30 s ago, 2 restarts\n" in said
+    assert f"1. T2  queued  into roadmap  again in 7 s: {LONG}\n" in said
+    assert "7 tasks, 2 of 4 agents at work, since 30 s" in said
+    assert "2 pending\n" in said
+    assert "process 77" in said
+    assert "\x1b" not in said
+
+
+def test_open_work_without_a_supervisor_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = LeaseView("crewyard-77", 77, 3, EARLIER, is_held=False)
+    views.print_overview(
+        overview(tasks={"ready": 1}, dispatches=[DispatchView("d-1", "active", 4, 1, 0, EARLIER)], supervisor=gone)
+    )
+
+    assert "Supervisor    none: `crewyard run PLAN` or `crewyard serve` goes on" in capsys.readouterr().out
+
+
+def test_on_a_terminal_no_line_of_a_section_is_wider_than_the_screen(terminal: io.StringIO) -> None:
+    views.print_overview(overview(merges=[MergeView(1, "T2", "queued", 1, "roadmap", None, LONG)], agents=[AGENT]))
+
+    assert max(len(line) for line in lines_of(terminal)) <= 80
+    assert any(line.endswith("…") for line in lines_of(terminal))
+
+
+def test_the_graph_is_drawn_in_steps_with_every_edge(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = (task("c", title=LONG), task("a", "completed"), task("b", "ready"), task("d"))
+    views.print_graph(
+        Graph(tasks, (edge("a", "b"), edge("b", "c"), edge("a", "c"), edge("a", "d", "soft")), ("b", "c"))
+    )
+
+    assert capsys.readouterr().out.splitlines() == [
+        "step 1",
+        "  a  completed  Title",
+        "  d  pending    Title  ← (a)",
+        "step 2",
+        "* b  ready      Title  ← a",
+        "step 3",
+        f"* c  pending    {LONG}  ← b, a",
+        "4 tasks: 2 pending, 1 completed, 1 ready. 4 dependencies.",
+        "* the longest way through what is open, 2 h: b → c",
+    ]
+
+
+def test_on_a_terminal_titles_are_cut_and_edges_are_not(terminal: io.StringIO) -> None:
+    blockers = tuple(task(f"blocker-number-{number}") for number in range(9))
+    edges = tuple(edge(each.task_id, "last") for each in blockers)
+    views.print_graph(Graph((*blockers, task("last", title=LONG)), edges, ()))
+    said = lines_of(terminal)
+
+    assert max(len(line) for line in said) <= 80
+    assert " ".join(" ".join(said).split()).count("blocker-number-8") == 2
+    assert any("…" in line for line in said)
+
+
+def test_a_circle_in_an_edited_database_is_drawn_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    views.print_graph(Graph((task("a"), task("b"), task("c")), (edge("a", "b"), edge("b", "a")), ()))
+    said = capsys.readouterr().out
+
+    assert "  a  pending  Title  ← b\n" in said
+    assert "  b  pending  Title  ← a\n" in said
+
+
+def test_a_plan_of_ten_thousand_tasks_in_one_chain_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = tuple(task(f"t{number}") for number in range(10_000))
+    edges = tuple(edge(f"t{number}", f"t{number + 1}") for number in range(9_999))
+    views.print_graph(Graph(tasks, edges, ()))
+
+    assert "step 10000\n" in capsys.readouterr().out
+
+
+def test_an_empty_plan_says_how_to_fill_it(capsys: pytest.CaptureFixture[str]) -> None:
+    views.print_graph(Graph((), (), ()))
+
+    assert "crewyard plan import PLAN" in capsys.readouterr().out
+
+
+def test_what_status_imports_does_not_hold_mcp() -> None:
+    program = (
+        "import sys; from crewyard.server import cli, clock, overview, paths, repository, settings, store, views; "
+        "print([name for name in ('mcp', 'httpx', 'psutil', 'crewyard.server.headless') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
