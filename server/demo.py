@@ -128,7 +128,7 @@ def _run_program(console: Console, begun: Begun) -> list[str]:
             known = shutil.which(command[0], path=environment.for_child([]).get("PATH"))
             done = process.run_check(
                 (known or sys.executable, *command[1:]), cwd=checkout, log=log, timeout_seconds=PROGRAM_SECONDS,
-                marker="demo", environment=environment.for_child([]),
+                environment=environment.for_child([]),
             )  # fmt: skip
             console.print(f"$ {shlex.join(command)}\n{log.read_text(encoding='utf-8').strip()}", markup=False)
             if done.code != 0:

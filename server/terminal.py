@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -121,7 +122,11 @@ def print_outcome(result: dict[str, Any]) -> None:
         tries = f"{task['attempts']} attempts" if task["attempts"] > 1 else ""
         console.print(Text(f"{task['status']:<10}", style=style), Text(f"{task['task_id']}  {where}  {tries}".rstrip()))
         if task["error"]:
-            console.print(f"{'':<10} {task['error']['code']}: {task['error']['message']}", markup=False, soft_wrap=True)
+            why = f"{task['error']['code']}: {task['error']['message']}"
+            if console.is_terminal:
+                console.print(Padding(Text(why), (0, 0, 0, 11)))
+            else:
+                console.print(f"{'':<11}{why}", markup=False, soft_wrap=True)
     totals = result["totals"]
     good = totals["merged"] + totals["completed"]
     console.print(

@@ -64,14 +64,15 @@ def _print_tasks(console: Console, seen: Overview) -> None:
     _say(console, f"Tasks         {total}: {counted}")
     if seen.in_review:
         _say(console, f"In review     {', '.join(seen.in_review)}", "red")
-        _say(console, "              They need a person; `crewyard run PLAN` tries them again.", "dim")
+        if not seen.dispatches:
+            _say(console, "              They need a person; `crewyard run PLAN` tries them again.", "dim")
 
 
 def _print_supervisor(console: Console, lease: LeaseView | None, dispatches: Sequence[DispatchView]) -> None:
     if lease is not None and lease.is_held:
         _say(console, f"Supervisor    process {lease.pid}")
     elif dispatches:
-        _say(console, "Supervisor    none: `crewyard run PLAN` or `crewyard serve` goes on with what is open", "yellow")
+        _say(console, "Supervisor    none: `crewyard run PLAN` or `crewyard serve` goes on", "yellow")
     else:
         _say(console, "Supervisor    none, and nothing to supervise")
 

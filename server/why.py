@@ -194,11 +194,11 @@ def _completed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer
 
 
 def _failed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
-    review = "waits for your review" if task["needs_review"] else "is not to be tried again"
+    review = " and waits for your review" if task["needs_review"] else ""
     last = agents.of_task(tx, task["task_id"])
     log = f"; agents(action='log', agent_id='{last[-1]['agent_id']}') shows the last attempt" if last else ""
     return (
-        f"Task {task['task_id']} failed ({task['error_code']}) and {review}: {task['error_message']}",
+        f"Task {task['task_id']} failed ({task['error_code']}){review}: {task['error_message']}",
         f"plan(action='update', task_id='{task['task_id']}', new_status='ready') tries it again{log}",
     )
 

@@ -28,7 +28,7 @@ def of_agent(_tx: Transaction, agent: Row, _now: str, _bounds: Bounds) -> Answer
     if agent["status"] == "running":
         return f"Agent {name} runs{on} since {agent['started_at']}; last sign of life {agent['last_heartbeat']}.", log
     end = f"exit code {agent['exit_code']}" if agent["exit_code"] is not None else f"signal {agent['exit_signal']}"
-    said = f": {agent['error_message']}" if agent["error_message"] else ""
+    said = f": {agent['error_message'].rstrip('.')}" if agent["error_message"] else ""
     next_call = f"why(subject='{agent['task_id']}')" if agent["task_id"] else log
     return f"Agent {name} ended{on} at {agent['completed_at']} ({agent['status']}, {end}){said}.", next_call
 

@@ -72,6 +72,20 @@ class Yard:
     def configure(self, text: str) -> None:
         (self.repo / "crewyard.toml").write_text(FAST + text)
 
+    def gated_plan(self) -> Path:
+        """A before B; A's agent goes on when ``open_gate`` was called."""
+        program = self.folder / "wait.sh"
+        program.write_text(
+            f"while [ ! -e '{self.folder}/gate' ]; do sleep 0.02; done; echo x > $CREWYARD_TASK_ID.txt\n"
+        )
+        self.configure(f'[agents.waiter]\ncommand = ["sh", "{program}"]\n')
+        return self.plan(
+            {"task_id": "A", "agent_type": "waiter"}, {"task_id": "B", "agent_type": "waiter", "depends_on": ["A"]}
+        )
+
+    def open_gate(self) -> None:
+        (self.folder / "gate").touch()
+
     def plan(self, *tasks: dict[str, Any], name: str = "plan.json") -> Path:
         path = self.folder / name
         rows = [{"agent_type": "scripted", "title": task["task_id"], **task} for task in tasks]

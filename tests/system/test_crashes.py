@@ -57,20 +57,14 @@ def test_a_second_interrupt_does_not_wait_for_the_grace(yard, script: Script) ->
     assert yard.processes() == []
 
 
-def test_agents_outlive_a_killed_run_and_the_next_one_goes_on_with_them(yard, script: Script) -> None:
-    gate = yard.folder / "gate"
-    program = yard.folder / "wait.sh"
-    program.write_text(f"while [ ! -e '{gate}' ]; do sleep 0.02; done; echo done > $CREWYARD_TASK_ID.txt\n")
-    yard.configure(f'[agents.waiter]\ncommand = ["sh", "{program}"]\n')
-    plan = yard.plan(
-        {"task_id": "A", "agent_type": "waiter"}, {"task_id": "B", "agent_type": "waiter", "depends_on": ["A"]}
-    )
+def test_agents_outlive_a_killed_run_and_the_next_one_goes_on_with_them(yard) -> None:
+    plan = yard.gated_plan()
     first = yard.start(plan)
     first.until("A: waiter")
     first.process.kill()
     first.process.wait()
     assert len(agent_processes(yard)) == 1, "the agent works on"
-    gate.touch()
+    yard.open_gate()
     outcome = yard.run(plan)
     assert outcome.code == 0, outcome.err
     assert [task["attempts"] for task in outcome.result["tasks"]] == [1, 1], "nothing was started twice"
@@ -105,43 +99,41 @@ def test_an_agent_whose_runner_is_killed_is_lost_ended_and_tried_again(yard, scr
     assert states == ["lost", "completed"]
 
 
-def test_a_second_run_of_the_same_plan_joins_the_first(yard, script: Script) -> None:
-    plan = yard.plan(
-        {"task_id": "A", "description": script("sleep 0.5", "write a.txt x")}, {"task_id": "B", "depends_on": ["A"]}
-    )
+def two_on_one_plan(yard) -> tuple:
+    """Two runs of one plan, the second joined to the first, with A's agent at the gate."""
+    plan = yard.gated_plan()
     first = yard.start(plan)
-    first.until("A: scripted")
+    first.until("A: waiter")
     second = yard.start(plan)
+    second.until("Going on with dispatch")
+    return first, second
+
+
+def test_a_second_run_of_the_same_plan_joins_the_first(yard) -> None:
+    first, second = two_on_one_plan(yard)
+    yard.open_gate()
     outcomes = [first.finish(), second.finish()]
     assert [outcome.code for outcome in outcomes] == [0, 0]
     assert outcomes[0].result["dispatch_id"] == outcomes[1].result["dispatch_id"]
     assert [task["attempts"] for task in outcomes[1].result["tasks"]] == [1, 1]
 
 
-def test_a_run_that_is_killed_is_followed_by_the_one_that_stands_by(yard, script: Script) -> None:
-    plan = yard.plan(
-        {"task_id": "A", "description": script("sleep 0.5", "write a.txt x")}, {"task_id": "B", "depends_on": ["A"]}
-    )
-    first = yard.start(plan)
-    first.until("A: scripted")
-    second = yard.start(plan)
-    second.until("Going on with dispatch")
+def test_a_run_that_is_killed_is_followed_by_the_one_that_stands_by(yard) -> None:
+    first, second = two_on_one_plan(yard)
     first.process.kill()
+    first.process.wait()
+    yard.open_gate()
     outcome = second.finish()
     assert outcome.code == 0, outcome.err
     assert [task["attempts"] for task in outcome.result["tasks"]] == [1, 1]
 
 
-def test_interrupting_one_of_two_runs_leaves_the_agents_to_the_other(yard, script: Script) -> None:
-    plan = yard.plan(
-        {"task_id": "A", "description": script("sleep 1", "write a.txt x")}, {"task_id": "B", "depends_on": ["A"]}
-    )
-    first = yard.start(plan)
-    first.until("A: scripted")
-    second = yard.start(plan)
-    second.until("Going on with dispatch")
+def test_interrupting_one_of_two_runs_leaves_the_agents_to_the_other(yard) -> None:
+    first, second = two_on_one_plan(yard)
     first.interrupt()
     assert first.finish().code == 130
+    assert len(agent_processes(yard)) == 1
+    yard.open_gate()
     outcome = second.finish()
     assert outcome.code == 0, outcome.err
     assert [task["attempts"] for task in outcome.result["tasks"]] == [1, 1]

@@ -51,7 +51,7 @@ def test_the_architecture_names_no_module_that_is_not_there() -> None:
 
 
 def test_the_readmes_table_of_tools_is_what_the_lead_sees() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*)\|", README, re.MULTILINE))
     actions = {
         tool.name: set(tool.parameters["properties"].get("action", {}).get("enum", ())) for tool in tools.for_lead()
     }

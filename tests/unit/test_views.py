@@ -74,7 +74,7 @@ def test_a_pipe_gets_everything_of_the_overview(capsys: pytest.CaptureFixture[st
     assert "T8, T9" in said
     assert "code_developer-20260101-001  running  T1  2 min  last sign 30 s ago, 2 restarts\n" in said
     assert f"1. T2  queued  into roadmap  again in 7 s: {LONG}\n" in said
-    assert "7 tasks, 2 of 4 agents at work, since 30 s" in said
+    assert "7 tasks, 2 of 4 agents at work, for 30 s" in said
     assert "2 pending\n" in said
     assert "process 77" in said
     assert "\x1b" not in said
