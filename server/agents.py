@@ -36,6 +36,12 @@ def get(tx: Transaction, agent_id: str) -> Row:
     return row
 
 
+def named(tx: Transaction, name: str) -> Row:
+    """The agent of that id, or the last one that worked on the task of that id. Raises AgentNotFound."""
+    last = tx.value("SELECT agent_id FROM agent_lifecycle WHERE task_id = ? ORDER BY rowid DESC LIMIT 1", (name,))
+    return get(tx, last or name)
+
+
 def live(tx: Transaction) -> list[Row]:
     """Agents that are starting or running, oldest first."""
     return tx.all("SELECT * FROM agent_lifecycle WHERE status IN ('starting', 'running') ORDER BY created_at, agent_id")

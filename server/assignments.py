@@ -129,7 +129,7 @@ def attempt_failed(
     verdict = backoff.after_failure(code, row["retry_count"], max_restarts=max_restarts, base=base, cap=cap)
     if verdict.delay_seconds is None:
         final = code if code in backoff.PERMANENT else "max_retries_exceeded"
-        text = message if final == code else f"Given up after {row['retry_count'] + 1} attempts. Last: {message}"
+        text = message if final == code else f"{message} Given up after {row['retry_count'] + 1} attempts."
         give_up(tx, assignment_id, code=final, message=text, review=final != code, now=now, actor=actor)
         return verdict
     due = clock.plus(exited_at, verdict.delay_seconds)

@@ -1,6 +1,7 @@
 """The command line. What a command needs is imported when it runs: ``crewyard status`` never imports ``mcp``."""
 
 import dataclasses
+import io
 import json
 import logging
 import sys
@@ -32,6 +33,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 def main() -> None:
     """Entry point: the one mapper from our errors to exit codes."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="crewyard: %(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no arrows is no reason to fail
     try:
         app()
     except CrewyardError as error:
@@ -122,7 +126,7 @@ def status(repo: Repo = Path(), as_json: Json = False) -> None:
 
 @app.command()
 def logs(
-    agent_id: Annotated[str, typer.Argument(help="The agent, as `crewyard status` names it.")],
+    agent: Annotated[str, typer.Argument(help="An agent's id, or a task's: then its last agent.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the agent writes, until it ends.")] = False,
     repo: Repo = Path(),
 ) -> None:
@@ -130,13 +134,13 @@ def logs(
     from . import agents, states
 
     with _open(repo) as store:
-        row = store.read(agents.get, agent_id)
+        row = store.read(agents.named, agent)
         folder = Path(row["run_dir"])
         for name in ("output.log.1", "output.log"):
             position = _copy(folder / name, 0)
         while follow and row["status"] in states.LIVE_AGENT:
             time.sleep(0.2)
-            row = store.read(agents.get, agent_id)
+            row = store.read(agents.get, row["agent_id"])
             position = _copy(folder / "output.log", position)
 
 

@@ -14,6 +14,11 @@ def to_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def local_time(text: str) -> str:
+    """The time of day where the reader is, for people."""
+    return parse(text).astimezone().strftime("%H:%M:%S")
+
+
 def parse(text: str) -> datetime:
     return datetime.fromisoformat(text)
 

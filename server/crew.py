@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from . import clock, lease
+from . import clock, lease, process
 from .paths import Paths
 from .repository import Repository
 from .settings import Settings
@@ -28,6 +28,7 @@ class Crew:
     store: Store
     bell: Bell
     term: int = 0
+    runners: list[process.Runner] = field(default_factory=list)  # started by this process, to be reaped
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod

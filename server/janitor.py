@@ -28,13 +28,18 @@ def tidy(crew: Crew, worktree: Worktree) -> None:
         crew.write(worktrees.freed, worktree.worktree_id, done.freed_mb)
 
 
+def holds_nothing_new(crew: Crew, worktree: Worktree, tip: str | None) -> bool:
+    """Whether every commit of the branch is on the integration branch, or the branch has none of its own."""
+    return tip is None or tip == worktree.base_commit or crew.repository.is_ancestor(tip, crew.target)
+
+
 def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     """Remove a worktree and its branch. What is not on the integration branch, or uncommitted, stops it; with
     ``force`` it is kept under a salvage ref first. Raises NotMerged, UncommittedChanges, GitError.
     """
     git, path = crew.repository, Path(worktree.path)
     tip = git.tip(worktree.branch)
-    merged = tip is None or git.is_ancestor(tip, crew.target)
+    merged = holds_nothing_new(crew, worktree, tip)
     dirty = path.exists() and git.has_changes(path)
     if not force and not merged:
         raise NotMerged(

@@ -1,6 +1,5 @@
 """Keeps the agents: takes in what their runners recorded, finds the lost, and ends those that are to end."""
 
-import json
 import signal
 from pathlib import Path
 
@@ -60,15 +59,14 @@ def runner_identity(row: Row) -> Identity | None:
 def end_requested(row: Row) -> None:
     """Carry out a recorded wish to end an agent: its runner does it, with the grace that was asked for."""
     run_dir = Path(row["run_dir"])
-    wish = run_dir / "kill.json"
-    text = json.dumps({"grace_seconds": row["kill_grace_seconds"]})
-    if not run_dir.exists() or (wish.exists() and wish.read_text(encoding="utf-8") == text):
+    wish, grace = run_dir / "kill", str(row["kill_grace_seconds"])
+    if not run_dir.exists() or (wish.exists() and wish.read_text(encoding="ascii") == grace):
         return
     who = runner_identity(row)
     if who is None:
         return
-    partial = run_dir / "kill.json.new"
-    partial.write_text(text, encoding="utf-8")
+    partial = run_dir / "kill.new"
+    partial.write_text(grace, encoding="ascii")
     partial.replace(wish)
     process.send(who, signal.SIGTERM)
 

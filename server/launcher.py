@@ -1,6 +1,7 @@
 """Starts an agent for an assignment: worktree, prompt, runner. Every step can be done again after a crash."""
 
 import json
+import marshal
 import secrets
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
     row, prompt = crew.write(_plan, crew, assignment_id, worktree, conflicts, token)
     _write_run_folder(crew, row, worktree, prompt, token)
     runner = process.start_runner(Path(row["run_dir"]))
+    crew.runners.append(runner)
     identity = process.identify(runner.pid)
     if identity is not None:
         crew.store.run(
@@ -195,9 +197,9 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         "grace_seconds": crew.settings.crew.grace_period_seconds,
         "output_limit_bytes": OUTPUT_LIMIT_BYTES,
     }
-    _private(facts.prompt_file, prompt)
-    _private(facts.mcp_config, json.dumps(_mcp_config(crew, token), indent=2))
-    _private(run_dir / "launch.json", json.dumps(order))
+    _private(facts.prompt_file, prompt.encode(errors="surrogateescape"))
+    _private(facts.mcp_config, json.dumps(_mcp_config(crew, token), indent=2).encode())
+    _private(run_dir / "launch.marshal", marshal.dumps(order))
 
 
 def _mcp_config(crew: Crew, token: str) -> dict[str, object]:
@@ -207,6 +209,6 @@ def _mcp_config(crew: Crew, token: str) -> dict[str, object]:
     return {"mcpServers": {"crewyard": server}}
 
 
-def _private(path: Path, text: str) -> None:
+def _private(path: Path, data: bytes) -> None:
     path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    path.write_bytes(data)

@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 import anyio.to_thread
 
-from . import agents, assignments, clock, host, merges, preflight, tasks, workspaces, worktrees
+from . import agents, assignments, clock, host, janitor, merges, preflight, tasks, workspaces, worktrees
 from .crew import Crew
 from .errors import (
     CrewyardError,
@@ -165,7 +165,7 @@ class GitOperations:
         agent = next((a for a in self._crew.store.read(agents.live) if a["task_id"] == worktree.task_id), None)
         if agent is not None:
             ready, reason = False, f"{agent['agent_id']} works in it"
-        elif tip is not None and not git.is_ancestor(tip, self._crew.target):
+        elif not janitor.holds_nothing_new(self._crew, worktree, tip):
             ready, reason = False, f"holds commits that are not on {self._crew.target}"
         elif path.exists() and git.has_changes(path):
             ready, reason = False, "holds changes that are not committed"

@@ -34,6 +34,9 @@ class Identity:
     boot_id: str
 
 
+Runner = subprocess.Popen[bytes]
+
+
 @dataclass(frozen=True)
 class Finished:
     """How a command ended; ``code`` is negative for a signal, None where it ran out of time."""
@@ -124,7 +127,7 @@ def wait_until_gone(who: Identity, seconds: float) -> bool:
         os.close(descriptor)
 
 
-def start_runner(run_dir: Path) -> subprocess.Popen[bytes]:
+def start_runner(run_dir: Path) -> Runner:
     """Start the runner of the agent whose order lies in ``run_dir``, in a session of its own.
 
     By path and without site-packages: it needs the standard library only, and starts in a third of the time.
@@ -138,6 +141,11 @@ def start_runner(run_dir: Path) -> subprocess.Popen[bytes]:
             start_new_session=True,
             cwd="/",
         )
+
+
+def reap(runners: list[Runner]) -> None:
+    """Collect those that have ended, and drop them from the list."""
+    runners[:] = [runner for runner in list(runners) if runner.poll() is None]
 
 
 def run_check(

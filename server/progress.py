@@ -33,7 +33,7 @@ def told(tx: Transaction, after: int, task_ids: frozenset[str]) -> tuple[int, li
         last = event["event_id"]
         sentence = _sentence(tx, event, task_ids)
         if sentence is not None:
-            said.append(f"{event['at'][11:19]}  {sentence}")
+            said.append(f"{clock.local_time(event['at'])}  {sentence}")
     return last, said
 
 
@@ -44,7 +44,9 @@ def table(tx: Transaction, task_ids: Sequence[str], now: str) -> list[Line]:
 
 def _line(tx: Transaction, task_id: str, now: str) -> Line:
     row = tx.only(
-        "SELECT t.*, o.status AS work, o.not_before, o.error_message AS setback, "
+        "SELECT t.*, (SELECT group_concat(blocking_task_id, ', ') FROM specs_task_dependency d "
+        "WHERE d.dependent_task_id = t.task_id AND dependency_type = 'hard' AND dependency_status = 'pending') "
+        "AS waits_for, o.status AS work, o.not_before, o.error_message AS setback, "
         "m.status AS merge, m.merge_commit, m.error_message AS merge_note, a.agent_id, a.attempt, "
         "a.started_at AS since, a.completed_at AS until, a.status AS agent_status FROM specs_task t "
         "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
@@ -72,7 +74,7 @@ def _state(row: Row, now: str) -> tuple[str, str]:
     if row["work"] == "assigned":
         return "starting", _short(row["setback"] or "")
     if row["status"] == "pending":
-        return "blocked", f"waits for {row['unmet_blockers']}"
+        return "blocked", f"waits for {row['waits_for']}"
     return str(row["status"]), ""
 
 

@@ -4,18 +4,23 @@ Run by path (``python -I -S runner.py RUN_DIR``): standard library only, no data
 knows no lock, and outlives the server and its upgrades. What happens goes, each line flushed to disk, to
 ``journal.jsonl``; the supervisor that holds the lease takes it in, now or after the next start.
 
+Start-up is on the way of every launch, so the dear imports (json, subprocess, typing) are not made before the agent
+runs: the order is a marshal file, written a moment ago by this same interpreter, and the agent is a ``posix_spawn``.
+
 A launch happens once at most: whoever creates the file ``claim`` first decides it, this runner or a supervisor that
 gives the launch up.
 """
 
-import json
+import marshal
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BEAT_SECONDS = 15.0
 CHUNK = 1 << 16
@@ -31,9 +36,9 @@ def main(run_dir: str) -> int:
         return 3
     os.write(claim, f"{os.getpid()} {start_time(os.getpid())}".encode())
     os.close(claim)
-    with open("launch.json", encoding="utf-8") as file:
-        order: dict[str, Any] = json.load(file)
-    os.unlink("launch.json")  # it holds the agent's token
+    with open("launch.marshal", "rb") as file:
+        order = marshal.load(file)  # noqa: S302  (ours, in a folder that nobody else may enter)
+    os.unlink("launch.marshal")  # it holds the agent's token
     become_subreaper()
     return Runner(order).run()
 
@@ -41,7 +46,7 @@ def main(run_dir: str) -> int:
 class Runner:
     """Keeps one agent from its start to the end of its last descendant."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, order: "dict[str, Any]") -> None:
         self.order = order
         self.journal = Journal(order["bell"])
         self.output = RotatedFile("output.log", order["output_limit_bytes"])
@@ -58,26 +63,13 @@ class Runner:
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         try:
-            self.agent = self._start()
+            self.agent, self.pipe = spawn(self.order["argv"], self.order["cwd"], self.order["env"])
         except OSError as error:
             self.journal.write("not_started", message=f"{self.order['argv'][0]}: {error.strerror}")
             return 1
-        self.pipe = self.agent.stdout.fileno()  # type: ignore[union-attr]
-        os.set_blocking(self.pipe, False)
-        self.journal.write("started", pid=self.agent.pid, start_time=start_time(self.agent.pid))
+        self.journal.write("started", pid=self.agent, start_time=start_time(self.agent))
         self._watch(wake)
         return 0
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            self.order["argv"],
-            cwd=self.order["cwd"],
-            env=self.order["env"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
 
     def _note(self, number: int, frame: object) -> None:
         if number == signal.SIGTERM and self.asked_to_end is None:
@@ -126,9 +118,8 @@ class Runner:
                 return False
             if pid == 0:
                 return True
-            if pid == self.agent.pid:
+            if pid == self.agent:
                 self.status = status
-                self.agent.returncode = os.waitstatus_to_exitcode(status)
 
     def _end(self) -> None:
         """SIGTERM to the agent and all its descendants, SIGKILL after the grace; returns when the agent is reaped."""
@@ -154,12 +145,46 @@ class Runner:
             time.sleep(0.01)
 
 
+def spawn(argv: "list[str]", cwd: str, env: "dict[str, str]") -> "tuple[int, int]":
+    """Start the agent in a process group of its own, with no input; returns its pid and the pipe it writes to."""
+    reader, writer = os.pipe()
+    home = os.getcwd()
+    os.chdir(cwd)
+    try:
+        pid = os.posix_spawn(
+            find_program(argv[0], env),
+            argv,
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, writer, 1),
+                (os.POSIX_SPAWN_DUP2, writer, 2),
+            ],
+            setpgroup=0,
+            # What we ignore or catch is the agent's own business again.
+            setsigdef=[signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ],
+        )
+    finally:
+        os.chdir(home)
+        os.close(writer)
+    os.set_blocking(reader, False)
+    return pid, reader
+
+
+def find_program(name: str, env: "dict[str, str]") -> str:
+    """The program's path, looked up in the agent's own PATH; a name that is nowhere is left to fail as it is."""
+    if "/" in name:
+        return name
+    found = (os.path.join(folder, name) for folder in env.get("PATH", os.defpath).split(os.pathsep))
+    return next((path for path in found if os.access(path, os.X_OK) and not os.path.isdir(path)), name)
+
+
 class Limits:
     """Time, memory and the next sign of life."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, order: "dict[str, Any]") -> None:
         self.deadline = time.monotonic() + order["timeout_seconds"]
-        self.memory_limit_mb: int | None = order["memory_limit_mb"]
+        self.memory_limit_mb = order["memory_limit_mb"]
         self.next_beat = time.monotonic() + BEAT_SECONDS
         self.seen = (0, 0.0)
 
@@ -175,7 +200,7 @@ class Limits:
             return "memory"
         return None
 
-    def beat(self, output_bytes: int) -> dict[str, Any] | None:
+    def beat(self, output_bytes: int) -> "dict[str, Any] | None":
         """Facts for the journal when it is time, and only where the agent wrote or used the CPU meanwhile."""
         if time.monotonic() < self.next_beat:
             return None
@@ -194,7 +219,9 @@ class Journal:
     def __init__(self, bell: str) -> None:
         self.bell = bell
 
-    def write(self, kind: str, at: "str | None" = None, **facts: Any) -> None:
+    def write(self, kind: str, at: "str | None" = None, **facts: "Any") -> None:
+        import json  # not before the agent runs
+
         line = json.dumps({"kind": kind, "at": at or timestamp(), **facts}).encode() + b"\n"
         while not self._append(line):
             time.sleep(1.0)
@@ -311,12 +338,12 @@ def decoded(status: int) -> "dict[str, int | None]":
     return {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
 
 
-def kill_grace(order: dict[str, Any]) -> float:
+def kill_grace(order: "dict[str, Any]") -> float:
     """Seconds between SIGTERM and SIGKILL: what the one who asks wrote down (and may shorten), else the order's."""
     try:
-        with open("kill.json", encoding="utf-8") as file:
-            return float(json.load(file)["grace_seconds"])
-    except (FileNotFoundError, ValueError, KeyError):
+        with open("kill", encoding="ascii") as file:
+            return float(file.read())
+    except (FileNotFoundError, ValueError):
         return float(order["grace_seconds"])
 
 

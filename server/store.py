@@ -2,7 +2,7 @@
 
 A unit of work is a plain function ``fn(tx, ...)``. It never commits, awaits, touches git or processes, or reads the
 clock. ``Store`` runs it on the calling thread, ``AsyncStore`` in one hop on aiosqlite's thread; both go through
-``_in_transaction``, so there is one body and no sync/async twin (design 3).
+``in_transaction``, so there is one body and no sync/async twin (design 3).
 
 Every write is ``BEGIN IMMEDIATE``: with deferred transactions six processes got SQLITE_BUSY in two of three, so that
 no unit could rely on having run. A cancelled coroutine does not cancel the unit: it commits or rolls back whole.
@@ -12,11 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
-
-import aiosqlite
 
 from . import migrate
 from .errors import DatabaseBusy, StoreError
@@ -127,66 +124,21 @@ class Store:
     def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that writes, in one transaction. Raises DatabaseBusy after five seconds' wait."""
         with self._write_lock:
-            result = _in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
+            result = in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
         self._after_commit()
         return result
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that only reads; it never waits for a writer."""
         with self._read_lock:
-            return _in_transaction(self._reader, self.path, "DEFERRED", unit, args, kwargs)
+            return in_transaction(self._reader, self.path, "DEFERRED", unit, args, kwargs)
 
     def close(self) -> None:
         self._writer.close()
         self._reader.close()
 
 
-class AsyncStore:
-    """The same database for coroutines: each unit is one hop to aiosqlite's thread."""
-
-    def __init__(self, path: Path, *, after_commit: Callable[[], None] = lambda: None) -> None:
-        self.path = path
-        self._after_commit = after_commit
-        self._writer = _Thread(partial(connect, path), iter_chunk_size=64)
-        self._reader = _Thread(partial(connect, path, query_only=True), iter_chunk_size=64)
-
-    async def open(self) -> None:
-        try:
-            await self._writer
-            await self._reader
-        except BaseException:
-            await self.close()
-            raise
-
-    async def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """As ``Store.run``."""
-
-        def write(connection: sqlite3.Connection) -> T:
-            result = _in_transaction(connection, self.path, "IMMEDIATE", unit, args, kwargs)
-            # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
-            self._after_commit()
-            return result
-
-        return await self._writer.hop(write)
-
-    async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """As ``Store.read``."""
-        return await self._reader.hop(
-            lambda connection: _in_transaction(connection, self.path, "DEFERRED", unit, args, kwargs)
-        )
-
-    async def close(self) -> None:
-        await self._writer.close()
-        await self._reader.close()
-
-
-class _Thread(aiosqlite.Connection):
-    async def hop(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        result: T = await self._execute(call, self._conn)  # type: ignore[no-untyped-call]
-        return result
-
-
-def _in_transaction(
+def in_transaction(
     connection: sqlite3.Connection,
     path: Path,
     mode: str,

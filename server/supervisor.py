@@ -26,6 +26,7 @@ from . import (
     lease,
     merger,
     merges,
+    messages,
     process,
     prover,
     states,
@@ -54,6 +55,7 @@ class Supervisor:
         self._jobs = Jobs(crew.bell.ring)
         self._watched: dict[str, int] = {}
         self._renewed = 0.0
+        self._swept = 0.0
         self._first_try = threading.Event()
 
     def start(self) -> None:
@@ -128,6 +130,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         self.crew.bell.drain()
+        process.reap(self.crew.runners)
         steps = (
             self._keep_agents,
             self._prove,
@@ -136,6 +139,7 @@ class Supervisor:
             self._launch,
             self._make_worktrees,
             self._settle,
+            self._sweep_messages,
         )
         for step in steps:
             self._guarded(step)
@@ -187,6 +191,11 @@ class Supervisor:
 
     def _settle(self) -> None:
         dispatcher.end_finished(self.crew)
+
+    def _sweep_messages(self) -> None:
+        if time.monotonic() - self._swept >= HEALTH_CHECK_SECONDS:
+            self._swept = time.monotonic()
+            self.crew.write(messages.sweep, now=clock.now())
 
     def _job(self, subject: str, act: Callable[..., None], *arguments: object) -> None:
         # A copy keeps the term that the job began under: it writes nothing once another term has begun.

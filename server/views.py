@@ -79,7 +79,7 @@ def _print_supervisor(console: Console, lease: LeaseView | None, dispatches: Seq
 
 def _dispatch_row(row: DispatchView, now: str) -> list[str]:
     work = f"{_number(row.tasks, 'task')}, {row.agents_at_work} of {row.max_parallel} agents at work"
-    return [row.dispatch_id, row.status, f"{work}, since {_lasted(row.created_at, now)}"]
+    return [row.dispatch_id, row.status, f"{work}, for {_lasted(row.created_at, now)}"]
 
 
 def _agent_row(row: AgentView, now: str) -> list[str]:

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import anyio
 
-from .store import AsyncStore, Transaction
+from .async_store import AsyncStore
+from .store import Transaction
 
 T = TypeVar("T")
 POLL_SECONDS = 0.02

@@ -15,10 +15,10 @@ import anyio
 import anyio.to_thread
 
 from . import agents, recipients
+from .async_store import AsyncStore
 from .errors import NotAuthorized
 from .paths import Paths
 from .settings import Settings
-from .store import AsyncStore
 from .wakeup import Bell
 
 logger = logging.getLogger(__name__)

@@ -154,6 +154,15 @@ def test_a_demonstration_that_fails_says_so_and_exits_with_1(tmp_path: Path) -> 
     assert "Not as planned: `python3 -m textstats sample.txt` ended with" in done.stdout
 
 
+def test_a_terminal_that_knows_ascii_only_is_no_reason_to_fail(shown: Shown) -> None:
+    command = [*CREWYARD, "plan", "show", "--repo", str(shown.repo)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "words, sentences" in done.stdout
+
+
 def _mentions(process: Path, repo: Path) -> bool:
     try:
         return str(repo).encode() in (process / "environ").read_bytes() + (process / "cmdline").read_bytes()

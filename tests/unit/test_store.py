@@ -10,8 +10,9 @@ import anyio.to_thread
 import pytest
 
 from crewyard.server import events, store
+from crewyard.server.async_store import AsyncStore
 from crewyard.server.errors import DatabaseBusy, StoreError
-from crewyard.server.store import AsyncStore, IntegrityError, Store, Transaction
+from crewyard.server.store import IntegrityError, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
 

@@ -1,0 +1,59 @@
+"""The database for coroutines. Apart from ``store``, so that what needs no event loop does not import one."""
+
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import aiosqlite
+
+from .store import Unit, connect, in_transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncStore:
+    """The same database for coroutines: each unit is one hop to aiosqlite's thread."""
+
+    def __init__(self, path: Path, *, after_commit: Callable[[], None] = lambda: None) -> None:
+        self.path = path
+        self._after_commit = after_commit
+        self._writer = _Thread(partial(connect, path), iter_chunk_size=64)
+        self._reader = _Thread(partial(connect, path, query_only=True), iter_chunk_size=64)
+
+    async def open(self) -> None:
+        try:
+            await self._writer
+            await self._reader
+        except BaseException:
+            await self.close()
+            raise
+
+    async def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``Store.run``."""
+
+        def write(connection: sqlite3.Connection) -> T:
+            result = in_transaction(connection, self.path, "IMMEDIATE", unit, args, kwargs)
+            # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
+            self._after_commit()
+            return result
+
+        return await self._writer.hop(write)
+
+    async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``Store.read``."""
+        return await self._reader.hop(
+            lambda connection: in_transaction(connection, self.path, "DEFERRED", unit, args, kwargs)
+        )
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._reader.close()
+
+
+class _Thread(aiosqlite.Connection):
+    async def hop(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await self._execute(call, self._conn)  # type: ignore[no-untyped-call]
+        return result
