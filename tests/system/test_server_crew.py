@@ -57,7 +57,6 @@ async def test_tasks_are_assigned_worked_off_merged_and_cleaned_up(git_repo: Pat
     assert (await call("agents", action="log", agent_id=first["agent_id"]))["text"] == "A"
 
 
-@pytest.mark.xfail(strict=True, reason="without an integration branch, cleanup takes an untouched branch for unmerged")
 async def test_a_worktree_is_made_and_cleaned_up_on_demand(call: Any) -> None:
     await call("plan", action="add", tasks=[{"task_id": "A"}])
     made = await call("worktrees", action="create", task_id="A")
