@@ -5,9 +5,17 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import assignments, events, schedule, states, tasks
+from . import assignments, clock, events, schedule, states, tasks
 from .errors import DispatchNotFound, InvalidInput, NoAvailableWork
 from .store import Row, Transaction
+
+# A slot is kept that long for what the end of a task sets free: its proof and merge take a fraction of that, and a
+# critical path that finds its slot taken by something lesser waits for that thing's whole duration.
+HANDOVER_SECONDS = 1.0
+_ENDING = (
+    "orchestrator_task o JOIN agent_lifecycle a ON a.agent_id = o.assigned_agent AND a.status = 'completed' "
+    "AND o.status IN ('running', 'completed')"
+)
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,12 @@ def claim(tx: Transaction, dispatch_id: str, limits: Limits, *, now: str, actor:
     dispatch = get(tx, dispatch_id)
     if dispatch["status"] != "active" or limits.slots <= 0:
         return []
-    rows = {row["task_id"]: row for row in tasks.ready(tx, limit=limits.slots + 200, dispatch_id=dispatch_id)}
+    ready = tasks.ready(tx, limit=limits.slots + 200, dispatch_id=dispatch_id)
+    rows = {row["task_id"]: row for row in sorted([*ready, *_heirs(tx, dispatch_id, now)], key=tasks.ready_order)}
     candidates = [
-        schedule.Candidate(row["task_id"], _agent_type(dispatch, row, limits), tasks.files_of(row))
+        schedule.Candidate(
+            row["task_id"], _agent_type(dispatch, row, limits), tasks.files_of(row), row["status"] == "ready"
+        )
         for row in rows.values()
     ]
     choice = schedule.choose(
@@ -226,6 +237,25 @@ def watchers(tx: Transaction, dispatch_id: str) -> list[tuple[int, str, str]]:
     """The processes that are noted as waiting; some may have died without a word."""
     rows = tx.all("SELECT pid, start_time, boot_id FROM dispatch_watcher WHERE dispatch_id = ?", (dispatch_id,))
     return [(row["pid"], row["start_time"], row["boot_id"]) for row in rows]
+
+
+def handover_ends(tx: Transaction, now: str) -> str | None:
+    """When the first slot that is kept for the heirs of a task being merged is given up."""
+    ended: str | None = tx.value(
+        f"SELECT min(a.completed_at) FROM {_ENDING} WHERE a.completed_at > ?", (clock.plus(now, -HANDOVER_SECONDS),)
+    )
+    return None if ended is None else clock.plus(ended, HANDOVER_SECONDS)
+
+
+def _heirs(tx: Transaction, dispatch_id: str, now: str) -> list[Row]:
+    """Tasks that are ready as soon as the merge of one just finished is through, and so are worth a moment's wait."""
+    return tx.all(
+        f"SELECT t.* FROM {_ENDING} JOIN specs_task_dependency e ON e.blocking_task_id = o.task_id "
+        "AND e.dependency_type = 'hard' AND e.dependency_status = 'pending' "
+        "JOIN specs_task t ON t.task_id = e.dependent_task_id AND t.status = 'pending' AND t.unmet_blockers = 1 "
+        "JOIN dispatch_task d ON d.task_id = t.task_id AND d.dispatch_id = ? WHERE a.completed_at > ?",
+        (dispatch_id, clock.plus(now, -HANDOVER_SECONDS)),
+    )
 
 
 def _scope_key(task_ids: Sequence[str]) -> str:

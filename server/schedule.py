@@ -7,11 +7,12 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Candidate:
-    """A task that could start now, in ready order."""
+    """A task that could start now or in a moment, in ready order."""
 
     task_id: str
     agent_type: str
     files: tuple[str, ...]
+    is_ready: bool = True  # else its last blocker is being merged: it takes a slot in its turn, but is not started
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,19 @@ def choose(
     """
     start: list[str] = []
     held: dict[str, str] = {}
+    reserved = 0
     taken = dict(busy_files)
     left = dict(instances_left)
     for candidate in candidates:
         rival = next((task for task, files in taken.items() if overlap(candidate.files, files)), None)
-        if len(start) >= slots:
+        if len(start) + reserved >= slots:
             held[candidate.task_id] = "max_parallel agents are at work"
         elif rival is not None:
             held[candidate.task_id] = f"task {rival} works on the same files"
         elif left.get(candidate.agent_type, 1) <= 0:
             held[candidate.task_id] = f"max_instances agents of type {candidate.agent_type} are at work"
+        elif not candidate.is_ready:
+            reserved += 1
         else:
             start.append(candidate.task_id)
             taken[candidate.task_id] = candidate.files

@@ -20,6 +20,7 @@ from . import (
     assignments,
     clock,
     dispatcher,
+    dispatches,
     janitor,
     keeper,
     launcher,
@@ -135,9 +136,9 @@ class Supervisor:
             self._keep_agents,
             self._prove,
             self._merge,
-            self._tidy,
             self._launch,
             self._make_worktrees,
+            self._tidy,
             self._settle,
             self._sweep_messages,
         )
@@ -176,8 +177,9 @@ class Supervisor:
         return merges.due(tx, auto_approve=self.crew.settings.merge.auto_approve, now=clock.now())
 
     def _tidy(self) -> None:
-        for worktree in self.crew.store.read(worktrees.settled):
-            self._job(f"task {worktree.task_id}", janitor.tidy, worktree)
+        if self._jobs.is_idle():  # nobody waits for a clean-up; it must not slow a launch or a merge down
+            for worktree in self.crew.store.read(worktrees.settled)[:1]:
+                self._job(f"task {worktree.task_id}", janitor.tidy, worktree)
 
     def _make_worktrees(self) -> None:
         for worktree in self.crew.store.read(worktrees.listed, status="creating"):
@@ -229,7 +231,12 @@ class Supervisor:
 
     def _seconds_to_next(self) -> float:
         now = clock.now()
-        due = [self.crew.store.read(assignments.next_due, now=now), self.crew.store.read(merges.next_due, now=now)]
+        store = self.crew.store
+        due = [
+            store.read(assignments.next_due, now=now),
+            store.read(merges.next_due, now=now),
+            store.read(dispatches.handover_ends, now),
+        ]
         waits = [max(0.0, clock.seconds_between(now, text)) for text in due if text is not None]
         retry = self._jobs.seconds_to_retry()
         return min([lease.RENEW_SECONDS, HEALTH_CHECK_SECONDS, *waits, *([retry] if retry is not None else [])])

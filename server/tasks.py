@@ -70,6 +70,11 @@ def ready(
     )
 
 
+def ready_order(row: Row) -> tuple[int, float, float, str]:
+    """The key of READY_ORDER, for rows that come from elsewhere."""
+    return row["priority"], -row["remaining_hours"], row["estimated_hours"], row["task_id"]
+
+
 def open_blockers(tx: Transaction, task_id: str) -> list[Row]:
     """The tasks that this one still waits for."""
     return tx.all(
