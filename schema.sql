@@ -269,6 +269,7 @@ CREATE TABLE main.merge_request (
 -- This index is the merge queue's mutual exclusion, across processes (design 3).
 CREATE UNIQUE INDEX main.merge_request_one_checking ON merge_request (target_branch) WHERE status = 'checking';
 CREATE UNIQUE INDEX main.merge_request_one_open ON merge_request (task_id) WHERE status IN ('queued', 'checking');
+CREATE INDEX main.merge_request_task ON merge_request (task_id);
 CREATE INDEX main.merge_request_queue ON merge_request (target_branch, merge_id) WHERE status = 'queued';
 
 -- ------------------------------------------------------------------------------------- messages and bookkeeping

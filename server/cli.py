@@ -68,8 +68,13 @@ def run(
     """
     from . import headless, settings, terminal
 
-    prepared = headless.prepare(repo, plan, settings.load, max_parallel=max_parallel, agent=agent)
-    begun = headless.begin(prepared)
+    try:
+        prepared = headless.prepare(repo, plan, settings.load, max_parallel=max_parallel, agent=agent)
+        begun = headless.begin(prepared)
+    except CrewyardError as error:
+        if as_json:
+            typer.echo(json.dumps(headless.refusal(error)))
+        raise
     _announce(begun)
     with terminal.progress_of(begun) as view:
         headless.work_off(begun, view.look)

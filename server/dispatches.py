@@ -200,15 +200,11 @@ def slots_used(tx: Transaction, dispatch_id: str) -> int:
 
 def is_over(tx: Transaction, dispatch_id: str) -> bool:
     """Whether nothing of the scope can go on: each task is settled, or waits for one that never will be."""
-    open_rows = tx.all(
-        "SELECT t.task_id, t.status, o.status AS work FROM dispatch_task d JOIN specs_task t USING (task_id) "
-        "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
-        "WHERE d.dispatch_id = ? AND t.status IN ('pending', 'ready', 'assigned', 'in_progress')",
-        (dispatch_id,),
-    )
-    if any(row["status"] != "pending" for row in open_rows):
+    of_scope = "SELECT t.task_id FROM dispatch_task d JOIN specs_task t USING (task_id) WHERE d.dispatch_id = ? "
+    if tx.one(of_scope + "AND t.status IN ('ready', 'assigned', 'in_progress') LIMIT 1", (dispatch_id,)):
         return False
-    return not any(_may_become_ready(tx, row["task_id"]) for row in open_rows)
+    pending = tx.all(of_scope + "AND t.status = 'pending'", (dispatch_id,))
+    return not any(_may_become_ready(tx, row["task_id"]) for row in pending)
 
 
 def is_tidy(tx: Transaction, dispatch_id: str) -> bool:
@@ -219,24 +215,6 @@ def is_tidy(tx: Transaction, dispatch_id: str) -> bool:
         (dispatch_id,),
     )
     return not left
-
-
-def watch(tx: Transaction, dispatch_id: str, who: tuple[int, str, str], *, now: str) -> None:
-    """Note that the process ``who`` (pid, start time, boot id) waits for the dispatch to end."""
-    tx.run("INSERT OR REPLACE INTO dispatch_watcher VALUES (?, ?, ?, ?, ?)", (dispatch_id, *who, now))
-
-
-def unwatch(tx: Transaction, dispatch_id: str, who: tuple[int, str, str]) -> None:
-    tx.run(
-        "DELETE FROM dispatch_watcher WHERE dispatch_id = ? AND pid = ? AND start_time = ? AND boot_id = ?",
-        (dispatch_id, *who),
-    )
-
-
-def watchers(tx: Transaction, dispatch_id: str) -> list[tuple[int, str, str]]:
-    """The processes that are noted as waiting; some may have died without a word."""
-    rows = tx.all("SELECT pid, start_time, boot_id FROM dispatch_watcher WHERE dispatch_id = ?", (dispatch_id,))
-    return [(row["pid"], row["start_time"], row["boot_id"]) for row in rows]
 
 
 def handover_ends(tx: Transaction, now: str) -> str | None:

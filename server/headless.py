@@ -9,9 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from . import agents, clock, dispatches, outcomes, plans, preflight, process, readers, tasks
+from . import agents, clock, dispatches, outcomes, plans, preflight, process, readers, tasks, watchers
 from .crew import Crew
-from .errors import IllegalTransition, PlanRefused
+from .errors import CrewyardError, IllegalTransition, PlanRefused
 from .paths import Paths
 from .plans import ImportReport
 from .readers.draft import PlanDraft
@@ -110,7 +110,7 @@ def work_off(begun: Begun, look: Callable[[], None]) -> None:
         if asked.is_set():
             begun.interrupted = True
             _interrupt(begun, look, lambda: times[0] > 1)
-        begun.crew.store.run(dispatches.unwatch, begun.dispatch_id, _me())
+        begun.crew.store.run(watchers.remove, begun.dispatch_id, _me())
     finally:
         supervisor.stop()
         for number, handler in before.items():
@@ -130,6 +130,12 @@ def summary(begun: Begun) -> dict[str, Any]:
         "tasks": found,
         "totals": outcomes.totals(found),
     }
+
+
+def refusal(error: CrewyardError) -> dict[str, Any]:
+    """The object that ``--json`` prints where nothing was begun."""
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"status": "refused", "duration_seconds": 0.0, "error": told, "tasks": [], "totals": outcomes.totals([])}
 
 
 def exit_code(result: dict[str, Any]) -> int:
@@ -152,7 +158,7 @@ def _begin(
     row, is_new = dispatches.open_or_join(
         tx, task_ids, max_parallel=prepared.max_parallel, agent_type=prepared.agent_type, now=now, actor=ACTOR
     )
-    dispatches.watch(tx, row["dispatch_id"], who, now=now)
+    watchers.add(tx, row["dispatch_id"], who, now=now)
     return report, task_ids, row["dispatch_id"], not is_new, reopened
 
 
@@ -164,7 +170,7 @@ def _goes_on(begun: Begun) -> bool:
 def _interrupt(begun: Begun, look: Callable[[], None], hurry: Callable[[], bool]) -> None:
     """Pause, and end the agents, unless another process still waits for the same dispatch."""
     crew, dispatch_id = begun.crew, begun.dispatch_id or ""
-    others = [who for who in crew.store.read(dispatches.watchers, dispatch_id) if who != _me()]
+    others = [who for who in crew.store.read(watchers.of, dispatch_id) if who != _me()]
     if any(process.is_alive(process.Identity(*who)) for who in others):
         return
     grace = crew.settings.crew.grace_period_seconds

@@ -164,9 +164,20 @@ def _record_end(
     if assignment["status"] not in ("assigned", "running"):
         return
     now, message = clock.now(), how.message or ""
-    if how.status == "completed" and report is not None and report.kind in ("failed", "blocked", "question"):
+    if how.status == "completed" and report is not None and report.kind in ("blocked", "question"):
+        assignments.give_up(
+            tx,
+            assignment["orchestrator_task_id"],
+            code="non_retryable_error",
+            message=f"{agent_id} reported: {report.kind}. {report.summary}",
+            review=True,
+            now=now,
+            actor=ACTOR,
+        )
+        return
+    if how.status == "completed" and report is not None and report.kind == "failed":
         how, code = Exit("failed", how.at, how.code), "agent_failed"
-        message = f"It reported: {report.kind}. {report.summary}"
+        message = f"It reported to have failed: {report.summary}"
     if how.status == "completed":
         return
     if how.status == "killed" and row["kill_outcome"] != "restart":

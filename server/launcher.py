@@ -204,7 +204,7 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
 
 def _mcp_config(crew: Crew, token: str) -> dict[str, object]:
     """A configuration that any MCP client takes; the token makes that server a worker's."""
-    command = [sys.executable, "-m", "crewyard.server.cli", "serve", "--repo", str(crew.root)]
+    command = [sys.executable, "-P", "-m", "crewyard.server.cli", "serve", "--repo", str(crew.root)]
     server = {"command": command[0], "args": command[1:], "env": {"CREWYARD_AGENT_TOKEN": token}}
     return {"mcpServers": {"crewyard": server}}
 

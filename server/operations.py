@@ -4,7 +4,6 @@ So one process acts, whichever server is asked, and a wish survives the server t
 the database shows what became of its wish.
 """
 
-import json
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -13,15 +12,11 @@ from typing import ParamSpec, TypeVar
 
 import anyio.to_thread
 
-from . import agents, assignments, clock, host, janitor, merges, preflight, tasks, workspaces, worktrees
+from . import agents, clock, host, janitor, merges, preflight, tasks, wishes, workspaces, worktrees
 from .crew import Crew
 from .errors import (
-    CrewyardError,
     GitError,
-    MergeCheckFailed,
-    MergeConflicts,
     NotMerged,
-    ResourceExhaustion,
     SpawnFailed,
     StartupTimeout,
     UncommittedChanges,
@@ -46,7 +41,7 @@ def supervising(root: Path, settings: Settings) -> Callable[[], Supervisor]:
     def make() -> Supervisor:
         crew = _crew(root, settings)
         crew.repository.exclude(crew.paths.excludes())
-        return Supervisor(crew)
+        return Supervisor(crew, ends_agents=settings.crew.on_exit == "stop")
 
     return make
 
@@ -178,7 +173,7 @@ class GitOperations:
 
     def _merge(self, task_id: str, approved_by: str | None, actor: str) -> MergeOutcome:
         crew = self._crew
-        request = crew.store.run(_request_merge, task_id, approved_by, clock.now(), actor)
+        request = crew.store.run(wishes.request_merge, task_id, approved_by, clock.now(), actor)
         if not crew.settings.merge.auto_approve and request["approved_by"] is None:
             return self._queued(request)
         try:
@@ -198,7 +193,7 @@ class GitOperations:
             )
         if done["status"] == "queued":
             return self._queued(done)
-        raise _refusal(done)
+        raise wishes.refusal(done)
 
     def _queued(self, request: Row) -> MergeOutcome:
         place = {row["merge_id"]: row["position"] for row in self._crew.store.read(merges.queue)}
@@ -212,8 +207,8 @@ class GitOperations:
         wanted = agent_type or task["agent_type"] or crew.settings.default_agent
         self._require_fit([wanted])
         limit = crew.settings.agent(wanted).max_instances
-        assignment = crew.store.run(_assign, task_id, wanted, limit, timeout_seconds, clock.now(), actor)
-        begun = self._wait(partial(_begun, assignment_id=assignment["orchestrator_task_id"]))
+        assignment = crew.store.run(wishes.assign, task_id, wanted, limit, timeout_seconds, clock.now(), actor)
+        begun = self._wait(partial(wishes.begun, assignment_id=assignment["orchestrator_task_id"]))
         if begun["agent_id"] is None:
             raise SpawnFailed(begun["error_message"] or "The agent could not be started.", task_id=task_id)
         return Spawned(begun["agent_id"], begun["pid"], begun["workspace"], begun["started_at"])
@@ -232,67 +227,6 @@ class GitOperations:
                     hint="The resource crewyard://status shows who supervises.",
                 )
             time.sleep(LOOK_SECONDS)
-
-
-def _request_merge(tx: Transaction, task_id: str, approved_by: str | None, now: str, actor: str) -> Row:
-    """The task's open merge request with the approval given, or its last one where it is merged already."""
-    assignment = assignments.require_proven(tx, task_id)
-    last = merges.latest(tx, task_id)
-    if last is None:
-        raise GitError(f"Task {task_id} changed nothing; there is nothing to merge.", task_id=task_id)
-    if assignment["status"] == "merged" or last["status"] not in ("queued", "checking"):
-        return last
-    return merges.enqueue(
-        tx,
-        assignment["orchestrator_task_id"],
-        head=last["head_commit"],
-        target=last["target_branch"],
-        approved_by=approved_by,
-        now=now,
-        actor=actor,
-    )
-
-
-def _refusal(row: Row) -> CrewyardError:
-    kinds: dict[str, type[CrewyardError]] = {"merge_conflicts": MergeConflicts, "merge_check_failed": MergeCheckFailed}
-    return kinds.get(row["error_code"], GitError)(
-        row["error_message"],
-        hint=f"why(subject='{row['task_id']}') tells what happens now.",
-        task_id=row["task_id"],
-        conflicted_files=json.loads(row["conflicted_files"]),
-    )
-
-
-def _assign(
-    tx: Transaction,
-    task_id: str,
-    agent_type: str,
-    limit: int | None,
-    timeout_seconds: float | None,
-    now: str,
-    actor: str,
-) -> Row:
-    at_work = sum(row["agent_type"] == agent_type for row in agents.live(tx))
-    if limit is not None and at_work >= limit:
-        raise ResourceExhaustion(
-            f"{at_work} agents of type {agent_type} are at work; max_instances is {limit}.",
-            hint="Wait for one to end, or raise max_instances in crewyard.toml.",
-        )
-    row = assignments.create(tx, tasks.get(tx, task_id), agent_type=agent_type, dispatch_id=None, now=now, actor=actor)
-    if timeout_seconds is not None:
-        assignments.note(tx, row["orchestrator_task_id"], timeout_seconds=timeout_seconds)
-    return row
-
-
-def _begun(tx: Transaction, assignment_id: str) -> Row | None:
-    """The assignment's first agent, once it runs or has ended; or its error where none could start."""
-    return tx.one(
-        "SELECT a.agent_id, a.pid, a.workspace, coalesce(a.started_at, a.created_at) AS started_at, "
-        "coalesce(a.error_message, o.error_message) AS error_message FROM orchestrator_task o "
-        "LEFT JOIN agent_lifecycle a ON a.orchestrator_task_id = o.orchestrator_task_id AND a.pid IS NOT NULL "
-        "WHERE o.orchestrator_task_id = ? AND (a.agent_id IS NOT NULL OR o.error_code IS NOT NULL) LIMIT 1",
-        (assignment_id,),
-    )
 
 
 async def _on_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

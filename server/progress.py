@@ -39,11 +39,7 @@ def told(tx: Transaction, after: int, task_ids: frozenset[str]) -> tuple[int, li
 
 def table(tx: Transaction, task_ids: Sequence[str], now: str) -> list[Line]:
     """One line a task, in the order given."""
-    return [_line(tx, task_id, now) for task_id in task_ids]
-
-
-def _line(tx: Transaction, task_id: str, now: str) -> Line:
-    row = tx.only(
+    rows = tx.all(
         "SELECT t.*, (SELECT group_concat(blocking_task_id, ', ') FROM specs_task_dependency d "
         "WHERE d.dependent_task_id = t.task_id AND dependency_type = 'hard' AND dependency_status = 'pending') "
         "AS waits_for, o.status AS work, o.not_before, o.error_message AS setback, "
@@ -52,12 +48,16 @@ def _line(tx: Transaction, task_id: str, now: str) -> Line:
         "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
         "LEFT JOIN merge_request m ON m.merge_id = (SELECT max(merge_id) FROM merge_request WHERE task_id = t.task_id) "
         "LEFT JOIN agent_lifecycle a ON a.rowid = (SELECT max(rowid) FROM agent_lifecycle WHERE task_id = t.task_id) "
-        "WHERE t.task_id = ?",
-        (task_id,),
+        "JOIN json_each(?) AS wanted ON wanted.value = t.task_id ORDER BY wanted.key",
+        (json.dumps(list(task_ids)),),
     )
+    return [_line(row, now) for row in rows]
+
+
+def _line(row: Row, now: str) -> Line:
     state, note = _state(row, now)
     seconds = clock.seconds_between(row["since"], row["until"] or now) if row["since"] else None
-    return Line(task_id, row["title"], state, row["agent_id"] or "", row["attempt"] or 0, seconds, note)
+    return Line(row["task_id"], row["title"], state, row["agent_id"] or "", row["attempt"] or 0, seconds, note)
 
 
 def _state(row: Row, now: str) -> tuple[str, str]:

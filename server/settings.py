@@ -130,7 +130,8 @@ class Merge(Section):
     )
     authorized_roles: list[str] = Field(
         default_factory=lambda: ["architect"],
-        description="Roles whose approval a merge needs where auto_approve is off.",
+        description="Roles whose agents may approve merges where auto_approve is off. Not in use yet: for now only the "
+        "lead approves, by worktrees(action='merge', approve=true).",
     )
     auto_approve: bool = Field(True, description="Merge what is complete without waiting for an approval.")
     union: list[str] = Field(

@@ -33,7 +33,7 @@ from . import (
     states,
     worktrees,
 )
-from .crew import Crew
+from .crew import ACTOR, Crew
 from .errors import CrewyardError, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
@@ -48,8 +48,10 @@ HEALTH_CHECK_SECONDS = 30.0
 class Supervisor:
     """Acts while it holds the lease, stands by while another does. Start and stop may be called twice."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, *, ends_agents: bool = False) -> None:
+        """``ends_agents``: its agents end with it (the setting ``on_exit``), else they go on under their runners."""
         self.crew = crew
+        self._ends_agents = ends_agents
         self._me = process.myself()
         self._thread: threading.Thread | None = None
         self._journals = Reader()
@@ -67,7 +69,7 @@ class Supervisor:
             self._first_try.wait()
 
     def stop(self) -> None:
-        """Returns when nothing of it acts any more; agents go on under their runners."""
+        """Returns when nothing of it acts any more. Agents that are to end with it are being ended by their runners."""
         if self._thread is None:
             return
         self.crew.stopping.set()
@@ -90,6 +92,8 @@ class Supervisor:
                 log.exception("the supervisor's tick failed")
                 self._first_try.set()
                 self.crew.stopping.wait(1.0)
+        if self._ends_agents and self.crew.term:
+            self._end_agents()
         self._jobs.close()
         self._release()
 
@@ -240,6 +244,20 @@ class Supervisor:
         waits = [max(0.0, clock.seconds_between(now, text)) for text in due if text is not None]
         retry = self._jobs.seconds_to_retry()
         return min([lease.RENEW_SECONDS, HEALTH_CHECK_SECONDS, *waits, *([retry] if retry is not None else [])])
+
+    def _end_agents(self) -> None:
+        for row in self.crew.store.read(agents.live):
+            with contextlib.suppress(CrewyardError):
+                asked = self.crew.write(
+                    agents.request_kill,
+                    row["agent_id"],
+                    reason="the server that supervised it ended (on_exit = stop)",
+                    outcome="release",
+                    grace_seconds=self.crew.settings.crew.grace_period_seconds,
+                    now=clock.now(),
+                    actor=ACTOR,
+                )
+                keeper.end_requested(asked)
 
     def _end_checks(self) -> None:
         """End the checks at work, so that stopping does not wait for them; they are run again later."""

@@ -1,0 +1,68 @@
+"""What a lead wants done by the supervisor, recorded and then read back: merges and single agents."""
+
+import json
+
+from . import agents, assignments, merges, tasks
+from .errors import CrewyardError, GitError, MergeCheckFailed, MergeConflicts, ResourceExhaustion
+from .store import Row, Transaction
+
+
+def request_merge(tx: Transaction, task_id: str, approved_by: str | None, now: str, actor: str) -> Row:
+    """The task's open merge request with the approval given, or its last one where it is merged already."""
+    assignment = assignments.require_proven(tx, task_id)
+    last = merges.latest(tx, task_id)
+    if last is None:
+        raise GitError(f"Task {task_id} changed nothing; there is nothing to merge.", task_id=task_id)
+    if assignment["status"] == "merged" or last["status"] not in ("queued", "checking"):
+        return last
+    return merges.enqueue(
+        tx,
+        assignment["orchestrator_task_id"],
+        head=last["head_commit"],
+        target=last["target_branch"],
+        approved_by=approved_by,
+        now=now,
+        actor=actor,
+    )
+
+
+def refusal(row: Row) -> CrewyardError:
+    kinds: dict[str, type[CrewyardError]] = {"merge_conflicts": MergeConflicts, "merge_check_failed": MergeCheckFailed}
+    return kinds.get(row["error_code"], GitError)(
+        row["error_message"],
+        hint=f"why(subject='{row['task_id']}') tells what happens now.",
+        task_id=row["task_id"],
+        conflicted_files=json.loads(row["conflicted_files"]),
+    )
+
+
+def assign(
+    tx: Transaction,
+    task_id: str,
+    agent_type: str,
+    limit: int | None,
+    timeout_seconds: float | None,
+    now: str,
+    actor: str,
+) -> Row:
+    at_work = sum(row["agent_type"] == agent_type for row in agents.live(tx))
+    if limit is not None and at_work >= limit:
+        raise ResourceExhaustion(
+            f"{at_work} agents of type {agent_type} are at work; max_instances is {limit}.",
+            hint="Wait for one to end, or raise max_instances in crewyard.toml.",
+        )
+    row = assignments.create(tx, tasks.get(tx, task_id), agent_type=agent_type, dispatch_id=None, now=now, actor=actor)
+    if timeout_seconds is not None:
+        assignments.note(tx, row["orchestrator_task_id"], timeout_seconds=timeout_seconds)
+    return row
+
+
+def begun(tx: Transaction, assignment_id: str) -> Row | None:
+    """The assignment's first agent, once it runs or has ended; or its error where none could start."""
+    return tx.one(
+        "SELECT a.agent_id, a.pid, a.workspace, coalesce(a.started_at, a.created_at) AS started_at, "
+        "coalesce(a.error_message, o.error_message) AS error_message FROM orchestrator_task o "
+        "LEFT JOIN agent_lifecycle a ON a.orchestrator_task_id = o.orchestrator_task_id AND a.pid IS NOT NULL "
+        "WHERE o.orchestrator_task_id = ? AND (a.agent_id IS NOT NULL OR o.error_code IS NOT NULL) LIMIT 1",
+        (assignment_id,),
+    )
