@@ -22,8 +22,8 @@ def tidy(crew: Crew, worktree: Worktree) -> None:
     wish = crew.store.read(worktrees.wish, worktree.worktree_id)
     try:
         done = clean(crew, worktree, force=wish == "force" or worktree.status == "merged")
-    except (GitError, NotMerged) as error:
-        crew.write(worktrees.keep, worktree.worktree_id, error.message, now=clock.now(), actor=ACTOR)
+    except (GitError, NotMerged, OSError) as error:
+        crew.write(worktrees.keep, worktree.worktree_id, str(error), now=clock.now(), actor=ACTOR)
     else:
         crew.write(worktrees.freed, worktree.worktree_id, done.freed_mb)
 

@@ -124,7 +124,10 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
         return
     process.end_agent(run_dir / "prompt.md")
     crew.write(_record_progress, row["agent_id"], journal)
-    _end(crew, row, Exit("lost", clock.now(), message="Its runner died; how it ended is not known."))
+    if row["kill_requested_at"] is not None:  # the wish may have met its runner before that could listen
+        _end(crew, row, Exit("killed", clock.now(), message="It was ended on request."))
+    else:
+        _end(crew, row, Exit("lost", clock.now(), message="Its runner died; how it ended is not known."))
 
 
 def _end(crew: Crew, row: Row, how: Exit, *, code: str | None = None) -> None:

@@ -23,12 +23,12 @@ def launch(crew: Crew, assignment_id: str) -> None:
         crew.settings.agent(assignment["agent_type"])
         worktree = provide_worktree(crew, assignment["task_id"])
         conflicts = _bring_in_target(crew, assignment, worktree)
-    except (GitError, ConfigurationError) as error:
+    except (GitError, ConfigurationError, OSError) as error:
         crew.write(
             assignments.attempt_failed,
             assignment_id,
-            code="non_retryable_error" if isinstance(error, ConfigurationError) else error.code,
-            message=error.message,
+            code=_code_of(error),
+            message=f"It could not be started: {error}",
             tail="",
             exited_at=clock.now(),
             policy=restart_policy(crew),
@@ -50,6 +50,12 @@ def launch(crew: Crew, assignment_id: str) -> None:
             start_time=identity.start_time,
             boot_id=identity.boot_id,
         )
+
+
+def _code_of(error: Exception) -> str:
+    if isinstance(error, ConfigurationError):
+        return "non_retryable_error"
+    return error.code if isinstance(error, GitError) else "resource_exhaustion"
 
 
 def restart_policy(crew: Crew) -> tuple[int, float, float]:

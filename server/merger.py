@@ -6,7 +6,7 @@ settled by looking at git: either the target holds its head, or it goes back int
 
 from . import clock, environment, merges, merging, process, prover, tasks
 from .crew import ACTOR, Crew
-from .errors import DirtyWorkingDirectory, GitError
+from .errors import DirtyWorkingDirectory, GitError, SpawnFailed
 from .merges import Merged
 from .store import Row
 
@@ -33,7 +33,7 @@ def merge(crew: Crew, row: Row) -> None:
         crew.write(merges.requeue, merge_id, now=clock.now(), actor=ACTOR, why="the target branch moved meanwhile")
     except DirtyWorkingDirectory as error:
         _wait_for_checkout(crew, row, error)
-    except GitError as error:
+    except (GitError, SpawnFailed) as error:
         crew.write(merges.abandoned, merge_id, code=error.code, message=error.message, now=clock.now(), actor=ACTOR)
 
 

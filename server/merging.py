@@ -6,6 +6,7 @@ only if nothing local is in the way.
 """
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ def checked_out(repository: Repository, folder: Path, commit_id: str) -> Iterato
     """``commit_id`` in a private worktree at ``folder``, for checks; one left there by a crash is removed first."""
     if folder.exists():
         repository.try_git("worktree", "remove", "--force", "--force", "--", str(folder))
+        shutil.rmtree(folder, ignore_errors=True)  # cut off in its removal; in our own folder everything is ours
     repository.git("worktree", "prune")
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     repository.git("worktree", "add", "--quiet", "--detach", "--", str(folder), commit_id)

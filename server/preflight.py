@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import kinds
 from .errors import ConfigurationError, DirtyWorkingDirectory, GitError
-from .kinds import Kind
+from .kinds import Kind, command
 from .paths import Paths
 from .repository import Repository
 from .settings import FILE_NAME, Settings
@@ -38,7 +38,12 @@ def require_fit(repository: Repository, settings: Settings, ours: Collection[Pat
 
 
 def require_agents(settings: Settings, agent_types: Collection[str], root: Path) -> None:
-    """Raises ConfigurationError where one of these types of agent is not configured or could not be started."""
+    """Raises ConfigurationError where one of these types of agent, or the merge check, could not be started."""
+    check = settings.merge.check
+    if check and not command.is_there(check[0], root):
+        raise ConfigurationError(
+            f"merge.check: there is no program {check[0]!r}.", hint=f"Install it, or change {FILE_NAME}."
+        )
     for name in sorted(agent_types):
         agent = settings.agent(name)
         kind: Kind = kinds.of(name, agent.kind)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import assignments, clock, environment, journals, merges, process, reports, tasks, workspaces, worktrees
 from .crew import ACTOR, Crew
-from .errors import CrewyardError, SpawnFailed, UncommittedChanges, WrongBranch
+from .errors import CrewyardError, GitError, SpawnFailed, UncommittedChanges, WrongBranch
 from .launcher import restart_policy
 from .store import Row, Transaction
 from .worktrees import Worktree
@@ -51,7 +51,7 @@ def prove(crew: Crew, assignment_id: str) -> None:
             now=now,
             actor=ACTOR,
         )
-    except (NoEvidence, CheckFailed, UncommittedChanges, SpawnFailed) as error:
+    except (NoEvidence, CheckFailed, SpawnFailed, GitError) as error:
         if not crew.stopping.is_set():
             crew.write(_refute, assignment_id, error, restart_policy(crew), now)
     else:

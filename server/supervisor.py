@@ -74,8 +74,9 @@ class Supervisor:
             return
         self.crew.stopping.set()
         self.crew.bell.ring()
-        self._end_checks()
-        self._thread.join()
+        while self._thread.is_alive():
+            self._end_checks()
+            self._thread.join(0.1)
         self._thread = None
 
     def _run(self) -> None:

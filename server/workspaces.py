@@ -2,12 +2,15 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import GitError, UncommittedChanges, WrongBranch
 from .repository import Repository
+
+STALE_LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def save(repository: Repository, path: Path, message: str) -> str | None:
 
     Raises UncommittedChanges, naming the files, where conflict markers are left.
     """
+    _remove_stale_lock(repository, path)
     merging = repository.operation_in_progress(path) == "merge"
     if not merging and not repository.has_changes(path):
         return None
@@ -95,6 +99,17 @@ def save(repository: Repository, path: Path, message: str) -> str | None:
     words = ["--no-edit"] if merging else ["-m", message]
     repository.git("commit", "--quiet", "--no-verify", *words, at=path, env=repository.identity())
     return repository.head(path)
+
+
+def _remove_stale_lock(repository: Repository, path: Path) -> None:
+    """Remove the lock that a git killed in this worktree of ours left; its agent and all it started are gone."""
+    lock = Path(repository.git("rev-parse", "--path-format=absolute", "--git-path", "index.lock", at=path))
+    try:
+        age = time.time() - lock.stat().st_mtime
+    except FileNotFoundError:
+        return
+    if age > STALE_LOCK_SECONDS:
+        lock.unlink(missing_ok=True)
 
 
 def begin_merge(repository: Repository, path: Path, commit: str, label: str) -> list[str]:
@@ -177,7 +192,7 @@ def size_in_mb(path: Path) -> float:
         for name in files:
             try:
                 total += (Path(folder) / name).lstat().st_blocks * 512
-            except FileNotFoundError:
+            except OSError:
                 continue
     return total / 2**20
 

@@ -27,7 +27,7 @@ class Command:
                         f"agents.{name}.command: {{{word}}} is no placeholder.",
                         hint=f"Did you mean {{{near[0]}}}?" if near else f"Known: {', '.join(PLACEHOLDERS)}.",
                     )
-        if not _is_there(agent.command[0], root):
+        if not is_there(agent.command[0], root):
             raise ConfigurationError(
                 f"agents.{name}.command: there is no program {agent.command[0]!r}.",
                 hint="Install it, or give its path in crewyard.toml.",
@@ -38,7 +38,8 @@ class Command:
         return [_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in agent.command]
 
 
-def _is_there(program: str, root: Path) -> bool:
+def is_there(program: str, root: Path) -> bool:
+    """Whether ``program`` can be started in a worktree of the repository at ``root``."""
     if "/" not in program:
         return shutil.which(program) is not None
     # A relative path is looked up in the worktree, which is a copy of what the root has under version control.

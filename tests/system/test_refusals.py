@@ -165,3 +165,8 @@ def test_the_second_documented_path_form_works(yard) -> None:
     path = yard.rows("SELECT worktree_path FROM git_worktree_tracker")[0]["worktree_path"]
     assert path == str(yard.repo.parent / "worktrees/task-A")
     assert yard.worktrees() == 1
+
+
+def test_a_merge_check_that_cannot_be_started(git_repo: Path, refused: Callable[..., str]) -> None:
+    (git_repo / "crewyard.toml").write_text("[merge]\ncheck = ['no-such-check']\n")
+    assert "no-such-check" in refused(git_repo)

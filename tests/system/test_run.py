@@ -343,3 +343,59 @@ def test_a_person_at_a_pipe_gets_plain_lines_and_a_summary(yard) -> None:
     assert "1 of 1 tasks done on branch roadmap" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert "Made branch roadmap from HEAD" in done.stderr
+
+
+def test_a_lock_that_a_killed_git_left_in_a_worktree_does_not_stop_the_run(yard, script: Script) -> None:
+    lock = ".git/worktrees/implementation_task-A/index.lock"
+    program = yard.folder / "locker.sh"
+    program.write_text(f"echo x > a.txt; touch -d '2 minutes ago' '{yard.repo}/{lock}'\n")
+    yard.configure(f'[agents.locker]\ncommand = ["sh", "{program}"]\n')
+    outcome = yard.run(yard.plan({"task_id": "A", "agent_type": "locker"}))
+    assert outcome.code == 0, outcome.err
+    assert yard.at_roadmap("a.txt") == "x"
+
+
+def test_a_fresh_lock_is_somebodys_and_the_attempt_is_made_again(yard, script: Script) -> None:
+    lock = ".git/worktrees/implementation_task-A/index.lock"
+    program = yard.folder / "locker.sh"
+    program.write_text(
+        f"echo x > a.txt; [ $CREWYARD_ATTEMPT = 2 ] && rm '{yard.repo}/{lock}' || touch '{yard.repo}/{lock}'\n"
+    )
+    yard.configure(f'[agents.locker]\ncommand = ["sh", "{program}"]\n')
+    outcome = yard.run(yard.plan({"task_id": "A", "agent_type": "locker"}))
+    assert outcome.code == 0, outcome.err
+    assert outcome.task("A")["attempts"] == 2
+
+
+def test_an_agent_that_leaves_its_branch_is_reported_and_its_work_stays(yard) -> None:
+    program = yard.folder / "wander.sh"
+    program.write_text("echo x > a.txt; git switch -q -c elsewhere; git add -A; git commit -qm Elsewhere\n")
+    yard.configure(f'[agents.wanderer]\ncommand = ["sh", "{program}"]\n')
+    outcome = yard.run(yard.plan({"task_id": "A", "agent_type": "wanderer"}))
+    assert outcome.code == 1
+    assert (outcome.task("A")["status"], outcome.task("A")["error"]["code"]) == ("review", "wrong_branch")
+    assert yard.git(yard.repo, "show", "elsewhere:a.txt") == "x"
+
+
+def test_an_agent_that_removes_its_own_worktree_does_not_stop_the_run(yard) -> None:
+    program = yard.folder / "remove.sh"
+    program.write_text('cd /; rm -rf "$CREWYARD_WORKTREE"\n')
+    yard.configure(f'max_restarts = 1\n[agents.remover]\ncommand = ["sh", "{program}"]\n')
+    outcome = yard.run(yard.plan({"task_id": "A", "agent_type": "remover"}, {"task_id": "B"}))
+    assert outcome.code == 1
+    assert (outcome.task("A")["status"], outcome.task("B")["status"]) == ("review", "merged")
+
+
+def test_an_interrupt_does_not_wait_for_a_merge_check(yard, script: Script) -> None:
+    yard.configure('[merge]\ncheck = ["sleep", "600"]\n')
+    running = yard.start(yard.plan({"task_id": "A"}))
+    running.until("finished")
+    while not list((yard.repo / "data/crewyard/checks").glob("*.log")):
+        pass
+    running.interrupt()
+    assert running.finish().code == 130
+    assert yard.rows("SELECT status FROM merge_request")[0]["status"] in ("checking", "queued")
+    yard.configure("")
+    again = yard.run(yard.folder / "plan.json")
+    assert again.code == 0, again.err
+    assert yard.worktrees() == 1
