@@ -94,11 +94,24 @@ def save(repository: Repository, path: Path, message: str) -> str | None:
     left = unresolved(repository, path)
     if left:
         raise UncommittedChanges(f"Conflict markers are left in {', '.join(left)}.", files=left)
+    inner = nested_repositories(repository, path)
+    if inner:
+        raise UncommittedChanges(
+            f"{', '.join(inner)} is a git repository of its own; a commit here would not hold its files.",
+            hint="Remove its .git folder, or move it elsewhere.",
+            files=inner,
+        )
     repository.git("add", "--all", at=path)
     # Work is saved whatever the user's commit hooks think of it; they have their say at the merge.
     words = ["--no-edit"] if merging else ["-m", message]
     repository.git("commit", "--quiet", "--no-verify", *words, at=path, env=repository.identity())
     return repository.head(path)
+
+
+def nested_repositories(repository: Repository, path: Path) -> list[str]:
+    """Untracked folders that are repositories themselves: git would record a commit's name and lose the files."""
+    listing = repository.git("ls-files", "--others", "--exclude-standard", "--directory", "-z", at=path)
+    return [name for name in listing.split("\0") if name.endswith("/") and (path / name / ".git").exists()]
 
 
 def _remove_stale_lock(repository: Repository, path: Path) -> None:

@@ -399,3 +399,13 @@ def test_an_interrupt_does_not_wait_for_a_merge_check(yard, script: Script) -> N
     again = yard.run(yard.folder / "plan.json")
     assert again.code == 0, again.err
     assert yard.worktrees() == 1
+
+
+def test_a_repository_that_an_agent_made_inside_its_worktree_is_not_swallowed(yard) -> None:
+    program = yard.folder / "nest.sh"
+    program.write_text("echo x > a.txt; git init -q inner; echo precious > inner/p.txt\n")
+    yard.configure(f'max_restarts = 0\n[agents.nester]\ncommand = ["sh", "{program}"]\n')
+    outcome = yard.run(yard.plan({"task_id": "A", "agent_type": "nester"}))
+    assert outcome.code == 1
+    assert "inner" in outcome.task("A")["error"]["message"]
+    assert (yard.repo / ".worktrees/implementation_task-A/inner/p.txt").read_text() == "precious\n"
