@@ -134,7 +134,7 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
             order.orchestrator_task_id,
             attempt,
             order.workspace,
-            f"{order.runs_folder}/{agent_id}",
+            f"{order.runs_folder}/{agent_id}-{order.token_hash[:8]}",
             order.term,
             order.timeout_seconds,
             order.memory_limit_mb,

@@ -134,6 +134,8 @@ def attempt_failed(
         return verdict
     due = clock.plus(exited_at, verdict.delay_seconds)
     prompt = f"An earlier attempt at this task failed: {message}\n{tail}".rstrip()
+    if row["rework_count"] and row["next_prompt"]:  # why it was sent back still holds
+        prompt = f"{row['next_prompt']}\n\n{prompt}"
     _wait_again(tx, row, why=message, not_before=due, prompt=prompt, now=now, actor=actor)
     tx.run(
         "UPDATE orchestrator_task SET retry_count = retry_count + 1, error_code = ?, error_message = ? "

@@ -84,7 +84,8 @@ def run(
     else:
         terminal.print_outcome(result)
     if begun.interrupted:
-        _say("Interrupted. The agents were ended and their work is kept; the same command goes on from here.")
+        what = "The agents were ended and their work is kept" if begun.agents_ended else "Another run goes on with it"
+        _say(f"Interrupted. {what}; the same command goes on from here.")
     raise typer.Exit(headless.exit_code(result))
 
 

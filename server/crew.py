@@ -34,6 +34,8 @@ class Crew:
     @classmethod
     def of(cls, repository: Repository, settings: Settings, store: Store) -> "Crew":
         paths = Paths(repository.root, settings)
+        me = process.myself()
+        repository.mark = f"{me.pid}:{me.start_time}"
         return cls(repository, settings, paths, store, Bell(paths.bell))
 
     @staticmethod

@@ -33,7 +33,8 @@ def _choose(tx: Transaction, crew: Crew, now: str) -> list[Row]:
     chosen: list[Row] = []
     at_work = _agents_at_work(tx)
     for row in assignments.waiting(tx, now=now):
-        if row["dispatch_id"] is None or _free_slots(tx, row["dispatch_id"], at_work) > 0:
+        has_slot = row["dispatch_id"] is None or _free_slots(tx, row["dispatch_id"], at_work) > 0
+        if has_slot and _instances_left(crew, at_work).get(row["agent_type"], 1) > 0:
             chosen.append(row)
             at_work.append(row)
     for dispatch in dispatches.listed(tx, status="active"):

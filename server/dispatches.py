@@ -55,7 +55,7 @@ def open_or_join(
 ) -> tuple[Row, bool]:
     """Start working these tasks off, or join the dispatch that does so already; returns it and whether it is new.
 
-    A paused dispatch of the same tasks is resumed. Raises InvalidInput for an empty scope.
+    A paused dispatch of the same tasks is resumed, with what is asked for now. Raises InvalidInput for an empty scope.
     """
     if not task_ids:
         raise InvalidInput("There is no task to work off.", hint="plan(action='import') brings some in.")
@@ -63,7 +63,16 @@ def open_or_join(
     present = of_scope(tx, task_ids)
     if present is not None:
         if present["status"] == "paused":
-            present = events.transition(tx, states.DISPATCH, present["dispatch_id"], "active", now=now, actor=actor)
+            present = events.transition(
+                tx,
+                states.DISPATCH,
+                present["dispatch_id"],
+                "active",
+                now=now,
+                actor=actor,
+                max_parallel=max_parallel,
+                agent_type=agent_type,
+            )
         return present, False
     dispatch_id = f"d-{uuid.uuid4().hex[:12]}"
     tx.run(
@@ -103,14 +112,19 @@ def change(tx: Transaction, dispatch_id: str, want: str, *, now: str, actor: str
     get(tx, dispatch_id)
     ended = now if want in ("completed", "cancelled") else None
     if want == "cancelled":
-        for row in tx.all(
-            "SELECT orchestrator_task_id FROM orchestrator_task o WHERE dispatch_id = ? AND status = 'assigned' "
-            "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
-            "AND a.status IN ('starting', 'running'))",
-            (dispatch_id,),
-        ):
-            assignments.release(tx, row["orchestrator_task_id"], why="its dispatch was cancelled", now=now, actor=actor)
+        give_back(tx, dispatch_id, why="its dispatch was cancelled", now=now, actor=actor)
     return events.transition(tx, states.DISPATCH, dispatch_id, want, now=now, actor=actor, why=why, ended_at=ended)
+
+
+def give_back(tx: Transaction, dispatch_id: str, *, why: str, now: str, actor: str) -> None:
+    """Give the tasks that no agent of the dispatch works on back to the plan."""
+    for row in tx.all(
+        "SELECT orchestrator_task_id FROM orchestrator_task o WHERE dispatch_id = ? AND status = 'assigned' "
+        "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
+        "AND a.status IN ('starting', 'running'))",
+        (dispatch_id,),
+    ):
+        assignments.release(tx, row["orchestrator_task_id"], why=why, now=now, actor=actor)
 
 
 def claim(tx: Transaction, dispatch_id: str, limits: Limits, *, now: str, actor: str) -> list[Row]:
@@ -211,7 +225,9 @@ def is_tidy(tx: Transaction, dispatch_id: str) -> bool:
     """Whether cleanup has dealt with each worktree of the dispatch: removed it, or noted why it stays."""
     left = tx.value(
         "SELECT count(*) FROM git_worktree_tracker w JOIN dispatch_task d USING (task_id) "
-        "WHERE d.dispatch_id = ? AND w.status <> 'cleaned' AND w.kept_because IS NULL",
+        "JOIN specs_task t USING (task_id) "
+        "WHERE t.status IN ('completed', 'failed', 'cancelled') AND d.dispatch_id = ? "
+        "AND w.status <> 'cleaned' AND w.kept_because IS NULL",
         (dispatch_id,),
     )
     return not left

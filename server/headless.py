@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from . import agents, clock, dispatches, outcomes, plans, preflight, process, readers, tasks, watchers
 from .crew import Crew
-from .errors import CrewyardError, IllegalTransition, PlanRefused
+from .errors import CrewyardError, DatabaseBusy, PlanRefused
 from .paths import Paths
 from .plans import ImportReport
 from .readers.draft import PlanDraft
@@ -19,6 +20,8 @@ from .repository import Repository
 from .settings import Settings
 from .store import Store, Transaction
 from .supervisor import Supervisor
+
+T = TypeVar("T")
 
 ACTOR = "run"
 LOOK_SECONDS = 0.1
@@ -49,6 +52,7 @@ class Begun:
     branch_made: bool
     began: float = field(default_factory=time.monotonic)
     interrupted: bool = False
+    agents_ended: bool = False  # by an interruption; another run may still want them
 
 
 def prepare(
@@ -109,8 +113,9 @@ def work_off(begun: Begun, look: Callable[[], None]) -> None:
             asked.wait(LOOK_SECONDS)
         if asked.is_set():
             begun.interrupted = True
-            _interrupt(begun, look, lambda: times[0] > 1)
-        begun.crew.store.run(watchers.remove, begun.dispatch_id, _me())
+            begun.agents_ended = _interrupt(begun, look, lambda: times[0] > 1)
+        else:
+            _insist(partial(begun.crew.store.run, watchers.remove, begun.dispatch_id, _me()))
     finally:
         supervisor.stop()
         for number, handler in before.items():
@@ -149,7 +154,8 @@ def _begin(
     known = {*prepared.settings.agents, *prepared.settings.built_in, prepared.settings.default_agent}
     task_ids = [task.task_id for task in prepared.draft.tasks if task.status != "cancelled"]
     # Before the import, so that what failed takes up a text that was mended meanwhile.
-    at_work = dispatches.of_scope(tx, task_ids) is not None
+    present = dispatches.of_scope(tx, task_ids)
+    at_work = present is not None and present["status"] == "active"
     reopened = [] if at_work else dispatches.reopen_failed(tx, task_ids, now=now, actor=ACTOR)
     report = plans.import_plan(tx, prepared.draft, now=now, actor=ACTOR, agent_types=known)
     open_ids = [task_id for task_id in task_ids if tasks.get(tx, task_id)["status"] not in ("completed", "cancelled")]
@@ -167,36 +173,66 @@ def _goes_on(begun: Begun) -> bool:
     return row["status"] in ("active", "paused")
 
 
-def _interrupt(begun: Begun, look: Callable[[], None], hurry: Callable[[], bool]) -> None:
-    """Pause, and end the agents, unless another process still waits for the same dispatch."""
-    crew, dispatch_id = begun.crew, begun.dispatch_id or ""
-    others = [who for who in crew.store.read(watchers.of, dispatch_id) if who != _me()]
-    if any(process.is_alive(process.Identity(*who)) for who in others):
-        return
-    grace = crew.settings.crew.grace_period_seconds
-    while crew.store.run(_release_agents, dispatch_id, 0.0 if hurry() else grace, clock.now()):
-        crew.bell.ring()
+def _interrupt(begun: Begun, look: Callable[[], None], hurry: Callable[[], bool]) -> bool:
+    """Pause, and end the agents, unless another process still waits for the same dispatch; returns whether it did."""
+    store, dispatch_id = begun.crew.store, begun.dispatch_id or ""
+    _insist(partial(store.run, watchers.remove, dispatch_id, _me()))
+    if _is_watched(begun):
+        return False
+    _insist(partial(store.run, _pause, dispatch_id, clock.now()))
+    grace = begun.crew.settings.crew.grace_period_seconds
+    while _insist(partial(store.run, _end_agents, dispatch_id, 0.0 if hurry() else grace, clock.now())):
+        begun.crew.bell.ring()
         look()
         time.sleep(LOOK_SECONDS)
+        if _is_watched(begun):  # started again meanwhile; the dispatch is that run's now
+            return False
+    _insist(partial(store.run, _give_back, dispatch_id, clock.now()))
+    return True
 
 
-def _release_agents(tx: Transaction, dispatch_id: str, grace: float, now: str) -> int:
-    """Pause the dispatch and ask for the end of its agents; returns how many still live."""
+def _insist(call: Callable[[], T]) -> T:
+    """Do what must not be left undone, however long another process holds the database."""
+    while True:
+        try:
+            return call()
+        except DatabaseBusy:
+            continue
+
+
+def _is_watched(begun: Begun) -> bool:
+    others = begun.crew.store.read(watchers.of, begun.dispatch_id or "")
+    return any(process.is_alive(process.Identity(*who)) for who in others if who != _me())
+
+
+def _pause(tx: Transaction, dispatch_id: str, now: str) -> None:
     if dispatches.get(tx, dispatch_id)["status"] == "active":
         dispatches.change(tx, dispatch_id, "paused", now=now, actor=ACTOR, why="interrupted")
+
+
+def _give_back(tx: Transaction, dispatch_id: str, now: str) -> None:
+    """What waited for a restart is the plan's again, so that no other plan waits for this one to be resumed."""
+    if dispatches.get(tx, dispatch_id)["status"] == "paused":
+        dispatches.give_back(tx, dispatch_id, why="interrupted", now=now, actor=ACTOR)
+
+
+def _end_agents(tx: Transaction, dispatch_id: str, grace: float, now: str) -> int:
+    """Ask for the end of the dispatch's agents; returns how many still live."""
     live = tx.all(
         "SELECT a.agent_id FROM agent_lifecycle a JOIN orchestrator_task o USING (orchestrator_task_id) "
         "WHERE o.dispatch_id = ? AND a.status IN ('starting', 'running')",
         (dispatch_id,),
     )
     for row in live:
-        try:
-            agents.request_kill(
-                tx, row["agent_id"], reason="the run was interrupted", outcome="release", grace_seconds=grace,
-                now=now, actor=ACTOR,
-            )  # fmt: skip
-        except IllegalTransition:
-            continue
+        agents.request_kill(
+            tx,
+            row["agent_id"],
+            reason="the run was interrupted",
+            outcome="release",
+            grace_seconds=grace,
+            now=now,
+            actor=ACTOR,
+        )
     return len(live)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import clock, workspaces, worktrees
+from . import clock, saving, workspaces, worktrees
 from .crew import ACTOR, Crew
 from .errors import GitError, NotMerged, UncommittedChanges
 from .worktrees import Worktree
@@ -28,9 +28,17 @@ def tidy(crew: Crew, worktree: Worktree) -> None:
         crew.write(worktrees.freed, worktree.worktree_id, done.freed_mb)
 
 
-def holds_nothing_new(crew: Crew, worktree: Worktree, tip: str | None) -> bool:
-    """Whether every commit of the branch is on the integration branch, or the branch has none of its own."""
-    return tip is None or tip == worktree.base_commit or crew.repository.is_ancestor(tip, crew.target)
+def unmerged(crew: Crew, worktree: Worktree) -> list[str]:
+    """The commits that would be lost with this worktree: its branch's, and its HEAD's where that is elsewhere."""
+    path = Path(worktree.path)
+    tips = {crew.repository.tip(worktree.branch)}
+    if path.exists():
+        tips.add(crew.repository.commit_at(path))
+    return [
+        tip
+        for tip in sorted(filter(None, tips))
+        if tip != worktree.base_commit and not crew.repository.is_ancestor(tip, crew.target)
+    ]
 
 
 def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
@@ -38,28 +46,38 @@ def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     ``force`` it is kept under a salvage ref first. Raises NotMerged, UncommittedChanges, GitError.
     """
     git, path = crew.repository, Path(worktree.path)
-    tip = git.tip(worktree.branch)
-    merged = holds_nothing_new(crew, worktree, tip)
+    lost, tip = unmerged(crew, worktree), git.tip(worktree.branch)
     dirty = path.exists() and git.has_changes(path)
-    if not force and not merged:
-        raise NotMerged(
-            f"Branch {worktree.branch} holds commits that are not on {crew.target}.",
-            hint="Merge it, or clean up with force=true, which keeps it under refs/crewyard/salvage.",
-            branch=worktree.branch,
-        )
-    if not force and dirty:
-        raise UncommittedChanges(f"{path} holds changes that are not committed.", path=str(path))
+    _refuse(crew, worktree, lost=bool(lost), dirty=dirty, force=force)
     now = clock.now()
-    salvage_ref = workspaces.salvage_ref(worktree.task_id, now)
-    kept = None
+    ref = workspaces.salvage_ref(worktree.task_id, now)
     if dirty:
-        workspaces.salvage(git, path, kept := salvage_ref)
-    elif tip is not None and not merged:
-        git.keep(kept := salvage_ref, tip)
+        workspaces.salvage(git, path, ref)
+    for number, commit in enumerate(lost):
+        git.keep(f"{ref}-{number}" if dirty or number else ref, commit)
     freed = workspaces.size_in_mb(path) if path.exists() else 0.0
     workspaces.remove(git, path, force=dirty)
     workspaces.remove_empty_parent(path)
     if tip is not None:
         git.delete_branch(worktree.branch, tip)
+    kept = ref if dirty or lost else None
     crew.write(worktrees.change, worktree.worktree_id, "cleaned", now=now, actor=ACTOR, salvage_ref=kept)
     return Cleaned(freed, kept)
+
+
+def _refuse(crew: Crew, worktree: Worktree, *, lost: bool, dirty: bool, force: bool) -> None:
+    if lost and not force:
+        raise NotMerged(
+            f"Branch {worktree.branch} holds commits that are not on {crew.target}.",
+            hint="Merge it, or clean up with force=true, which keeps it under refs/crewyard/salvage.",
+            branch=worktree.branch,
+        )
+    if dirty and not force:
+        raise UncommittedChanges(f"{worktree.path} holds changes that are not committed.", path=worktree.path)
+    inner = saving.unsalvageable(crew.repository, Path(worktree.path)) if dirty else []
+    if inner:  # not even a salvage ref would hold what is in there
+        raise UncommittedChanges(
+            f"{worktree.path} holds {', '.join(inner)}, a git repository of its own with work in it.",
+            hint="Move it elsewhere, then clean up again.",
+            path=worktree.path,
+        )

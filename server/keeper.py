@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from . import agents, assignments, clock, journals, process, reports, workspaces, worktrees
+from . import agents, assignments, clock, journals, process, reports, saving, worktrees
 from .agents import Exit
 from .crew import ACTOR, Crew
 from .errors import GitError
@@ -99,11 +99,18 @@ def _exit_of(ended: dict[str, object]) -> Exit:
     if reason == "killed":
         return Exit("killed", at, _int(code), _int(number), "It was ended on request.")
     if number is not None:
-        name = signal.Signals(_int(number) or 0).name
+        name = _signal_name(_int(number) or 0)
         return Exit("failed", at, None, _int(number), f"It died by {name}.")
     if code == 0:
         return Exit("completed", at, 0)
     return Exit("failed", at, _int(code), None, f"It ended with exit code {code}.")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time signals between the first and the last have no name
+        return f"signal {number}"
 
 
 def _int(value: object) -> int | None:
@@ -147,9 +154,7 @@ def _save_work(crew: Crew, row: Row) -> None:
         return
     try:
         if crew.repository.operation_in_progress(Path(worktree.path)) is None:
-            workspaces.save(
-                crew.repository, Path(worktree.path), f"Save the work of {row['agent_id']}, which was ended"
-            )
+            saving.save(crew.repository, Path(worktree.path), f"Save the work of {row['agent_id']}, which was ended")
     except GitError:
         return
 

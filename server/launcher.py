@@ -6,7 +6,21 @@ import secrets
 import sys
 from pathlib import Path
 
-from . import agents, assignments, clock, environment, events, kinds, process, prompts, tasks, workspaces, worktrees
+from . import (
+    agents,
+    assignments,
+    clock,
+    environment,
+    events,
+    kinds,
+    merges,
+    process,
+    prompts,
+    saving,
+    tasks,
+    workspaces,
+    worktrees,
+)
 from .crew import ACTOR, Crew
 from .errors import AlreadyAssigned, ConfigurationError, GitError
 from .kinds import Launch
@@ -139,8 +153,10 @@ def _made(tx: Transaction, worktree: Worktree, made: workspaces.Prepared, now: s
 
 def _bring_in_target(crew: Crew, assignment: Row, worktree: Worktree) -> list[str]:
     """For a task sent back by a conflict: begin the merge in its worktree; returns the files to resolve."""
-    if assignment["error_code"] != "merge_conflicts" or not assignment["rework_count"]:
+    last = crew.store.read(merges.latest, assignment["task_id"])
+    if last is None or last["status"] != "conflicted":
         return []
+    saving.remove_stale_lock(crew.repository, Path(worktree.path))
     tip = crew.repository.require_tip(crew.target)
     return workspaces.begin_merge(crew.repository, Path(worktree.path), tip, crew.target)
 

@@ -4,37 +4,45 @@ The commit is recorded (``propose``) before the branch is moved. A request found
 settled by looking at git: either the target holds its head, or it goes back into the queue.
 """
 
+from collections.abc import Callable
+
 from . import clock, environment, merges, merging, process, prover, tasks
 from .crew import ACTOR, Crew
-from .errors import DirtyWorkingDirectory, GitError, SpawnFailed
+from .errors import BranchNotFound, CrewyardError, DirtyWorkingDirectory, GitError, SpawnFailed
 from .merges import Merged
 from .store import Row
+
+TITLE_LENGTH = 200
+FILES_SHOWN = 50
 
 
 def work_off(crew: Crew, target: str) -> None:
     """Merge what is due for ``target``, until nothing is."""
     for interrupted in crew.store.read(merges.checking):
         if interrupted["target_branch"] == target:
-            _resume(crew, interrupted)
+            _guarded(crew, interrupted, _resume)
     auto = crew.settings.merge.auto_approve
     while not crew.stopping.is_set():
         row = crew.write(merges.claim_next, target, auto_approve=auto, now=clock.now(), actor=ACTOR)
         if row is None:
             return
-        merge(crew, row)
+        _guarded(crew, row, _try)
 
 
-def merge(crew: Crew, row: Row) -> None:
-    """Merge one claimed request, or record why not."""
+def _guarded(crew: Crew, row: Row, step: Callable[[Crew, Row], None]) -> None:
+    """Do one step for a claimed request, or record why not; what stopping cuts off is left to be done again."""
     merge_id = row["merge_id"]
     try:
-        _try(crew, row)
+        step(crew, row)
     except merging.TargetMoved:
         crew.write(merges.requeue, merge_id, now=clock.now(), actor=ACTOR, why="the target branch moved meanwhile")
     except DirtyWorkingDirectory as error:
         _wait_for_checkout(crew, row, error)
-    except (GitError, SpawnFailed) as error:
-        crew.write(merges.abandoned, merge_id, code=error.code, message=error.message, now=clock.now(), actor=ACTOR)
+    except (BranchNotFound, GitError, SpawnFailed, OSError) as error:
+        if crew.stopping.is_set():
+            return
+        code = error.code if isinstance(error, CrewyardError) else "git_error"
+        crew.write(merges.abandoned, merge_id, code=code, message=str(error), now=clock.now(), actor=ACTOR)
 
 
 def _resume(crew: Crew, row: Row) -> None:
@@ -51,6 +59,10 @@ def _resume(crew: Crew, row: Row) -> None:
 def _try(crew: Crew, row: Row) -> None:
     git, target, head = crew.repository, row["target_branch"], row["head_commit"]
     tip = git.require_tip(target)
+    done = merging.find_merge(git, tip, head)
+    if done is not None:  # by a merger that was stopped between the branch and its record, or by hand
+        _succeed(crew, row["merge_id"], done)
+        return
     trial = merging.attempt(git, tip, head, crew.settings.merge.union)
     if trial.conflicts:
         _refuse_conflict(crew, row, trial.conflicts)
@@ -71,16 +83,17 @@ def _succeed(crew: Crew, merge_id: int, candidate: str) -> None:
 
 def _message(crew: Crew, row: Row, united: list[str]) -> str:
     task = crew.store.read(tasks.get, row["task_id"])
-    lines = [f"Merge task {row['task_id']}: {task['title']}", "", f"Branch: {row['branch_name']}"]
+    lines = [f"Merge task {row['task_id']}: {task['title'][:TITLE_LENGTH]}", "", f"Branch: {row['branch_name']}"]
     if united:
         lines.append(f"Both sides' additions kept in: {', '.join(united)}")
     return "\n".join(lines)
 
 
 def _refuse_conflict(crew: Crew, row: Row, files: list[str]) -> None:
-    message = f"Merging into {row['target_branch']} conflicts in {', '.join(files)}."
+    shown = ", ".join(files[:FILES_SHOWN]) + (" and more" if len(files) > FILES_SHOWN else "")
+    message = f"Merging into {row['target_branch']} conflicts in {shown}."
     base = crew.repository.git("merge-base", row["target_branch"], row["head_commit"])
-    theirs = crew.repository.git("log", "--format=- %s", f"{base}..{row['target_branch']}", "--", *files)
+    theirs = crew.repository.git("log", "--format=- %s", f"{base}..{row['target_branch']}", "--", *files[:FILES_SHOWN])
     prompt = f"{message}\n\nWhat changed those files on {row['target_branch']} meanwhile:\n\n{theirs}"
     crew.write(
         merges.refused,
@@ -98,7 +111,11 @@ def _refuse_conflict(crew: Crew, row: Row, files: list[str]) -> None:
 
 def _passes(crew: Crew, row: Row, candidate: str) -> bool:
     """Run the configured check on the merged tree; a failure is recorded and told to the agent."""
-    command, log = crew.settings.merge.check, crew.paths.merge_log(row["merge_id"])
+    command, log = crew.settings.merge.check, crew.paths.merge_log(row["merge_id"], crew.term)
+    for earlier in crew.paths.merge_logs(row["merge_id"]):
+        process.end_check(earlier)
+        merging.discard(crew.repository, earlier.with_suffix(""))
+        earlier.unlink(missing_ok=True)
     with merging.checked_out(crew.repository, log.with_suffix(""), candidate) as folder:
         done = process.run_check(
             command,

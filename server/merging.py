@@ -59,16 +59,29 @@ def commit(repository: Repository, tree: str, parents: tuple[str, str], message:
 @contextmanager
 def checked_out(repository: Repository, folder: Path, commit_id: str) -> Iterator[Path]:
     """``commit_id`` in a private worktree at ``folder``, for checks; one left there by a crash is removed first."""
-    if folder.exists():
-        repository.try_git("worktree", "remove", "--force", "--force", "--", str(folder))
-        shutil.rmtree(folder, ignore_errors=True)  # cut off in its removal; in our own folder everything is ours
-    repository.git("worktree", "prune")
+    discard(repository, folder)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    repository.git("worktree", "add", "--quiet", "--detach", "--", str(folder), commit_id)
     try:
+        # The user's hooks have no business with a tree that lives for one check.
+        no_hooks = ("-c", "core.hooksPath=/dev/null")
+        repository.git(*no_hooks, "worktree", "add", "--quiet", "--detach", "--", str(folder), commit_id)
         yield folder
     finally:
-        repository.git("worktree", "remove", "--force", "--force", "--", str(folder))
+        discard(repository, folder)
+
+
+def discard(repository: Repository, folder: Path) -> None:
+    """Remove a private worktree, also one that was cut off in its making or removal; in there everything is ours."""
+    repository.try_git("worktree", "remove", "--force", "--force", "--", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_merge(repository: Repository, tip: str, head: str) -> str | None:
+    """The commit on ``tip``'s first-parent line that merged ``head``, where one did."""
+    if not repository.is_ancestor(head, tip):
+        return None
+    lines = repository.git("rev-list", "--first-parent", "--parents", f"{head}..{tip}").splitlines()
+    return next((line.split()[0] for line in lines if head in line.split()[2:]), tip)
 
 
 def move_branch(repository: Repository, branch: str, new: str, old: str, message: str) -> None:
@@ -104,6 +117,7 @@ def _fast_forward(repository: Repository, checkout: Path, branch: str, new: str,
         "--ff-only",
         "--quiet",
         "--no-stat",
+        "--no-overwrite-ignore",
         new,
         at=checkout,
         env={"GIT_REFLOG_ACTION": message},
@@ -126,7 +140,7 @@ def _fast_forward(repository: Repository, checkout: Path, branch: str, new: str,
 
 
 def _status(repository: Repository, checkout: Path) -> list[str]:
-    listing = repository.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", at=checkout)
+    listing = repository.git("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", at=checkout)
     return [entry for entry in listing.split("\0") if entry]
 
 

@@ -30,6 +30,12 @@ def check_template(key: str, template: str) -> None:
         raise ValueError(f"{key} must hold {{task_id}} once and no other placeholder")
 
 
+def check_apart(target: str, branch: str) -> None:
+    """Raises ValueError where git cannot hold both branches, because one name would be a folder in the other."""
+    if target == branch or branch.startswith(f"{target}/") or target.startswith(f"{branch}/"):
+        raise ValueError(f"it gives {branch!r}, which git cannot hold beside the integration branch {target!r}")
+
+
 def check_branch(key: str, branch: str) -> None:
     """Raises ValueError where ``branch`` cannot name a branch (git check-ref-format)."""
     bad = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)", branch)

@@ -156,11 +156,10 @@ class GitOperations:
 
     def _candidate(self, worktree: Worktree) -> Candidate:
         git, path = self._crew.repository, Path(worktree.path)
-        tip = git.tip(worktree.branch)
         agent = next((a for a in self._crew.store.read(agents.live) if a["task_id"] == worktree.task_id), None)
         if agent is not None:
             ready, reason = False, f"{agent['agent_id']} works in it"
-        elif not janitor.holds_nothing_new(self._crew, worktree, tip):
+        elif janitor.unmerged(self._crew, worktree):
             ready, reason = False, f"holds commits that are not on {self._crew.target}"
         elif path.exists() and git.has_changes(path):
             ready, reason = False, "holds changes that are not committed"

@@ -36,13 +36,16 @@ class Paths:
         """Private worktrees in which merged trees are checked."""
         return self.own / "checks"
 
-    def merge_log(self, merge_id: int) -> Path:
-        """Output of the check on a merged tree; the tree itself lies beside it, without ``.log``."""
-        return self.checks / f"merge-{merge_id}.log"
+    def merge_log(self, merge_id: int, term: int) -> Path:
+        """Output of the check on a merged tree; the tree itself lies beside it, without ``.log``.
 
-    def task_log(self, agent_id: str) -> Path:
-        """Output of the task's own check after that agent."""
-        return self.runs / agent_id / "check.log"
+        With the term in its name, a supervisor that was stopped and wakes late spoils nothing of its successor's.
+        """
+        return self.checks / f"merge-{merge_id}-term-{term}.log"
+
+    def merge_logs(self, merge_id: int) -> list[Path]:
+        """Those of all terms."""
+        return sorted(self.checks.glob(f"merge-{merge_id}-term-*.log"))
 
     @property
     def bell(self) -> Path:

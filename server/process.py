@@ -152,6 +152,7 @@ def run_check(
     command: Sequence[str], *, cwd: Path, log: Path, timeout_seconds: float, environment: Mapping[str, str]
 ) -> Finished:
     """Run a check to its end with its output in ``log``; nothing that it started outlives it. Raises SpawnFailed."""
+    end_check(log)  # one of the same name may have outlived the server that started it
     began = time.monotonic()
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -185,6 +186,16 @@ def end_agent(prompt_file: Path) -> int:
 def end_check(log: Path) -> int:
     """Kill all that is left of the check that writes to ``log``; returns how many processes there were."""
     return _end_marked(CHECK_VARIABLE, str(log))
+
+
+def wait_for_marked(mark: str, seconds: float) -> bool:
+    """Wait until no process but ours carries ``mark`` (NAME=VALUE) in its environment; returns whether none does."""
+    deadline = time.monotonic() + seconds
+    while found := next(_marked(mark.encode()), None):
+        wait_until_gone(found, min(1.0, max(0.0, deadline - time.monotonic())))
+        if time.monotonic() >= deadline:
+            return False
+    return True
 
 
 def _end_marked(variable: str, value: str) -> int:

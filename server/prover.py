@@ -5,12 +5,27 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import assignments, clock, environment, journals, merges, process, reports, tasks, workspaces, worktrees
+from . import (
+    agents,
+    assignments,
+    clock,
+    environment,
+    journals,
+    merges,
+    process,
+    reports,
+    saving,
+    tasks,
+    workspaces,
+    worktrees,
+)
 from .crew import ACTOR, Crew
 from .errors import CrewyardError, GitError, SpawnFailed, UncommittedChanges, WrongBranch
 from .launcher import restart_policy
 from .store import Row, Transaction
 from .worktrees import Worktree
+
+CHECK_LOG = "check.log"  # in the agent's run folder
 
 
 @dataclass(frozen=True)
@@ -61,16 +76,19 @@ def prove(crew: Crew, assignment_id: str) -> None:
 def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
     path = Path(worktree.path)
     workspaces.require_branch(crew.repository, path, worktree.branch)
-    workspaces.save(crew.repository, path, f"Commit what {assignment['assigned_agent']} left of {task['task_id']}")
+    saving.save(crew.repository, path, f"Commit what {assignment['assigned_agent']} left of {task['task_id']}")
     _require_resolved(crew, task["task_id"], path)
     head = crew.repository.head(path)
-    if crew.repository.commits_between(worktree.base_commit, head) == 0:
+    saving.refuse_gitlinks(crew.repository, worktree.base_commit, head)
+    target = crew.repository.tip(crew.target) or worktree.base_commit
+    if crew.repository.own_commits(worktree.base_commit, head, target) == 0:
         report = crew.store.read(reports.last, assignment["assigned_agent"])
         if report is None or not report.no_change:
             raise NoEvidence
         return Proof(head, no_change=True)
     if command := tasks.check_of(task):
-        _check(crew, assignment["assigned_agent"], command, path)
+        agent = crew.store.read(agents.get, assignment["assigned_agent"])
+        _check(crew, command, path, Path(agent["run_dir"]) / CHECK_LOG)
     return Proof(head, no_change=False)
 
 
@@ -78,13 +96,12 @@ def _require_resolved(crew: Crew, task_id: str, path: Path) -> None:
     """Raises UncommittedChanges where conflict markers were committed in the files that conflicted."""
     last = crew.store.read(merges.latest, task_id)
     if last is not None and last["status"] == "conflicted":
-        left = workspaces.with_markers(path, json.loads(last["conflicted_files"]))
+        left = saving.with_markers(path, json.loads(last["conflicted_files"]))
         if left:
             raise UncommittedChanges(f"Conflict markers are left in {', '.join(left)}.", files=left)
 
 
-def _check(crew: Crew, agent_id: str, command: list[str], path: Path) -> None:
-    log = crew.paths.task_log(agent_id)
+def _check(crew: Crew, command: list[str], path: Path, log: Path) -> None:
     done = process.run_check(
         command,
         cwd=path,

@@ -18,6 +18,7 @@ from .errors import BranchNotFound, GitError
 _INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 _FALLBACK_NAME = "Crewyard"
 _FALLBACK_EMAIL = "crewyard@localhost"
+_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_LITERAL_PATHSPECS": "1"}
 _STATES = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -51,6 +52,7 @@ class Repository:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.mark = ""  # stands in the environment of each git that we start; names the process that did
         self._identity: dict[str, str] | None = None
 
     @classmethod
@@ -67,11 +69,21 @@ class Repository:
             raise GitError(f"{start} is no git repository ({first[0]}).", hint="Run `git init` there, and commit.")
         if answer.stdout.strip() == "true":
             raise GitError(f"{start} is a bare repository.", hint="Clone it, and give --repo the clone.")
-        root = here.checkouts()[0].path
-        repository = cls(root)
+        repository = cls(here._main_checkout())
+        root = repository.root
         if repository.try_git("rev-parse", "--verify", "-q", "HEAD^{commit}").code != 0:
             raise GitError(f"{root} has no commit yet.", hint="Commit something first: agents branch from a commit.")
         return repository
+
+    def _main_checkout(self) -> Path:
+        """The folder whose worktrees are linked to it; in a submodule the submodule's own."""
+        own, common = self.git("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir").splitlines()
+        if own == common:
+            return Path(self.git("rev-parse", "--show-toplevel"))
+        main = self.checkouts()[0].path
+        if self.try_git("rev-parse", "--is-inside-work-tree", at=main).stdout.strip() != "true":
+            raise GitError(f"{self.root} is a worktree of a bare repository.", hint="Give --repo an ordinary clone.")
+        return main
 
     def try_git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> Output:
         """Run ``git`` with ``arguments`` in ``at`` (default: the root); the caller looks at the exit code."""
@@ -83,10 +95,14 @@ class Repository:
                 with_extended_output=True,
                 with_exceptions=False,
                 strip_newline_in_stdout=False,
-                env={"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", **(env or {})},
+                env={**_ENVIRONMENT, "CREWYARD_GIT": self.mark, **(env or {})},
+                # Ctrl-C is for us: a git cut off half way through a checkout leaves its debris there.
+                start_new_session=True,
             )
         except git.GitCommandNotFound as error:
             raise GitError("git is not installed, or not on PATH.", hint="Install git 2.38 or newer.") from error
+        except OSError as error:
+            raise GitError(f"git {arguments[0]} could not be started: {error.strerror}.") from error
         return Output(int(code), str(stdout), str(stderr))
 
     def git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -121,6 +137,11 @@ class Repository:
             raise BranchNotFound(f"There is no branch {branch!r} in {self.root}.", branch=branch)
         return tip
 
+    def commit_at(self, path: Path) -> str | None:
+        """The commit that the checkout at ``path`` stands on, or None where it stands on none."""
+        answer = self.try_git("rev-parse", "--verify", "-q", "HEAD^{commit}", at=path)
+        return answer.stdout.strip() if answer.code == 0 else None
+
     def head(self, at: Path) -> str:
         return self.git("rev-parse", "HEAD", at=at)
 
@@ -146,8 +167,9 @@ class Repository:
     def is_ancestor(self, commit: str, of: str) -> bool:
         return self.try_git("merge-base", "--is-ancestor", commit, of).code == 0
 
-    def commits_between(self, base: str, head: str) -> int:
-        return int(self.git("rev-list", "--count", f"{base}..{head}"))
+    def own_commits(self, base: str, head: str, target: str) -> int:
+        """Commits of a branch that are neither its base's nor the target's, merges of the target left out."""
+        return int(self.git("rev-list", "--count", "--no-merges", head, "--not", base, target))
 
     def changed_files(self, base: str, head: str) -> set[str]:
         """Files that differ between two commits."""

@@ -237,7 +237,7 @@ class Journal:
             os.fsync(descriptor)
             return True
         except OSError as error:
-            print(f"journal: {error}", file=sys.stderr, flush=True)
+            complain(f"journal: {error}")
             return False
         finally:
             if descriptor >= 0:
@@ -266,7 +266,7 @@ class RotatedFile:
         try:
             self.size += os.write(self.file, data)
         except OSError as error:  # a full disk costs output, never the agent
-            print(f"output: {error}", file=sys.stderr, flush=True)
+            complain(f"output: {error}")
 
 
 def become_subreaper() -> None:
@@ -358,6 +358,14 @@ def ring(bell: str) -> None:
         return
     finally:
         os.close(descriptor)
+
+
+def complain(text: str) -> None:
+    """To the run folder's runner.log, where that can be written: the disk may be what is wrong."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:
+        return
 
 
 def timestamp() -> str:

@@ -73,6 +73,8 @@ class Crew(Section):
     @classmethod
     def _is_a_branch(cls, name: str, info: ValidationInfo) -> str:
         names.check_branch(str(info.field_name), name.replace("{task_id}", "1"))
+        if "integration_branch" in info.data:
+            names.check_apart(info.data["integration_branch"], name.replace("{task_id}", "1"))
         return name
 
     @field_validator("data_dir")

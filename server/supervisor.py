@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from . import (
     agents,
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 STANDBY_SECONDS = 0.5
 HEALTH_CHECK_SECONDS = 30.0
+ORPHAN_SECONDS = 60.0
 
 
 class Supervisor:
@@ -116,11 +118,17 @@ class Supervisor:
             dead = None if alive else row["term"]
         if not free and dead is None:
             return False
+        if row is not None and not self._is_quiet(f"{row['pid']}:{row['start_time']}"):
+            return False
         crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), dead_term=dead) or 0
         self._renewed = time.monotonic()
         if crew.term:
             crew.bell.listen()
         return bool(crew.term)
+
+    def _is_quiet(self, last: str) -> bool:
+        """Whether no git that the last holder started still writes: nothing may be judged by what it left so far."""
+        return process.wait_for_marked(f"CREWYARD_GIT={last}", ORPHAN_SECONDS)
 
     def _release(self) -> None:
         for descriptor in self._watched.values():
@@ -263,9 +271,11 @@ class Supervisor:
     def _end_checks(self) -> None:
         """End the checks at work, so that stopping does not wait for them; they are run again later."""
         for row in self.crew.store.read(merges.checking):
-            process.end_check(self.crew.paths.merge_log(row["merge_id"]))
+            for log_file in self.crew.paths.merge_logs(row["merge_id"]):
+                process.end_check(log_file)
         for row in self.crew.store.read(assignments.unproven):
-            process.end_check(self.crew.paths.task_log(row["assigned_agent"]))
+            agent = self.crew.store.read(agents.get, row["assigned_agent"])
+            process.end_check(Path(agent["run_dir"]) / prover.CHECK_LOG)
 
 
 def partial_named(call: Callable[..., None], *arguments: object) -> Callable[[], None]:

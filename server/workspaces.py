@@ -2,15 +2,11 @@
 
 import os
 import tempfile
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import GitError, UncommittedChanges, WrongBranch
 from .repository import Repository
-
-STALE_LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,11 +34,13 @@ def prepare(repository: Repository, path: Path, branch: str, base: str, salvage_
     made = repository.try_git("worktree", "add", "--quiet", "--no-track", "-b", branch, "--", str(path), base)
     if made.code == 0:
         return Prepared(path)
-    repository.git("worktree", "prune")
-    present = next((c for c in repository.checkouts() if c.branch == branch), None)
+    present = next((c for c in repository.checkouts() if c.branch == branch or c.path == path), None)
     if present is not None and present.path == path:
-        return Prepared(path, reused=True)
-    if present is not None:
+        if present.branch == branch and _is_complete(repository, path):
+            return Prepared(path, reused=True)
+        # Cut off while it was made: nobody has worked in it, and what is missing would look like deletions.
+        forget(repository, path)
+    elif present is not None:
         raise GitError(
             f"Branch {branch} is checked out in {present.path}.",
             hint="Finish or remove that worktree, then start again.",
@@ -59,9 +57,24 @@ def prepare(repository: Repository, path: Path, branch: str, base: str, salvage_
     return Prepared(path, salvaged)
 
 
+def forget(repository: Repository, path: Path) -> None:
+    """Remove a worktree of ours with all that is in it; one that is gone already is only struck off git's list."""
+    repository.try_git("worktree", "remove", "--force", "--force", "--", str(path))
+
+
+def _is_complete(repository: Repository, path: Path) -> bool:
+    """Whether `git worktree add` came to its end there: until then it is locked, or its index is."""
+    if not (path / ".git").exists():
+        return False
+    folder = Path(repository.git("rev-parse", "--absolute-git-dir", at=path))
+    return (folder / "index").exists() and not any((folder / name).exists() for name in ("locked", "index.lock"))
+
+
 def require_branch(repository: Repository, path: Path, branch: str) -> None:
     """Raises WrongBranch unless the checkout at ``path`` is on ``branch`` (C-13, L-15)."""
     actual = repository.branch_at(path)
+    if actual == branch and repository.tip(branch) is None:
+        raise WrongBranch(f"Branch {branch}, which {path} was on, is gone.", required=branch)
     if actual != branch:
         raise WrongBranch(
             f"{path} is on {actual or 'a detached HEAD'}; it belongs to branch {branch}.",
@@ -69,60 +82,6 @@ def require_branch(repository: Repository, path: Path, branch: str) -> None:
             actual=actual,
             required=branch,
         )
-
-
-def unresolved(repository: Repository, path: Path) -> list[str]:
-    """Files of a merge in progress that still hold conflict markers."""
-    names = repository.git("diff", "--name-only", "-z", "--diff-filter=U", at=path).split("\0")
-    return with_markers(path, names)
-
-
-def with_markers(path: Path, names: Sequence[str]) -> list[str]:
-    """Those of the files that hold conflict markers."""
-    return [name for name in names if name and _has_markers(path / name)]
-
-
-def save(repository: Repository, path: Path, message: str) -> str | None:
-    """Commit whatever is uncommitted there, a merge in progress included; returns the commit, None where all was clean.
-
-    Raises UncommittedChanges, naming the files, where conflict markers are left.
-    """
-    _remove_stale_lock(repository, path)
-    merging = repository.operation_in_progress(path) == "merge"
-    if not merging and not repository.has_changes(path):
-        return None
-    left = unresolved(repository, path)
-    if left:
-        raise UncommittedChanges(f"Conflict markers are left in {', '.join(left)}.", files=left)
-    inner = nested_repositories(repository, path)
-    if inner:
-        raise UncommittedChanges(
-            f"{', '.join(inner)} is a git repository of its own; a commit here would not hold its files.",
-            hint="Remove its .git folder, or move it elsewhere.",
-            files=inner,
-        )
-    repository.git("add", "--all", at=path)
-    # Work is saved whatever the user's commit hooks think of it; they have their say at the merge.
-    words = ["--no-edit"] if merging else ["-m", message]
-    repository.git("commit", "--quiet", "--no-verify", *words, at=path, env=repository.identity())
-    return repository.head(path)
-
-
-def nested_repositories(repository: Repository, path: Path) -> list[str]:
-    """Untracked folders that are repositories themselves: git would record a commit's name and lose the files."""
-    listing = repository.git("ls-files", "--others", "--exclude-standard", "--directory", "-z", at=path)
-    return [name for name in listing.split("\0") if name.endswith("/") and (path / name / ".git").exists()]
-
-
-def _remove_stale_lock(repository: Repository, path: Path) -> None:
-    """Remove the lock that a git killed in this worktree of ours left; its agent and all it started are gone."""
-    lock = Path(repository.git("rev-parse", "--path-format=absolute", "--git-path", "index.lock", at=path))
-    try:
-        age = time.time() - lock.stat().st_mtime
-    except FileNotFoundError:
-        return
-    if age > STALE_LOCK_SECONDS:
-        lock.unlink(missing_ok=True)
 
 
 def begin_merge(repository: Repository, path: Path, commit: str, label: str) -> list[str]:
@@ -177,7 +136,7 @@ def salvage(repository: Repository, path: Path, ref: str) -> str:
 def remove(repository: Repository, path: Path, *, force: bool = False) -> None:
     """Remove a worktree; one that is gone already is forgotten. Without ``force`` git refuses uncommitted work."""
     if not path.exists():
-        repository.git("worktree", "prune")
+        forget(repository, path)
         return
     answer = repository.try_git("worktree", "remove", *(["--force"] if force else []), "--", str(path))
     if answer.code != 0 and "contains modified or untracked files" in answer.stderr:
@@ -186,6 +145,8 @@ def remove(repository: Repository, path: Path, *, force: bool = False) -> None:
             hint="worktrees(action='cleanup', force=true) keeps them under refs/crewyard/salvage first.",
             path=str(path),
         )
+    if answer.code != 0 and "containing submodules" in answer.stderr:
+        answer = repository.try_git("worktree", "remove", "--force", "--", str(path))
     if answer.code != 0:
         raise GitError(f"git worktree remove failed for {path}: {answer.stderr.strip()}")
 
@@ -208,11 +169,3 @@ def size_in_mb(path: Path) -> float:
             except OSError:
                 continue
     return total / 2**20
-
-
-def _has_markers(path: Path) -> bool:
-    try:
-        lines = path.read_bytes().splitlines()
-    except (FileNotFoundError, IsADirectoryError):
-        return False
-    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)

@@ -1,0 +1,107 @@
+"""Commits what an agent left in its worktree, and refuses what a commit would lose (contract 7)."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import UncommittedChanges
+from .repository import Repository
+
+LOCK_SECONDS = 2.0
+# Work is saved whatever the user's hooks and signing set-up think of it; they have their say at the merge.
+_UNHINDERED = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false")
+
+
+def save(repository: Repository, path: Path, message: str) -> None:
+    """Commit whatever is uncommitted there, a merge in progress included.
+
+    Raises UncommittedChanges, naming the files, for conflicts that are left and for what a commit does not hold:
+    repositories inside the worktree, and changes inside submodules.
+    """
+    remove_stale_lock(repository, path)
+    merging = repository.operation_in_progress(path) == "merge"
+    if not merging and not repository.has_changes(path):
+        return
+    if left := unresolved(repository, path):
+        raise UncommittedChanges(f"Conflicts are left in {', '.join(left)}.", files=left)
+    _refuse(unsalvageable(repository, path))
+    repository.git("add", "--all", at=path)
+    words = ["--no-edit"] if merging else ["-m", message]
+    repository.git(*_UNHINDERED, "commit", "--quiet", "--no-verify", *words, at=path, env=repository.identity())
+    if repository.has_changes(path):
+        raise UncommittedChanges(f"{path} still holds changes that could not be committed.", path=str(path))
+
+
+def unresolved(repository: Repository, path: Path) -> list[str]:
+    """Files of a merge in progress that hold conflict markers, or, where git can set none, were left as they were."""
+    stages: dict[str, dict[str, str]] = {}
+    for entry in repository.git("ls-files", "--unmerged", "-z", at=path).split("\0"):
+        if entry:
+            facts, name = entry.split("\t", 1)
+            _, blob, stage = facts.split()
+            stages.setdefault(name, {})[stage] = blob
+    untouched = [name for name, blobs in stages.items() if _is_untouched_binary(repository, path, name, blobs)]
+    return sorted({*with_markers(path, list(stages)), *untouched})
+
+
+def with_markers(path: Path, names: Sequence[str]) -> list[str]:
+    """Those of the files that hold conflict markers."""
+    return [name for name in names if name and _has_markers(path / name)]
+
+
+def unsalvageable(repository: Repository, path: Path) -> list[str]:
+    """Folders whose content no commit here would hold: repositories inside, and submodules that were changed."""
+    listing = repository.git("ls-files", "--others", "--exclude-standard", "--directory", "-z", at=path)
+    inner = [name for name in listing.split("\0") if name.endswith("/") and (path / name / ".git").exists()]
+    status = repository.git("status", "--porcelain=v2", "-z", "--no-renames", at=path)
+    fields = [entry.split(" ", 8) for entry in status.split("\0") if entry.startswith("1 ")]
+    return inner + [field[8] for field in fields if field[2][0] == "S" and field[2] != "SC.."]
+
+
+def changed_gitlinks(repository: Repository, base: str, head: str) -> list[str]:
+    """Submodules and inner repositories whose commit a branch changed: that commit may be in no other repository."""
+    raw = repository.git("diff", "--raw", "-z", "--no-renames", "--no-abbrev", base, head).split("\0")
+    return [name for facts, name in zip(raw[::2], raw[1::2], strict=False) if facts.split(" ")[1] == "160000"]
+
+
+def refuse_gitlinks(repository: Repository, base: str, head: str) -> None:
+    """Raises UncommittedChanges where the branch changed a submodule's commit or took an inner repository in."""
+    _refuse(changed_gitlinks(repository, base, head))
+
+
+def remove_stale_lock(repository: Repository, path: Path) -> None:
+    """Remove the lock that a git killed in this worktree left; nobody works there: its agent and all it started ended.
+
+    A lock that is younger than two seconds may be a person's, who looks in: that long it is waited for.
+    """
+    lock = Path(repository.git("rev-parse", "--path-format=absolute", "--git-path", "index.lock", at=path))
+    until = time.monotonic() + LOCK_SECONDS
+    while lock.exists() and time.monotonic() < until and time.time() - lock.stat().st_mtime < LOCK_SECONDS:
+        time.sleep(0.05)
+    lock.unlink(missing_ok=True)
+
+
+def _refuse(names: Sequence[str]) -> None:
+    if names:
+        raise UncommittedChanges(
+            f"{', '.join(names)} is a git repository of its own; a commit here would not hold what is in it.",
+            hint="Move it elsewhere or remove its .git folder; a submodule's work is pushed from the submodule.",
+            files=list(names),
+        )
+
+
+def _is_untouched_binary(repository: Repository, path: Path, name: str, blobs: dict[str, str]) -> bool:
+    """Whether both sides changed a file that git cannot mark, and it still is our side as git left it."""
+    if not {"2", "3"} <= blobs.keys() or not (path / name).is_file():
+        return False
+    if b"\0" not in (path / name).read_bytes()[:8000]:
+        return False
+    return repository.git("hash-object", "--", name, at=path) == blobs["2"]
+
+
+def _has_markers(path: Path) -> bool:
+    try:
+        lines = path.read_bytes().splitlines()
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)
