@@ -159,7 +159,8 @@ def _begin(
     reopened = [] if at_work else dispatches.reopen_failed(tx, task_ids, now=now, actor=ACTOR)
     report = plans.import_plan(tx, prepared.draft, now=now, actor=ACTOR, agent_types=known)
     open_ids = [task_id for task_id in task_ids if tasks.get(tx, task_id)["status"] not in ("completed", "cancelled")]
-    if not open_ids:
+    # A dispatch that is still open has worktrees to clean up, even where every task is done.
+    if not open_ids and dispatches.of_scope(tx, task_ids) is None:
         return report, task_ids, None, False, reopened
     row, is_new = dispatches.open_or_join(
         tx, task_ids, max_parallel=prepared.max_parallel, agent_type=prepared.agent_type, now=now, actor=ACTOR
