@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from . import clock, environment, merges, merging, process, prover, tasks
 from .crew import ACTOR, Crew
-from .errors import BranchNotFound, CrewyardError, DirtyWorkingDirectory, GitError, SpawnFailed
+from .errors import BranchNotFound, CrewyardError, GitError, SpawnFailed
 from .merges import Merged
 from .store import Row
 
@@ -36,9 +36,10 @@ def _guarded(crew: Crew, row: Row, step: Callable[[Crew, Row], None]) -> None:
         step(crew, row)
     except merging.TargetMoved:
         crew.write(merges.requeue, merge_id, now=clock.now(), actor=ACTOR, why="the target branch moved meanwhile")
-    except DirtyWorkingDirectory as error:
-        _wait_for_checkout(crew, row, error)
-    except (BranchNotFound, GitError, SpawnFailed, OSError) as error:
+    except GitError as error:
+        if not crew.stopping.is_set():
+            _try_later(crew, row, error)
+    except (BranchNotFound, SpawnFailed, OSError) as error:
         if crew.stopping.is_set():
             return
         code = error.code if isinstance(error, CrewyardError) else "git_error"
@@ -144,7 +145,8 @@ def _passes(crew: Crew, row: Row, candidate: str) -> bool:
     return False
 
 
-def _wait_for_checkout(crew: Crew, row: Row, error: DirtyWorkingDirectory) -> None:
+def _try_later(crew: Crew, row: Row, error: GitError) -> None:
+    """A checkout is in the way, or git failed: again after a while, a bounded number of times."""
     now = clock.now()
     if row["attempts"] + 1 >= crew.settings.merge.max_attempts:
         crew.write(merges.abandoned, row["merge_id"], code=error.code, message=error.message, now=now, actor=ACTOR)

@@ -5,7 +5,9 @@ behind ``--`` or inside a full ref name.
 """
 
 import os
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ _INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_O
 _FALLBACK_NAME = "Crewyard"
 _FALLBACK_EMAIL = "crewyard@localhost"
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_LITERAL_PATHSPECS": "1"}
+_RACE = re.compile(r"failed to read .*/worktrees/[^/]+/(commondir|gitdir|HEAD)")
+_RACE_WAITS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _STATES = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -86,8 +90,18 @@ class Repository:
         return main
 
     def try_git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> Output:
-        """Run ``git`` with ``arguments`` in ``at`` (default: the root); the caller looks at the exit code."""
-        folder = str(at or self.root)
+        """Run ``git`` with ``arguments`` in ``at`` (default: the root); the caller looks at the exit code.
+
+        A git that met another worktree half made or half removed is run again: git reads all of them, and dies.
+        """
+        for wait in _RACE_WAITS:
+            answer = self._run(arguments, str(at or self.root), env)
+            if not (answer.code == 128 and _RACE.search(answer.stderr)):
+                return answer
+            time.sleep(wait)
+        return self._run(arguments, str(at or self.root), env)
+
+    def _run(self, arguments: Sequence[str], folder: str, env: Mapping[str, str] | None) -> Output:
         try:
             # -C as well: GitPython falls back to our own working directory where the folder has vanished.
             code, stdout, stderr = git.Git(folder).execute(

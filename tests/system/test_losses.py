@@ -252,3 +252,15 @@ def test_a_full_disk_costs_output_and_not_the_runner(tmp_path: Path) -> None:
         done = subprocess.run(["python3", *command], stdout=subprocess.PIPE, stderr=full, check=False)
     assert done.stdout == b"alive\n"
     assert done.returncode != -signal.SIGKILL
+
+
+def test_git_is_run_again_where_another_worktree_was_just_being_made(yard) -> None:
+    """`git worktree list` dies on an empty `commondir`, which another `git worktree add` leaves for a moment."""
+    other = yard.repo / ".git/worktrees/other"
+    yard.git(yard.repo, "worktree", "add", "--quiet", "--detach", str(yard.folder / "other"))
+    whole = (other / "commondir").read_text()
+    (other / "commondir").write_text("")
+    repository = Repository.discover
+    mender = subprocess.Popen(["sh", "-c", f"sleep 0.05; printf '{whole.strip()}\\n' > '{other}/commondir'"])
+    assert len(repository(yard.repo).checkouts()) == 2
+    mender.wait()
