@@ -199,7 +199,11 @@ def heartbeat(tx: Transaction, agent_id: str, *, now: str) -> str:
     """The agent's own beat; returns when the next is due. Raises AgentNotFound, IllegalTransition when it has ended."""
     row = get(tx, agent_id)
     if row["status"] not in states.LIVE_AGENT:
-        raise IllegalTransition(f"Agent {agent_id} is {row['status']}; it beats no more.", agent_id=agent_id)
+        raise IllegalTransition(
+            f"Agent {agent_id} is {row['status']}; it beats no more.",
+            hint="agents(action='list') shows who is alive.",
+            agent_id=agent_id,
+        )
     tx.run("UPDATE agent_lifecycle SET last_heartbeat = ? WHERE agent_id = ?", (now, agent_id))
     return clock.plus(now, HEARTBEAT_SECONDS)
 
@@ -241,7 +245,10 @@ def request_kill(
     row = get(tx, agent_id)
     if row["status"] not in states.LIVE_AGENT:
         raise IllegalTransition(
-            f"Agent {agent_id} has ended already ({row['status']}).", agent_id=agent_id, have=row["status"]
+            f"Agent {agent_id} has ended already ({row['status']}).",
+            hint=f"why(subject='{agent_id}') tells how.",
+            agent_id=agent_id,
+            have=row["status"],
         )
     if row["kill_requested_at"] is None:
         events.record(

@@ -25,7 +25,8 @@ Crewyard runs a crew of coding agents in parallel on this git repository. You ar
 1. plan(action='import', path=… or text=…) brings in tasks with dependencies; plan(action='show') lists them.
 2. assign(task_ids=[…]) begins a dispatch: each ready task gets an agent in its own git worktree and branch. Finished \
 work is checked and merged into the integration branch one at a time, and what was blocked goes on. No call is needed \
-for any of that.
+for that while this server runs: stay until agents(action='list') and worktrees(action='queue') are empty, or let \
+`crewyard run PLAN` do it without you.
 3. Watch: agents(action='list'), agents(action='log'), worktrees(action='queue'), the resource crewyard://status. \
 route(action='poll', wait_seconds=50) waits for messages of agents.
 4. When something stands still, why(subject=ID) names the cause and the next call.

@@ -31,7 +31,11 @@ def get(tx: Transaction, dispatch_id: str) -> Row:
     """The dispatch's row. Raises DispatchNotFound."""
     row = tx.one("SELECT * FROM dispatch WHERE dispatch_id = ?", (dispatch_id,))
     if row is None:
-        raise DispatchNotFound(f"There is no dispatch {dispatch_id!r}.", dispatch_id=dispatch_id)
+        raise DispatchNotFound(
+            f"There is no dispatch {dispatch_id!r}.",
+            hint="The resource crewyard://status lists the open ones.",
+            dispatch_id=dispatch_id,
+        )
     return row
 
 

@@ -1,7 +1,6 @@
 """``crewyard run``: import a plan, work it off, and say what became of it; no client and no model needed."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,21 +96,19 @@ def work_off(begun: Begun, look: Callable[[], None]) -> None:
     """
     if begun.dispatch_id is None:
         return
-    asked = threading.Event()
     times = [0]
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        times[0] += 1
-        asked.set()
+        times[0] += 1  # and no more: a lock taken here could be the one that this very thread holds
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
     supervisor = Supervisor(begun.crew)
     supervisor.start()
     try:
-        while not asked.is_set() and _goes_on(begun):
+        while not times[0] and _goes_on(begun):
             look()
-            asked.wait(LOOK_SECONDS)
-        if asked.is_set():
+            time.sleep(LOOK_SECONDS)
+        if times[0]:
             begun.interrupted = True
             begun.agents_ended = _interrupt(begun, look, lambda: times[0] > 1)
         else:

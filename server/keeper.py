@@ -1,6 +1,7 @@
 """Keeps the agents: takes in what their runners recorded, finds the lost, and ends those that are to end."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from . import agents, assignments, clock, journals, process, reports, saving, worktrees
@@ -13,6 +14,7 @@ from .process import Identity
 from .store import Row, Transaction
 
 LAUNCH_SECONDS = 10.0
+LINE_LENGTH = 200
 FAILURES = {"killed": "killed", "timeout": "agent_timeout", "lost": "agent_lost", "failed": "agent_failed"}
 
 
@@ -143,6 +145,8 @@ def _end(crew: Crew, row: Row, how: Exit, *, code: str | None = None) -> None:
     if how.status == "killed":
         _save_work(crew, row)
     text = journals.tail(run_dir / "output.log")
+    if how.status == "failed" and text.strip():
+        how = replace(how, message=f"{how.message} Its last words: {text.strip().splitlines()[-1][:LINE_LENGTH]}")
     tail = f"The end of its output:\n\n```\n{text.rstrip()}\n```" if text.strip() else ""
     crew.write(_record_end, row["agent_id"], how, code, tail, restart_policy(crew))
 

@@ -136,7 +136,7 @@ def _passes(crew: Crew, row: Row, candidate: str) -> bool:
         row["merge_id"],
         want="rejected",
         code="merge_check_failed",
-        message=f"On the merged tree: {words.splitlines()[0]}",
+        message=f"On the merged tree: {prover.in_short(words)} (all of it: {log})",
         prompt=f"Merged into {row['target_branch']}, your work failed.\n\n```\n{words}\n```",
         limit=crew.settings.merge.max_attempts,
         now=clock.now(),

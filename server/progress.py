@@ -84,6 +84,10 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | No
     if event["subject_type"] == "task":
         words = {"task_completed": "done", "task_failed": "given up"}.get(kind)
         return f"{subject}: {words}: {why}" if words and subject in task_ids else None
+    if kind == "assignment_assigned" and event["from_state"] == "running" and why:
+        row = tx.only("SELECT * FROM orchestrator_task WHERE orchestrator_task_id = ?", (subject,))
+        told_of_agent = why.startswith(f"{row['assigned_agent']}:")
+        return None if told_of_agent or row["task_id"] not in task_ids else f"{row['task_id']}: {why}"
     task_id = _task_of(tx, event["subject_type"], subject)
     if task_id not in task_ids:
         return None

@@ -1,5 +1,6 @@
 """What an agent is told: its task word for word, what surrounds it, and what went wrong before."""
 
+import shlex
 from collections.abc import Sequence
 
 from . import tasks
@@ -45,5 +46,5 @@ def _finish(check: Sequence[str]) -> str:
     words = "Work in this worktree, on the branch that is checked out. Commit what you did; what is left uncommitted "
     words += "is committed for you. Exit with 0 when the task is done, with another code when it cannot be done."
     if check:
-        words += f"\n\nThis must pass: `{' '.join(check)}`"
+        words += f"\n\nThis must pass: `{check[2] if list(check[:2]) == ['sh', '-c'] else shlex.join(check)}`"
     return words

@@ -25,6 +25,7 @@ from .launcher import restart_policy
 from .store import Row, Transaction
 from .worktrees import Worktree
 
+LINE_LENGTH = 200
 CHECK_LOG = "check.log"  # in the agent's run folder
 
 
@@ -119,6 +120,12 @@ def failed_check(command: list[str], done: process.Finished, log: Path) -> str:
     return f"The check `{shlex.join(command)}` {how} after {done.seconds:.1f} s.\n{journals.tail(log).rstrip()}"
 
 
+def in_short(words: str) -> str:
+    """The first line of ``failed_check``, and the last that the check printed."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1][:LINE_LENGTH]}"
+
+
 def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now: str) -> None:
     assignments.proven(tx, assignment_id, no_change=proof.no_change, now=now, actor=ACTOR)
     if not proof.no_change:
@@ -128,12 +135,12 @@ def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now:
 def _refute(
     tx: Transaction, assignment_id: str, error: CrewyardError, policy: tuple[int, float, float], now: str
 ) -> None:
-    first, _, rest = error.message.partition("\n")
+    _, _, rest = error.message.partition("\n")
     assignments.attempt_failed(
         tx,
         assignment_id,
         code=error.code,
-        message=first,
+        message=in_short(error.message),
         tail=f"```\n{rest}\n```" if rest else "",
         exited_at=now,
         policy=policy,

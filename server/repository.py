@@ -148,7 +148,9 @@ class Repository:
         """As ``tip``. Raises BranchNotFound."""
         tip = self.tip(branch)
         if tip is None:
-            raise BranchNotFound(f"There is no branch {branch!r} in {self.root}.", branch=branch)
+            raise BranchNotFound(
+                f"There is no branch {branch!r} in {self.root}.", hint="`git branch` lists them.", branch=branch
+            )
         return tip
 
     def commit_at(self, path: Path) -> str | None:

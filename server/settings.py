@@ -90,7 +90,7 @@ class Agent(Section):
     """One type of agent."""
 
     kind: Literal["claude", "codex", "gemini", "opencode", "command", "scripted"] = Field(
-        "command", description="The program that it is."
+        "command", description="The program that it is. This version starts `command` and `scripted`."
     )
     command: list[str] = Field(
         default_factory=list, description="Kind `command`: the program and its arguments, with placeholders."
@@ -111,7 +111,7 @@ class Agent(Section):
         if self.kind == "command" and not self.command:
             raise ValueError("kind 'command' needs command = [program, argument, …]")
         if self.kind != "command" and self.command:
-            raise ValueError(f"kind {self.kind!r} takes no command")
+            raise ValueError(f"kind {self.kind!r} takes no command; kind = 'command' starts any program")
         return self
 
 

@@ -129,6 +129,10 @@ def print_outcome(result: dict[str, Any]) -> None:
                 console.print(f"{'':<11}{why}", markup=False, soft_wrap=True)
     totals = result["totals"]
     good = totals["merged"] + totals["completed"]
+    if good < totals["tasks"]:
+        console.print(
+            "`crewyard logs TASK` shows what an agent wrote; the same command tries them again.", markup=False
+        )
     console.print(
         f"{good} of {totals['tasks']} tasks done on branch {result['integration_branch']} "
         f"in {result['duration_seconds']:.1f} s, {totals['attempts']} agents launched.",

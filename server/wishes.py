@@ -3,7 +3,7 @@
 import json
 
 from . import agents, assignments, merges, tasks
-from .errors import CrewyardError, GitError, MergeCheckFailed, MergeConflicts, ResourceExhaustion
+from .errors import CrewyardError, GitError, MergeCheckFailed, MergeConflicts, NoAvailableWork, ResourceExhaustion
 from .store import Row, Transaction
 
 
@@ -45,6 +45,13 @@ def assign(
     now: str,
     actor: str,
 ) -> Row:
+    if blockers := tasks.open_blockers(tx, task_id):
+        names = ", ".join(row["task_id"] for row in blockers)
+        raise NoAvailableWork(
+            f"Task {task_id} waits for {names}.",
+            hint=f"why(subject='{blockers[0]['task_id']}') tells how that stands; assign(force=true) ignores it.",
+            task_id=task_id,
+        )
     at_work = sum(row["agent_type"] == agent_type for row in agents.live(tx))
     if limit is not None and at_work >= limit:
         raise ResourceExhaustion(

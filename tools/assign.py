@@ -58,7 +58,7 @@ class AssignResult(Result):
 async def assign(
     call: Call,
     action: Literal["assign", "find", "pause", "resume", "cancel"] = "assign",
-    task_ids: Annotated[list[str], Field(description="default: all open tasks")] = [],  # noqa: B006  (never changed)
+    task_ids: Annotated[list[str] | None, Field(description="default: all open tasks")] = None,
     priority_id: str = "",
     max_parallel: Annotated[int | None, Field(ge=1, le=1000, description="default from crewyard.toml (4)")] = None,
     agent_type: str = "",
@@ -72,7 +72,9 @@ async def assign(
     parallel = max_parallel or yard.settings.crew.max_parallel
     match action:
         case "assign":
-            order = assigning.Order(task_ids, priority_id or None, parallel, agent_type or None, follow, force)
+            if task_ids == []:
+                raise InvalidInput("task_ids is empty.", hint="Leave it out to assign every open task.")
+            order = assigning.Order(task_ids or (), priority_id or None, parallel, agent_type or None, follow, force)
             return await _assign(yard, order)
         case "find":
             return await _find(yard, parallel, priority_filter, limit)

@@ -70,6 +70,10 @@ async def plan(
     yard = yard_of(call)
     match action:
         case "show":
+            if path or text or tasks:
+                raise InvalidInput(
+                    "path, text and tasks are not for action='show'.", hint="Give action='import', or 'add' for tasks."
+                )
             return await _show(yard, task_id, new_status, limit, cursor)
         case "import":
             return await _import(yard, path, text, format)

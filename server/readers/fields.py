@@ -3,6 +3,7 @@
 A wrong value is a problem, a key that nobody asked for a warning. ``null`` and a missing key are the same.
 """
 
+import difflib
 import math
 import re
 import shlex
@@ -139,9 +140,14 @@ class Fields:
             return None
 
     def leftovers(self) -> None:
-        """Warn of every key that nobody asked for."""
+        """Warn of every key that nobody asked for; one that is nearly a known key is a slip, and a problem."""
         for key in self.data:
-            if not isinstance(key, str) or key not in self._asked:
+            if isinstance(key, str) and key in self._asked:
+                continue
+            near = difflib.get_close_matches(str(key), sorted(self._asked), n=1, cutoff=0.8)
+            if near:
+                self.notes.problem(f"{self.where}: {shown(key)} is no key; did you mean {near[0]!r}?")
+            else:
                 self.notes.warn(f"key {shown(key)} has no place here and is left out", self.where)
 
 

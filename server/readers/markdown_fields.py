@@ -12,6 +12,8 @@ Values = Mapping[str, list[str]]
 KEYS = {
     "depends on": "depends on",
     "dependencies": "depends on",
+    "depends": "depends on",
+    "blocked by": "depends on",
     "soft depends on": "soft depends on",
     "priority": "priority",
     "hours": "hours",

@@ -1,5 +1,7 @@
 """Crewyard's own plan, in JSON or YAML (contract 6)."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from .draft import STATUSES, PlanDraft, PriorityDraft, SpecDraft, TaskDraft
@@ -9,6 +11,15 @@ from .syntax import parse_json, parse_yaml
 
 FORMAT = "native"
 # States that only running work has; a plan that was exported elsewhere may name them.
+SPELLINGS = {
+    "agent": "agent_type",
+    "blocked_by": "depends_on",
+    "dependencies": "depends_on",
+    "depends": "depends_on",
+    "hours": "estimated_hours",
+    "needs": "depends_on",
+    "requires": "depends_on",
+}
 RUNNING = ("ready", "assigned", "in_progress", "failed")
 
 
@@ -49,6 +60,7 @@ def _objects(top: Fields, key: str) -> list[tuple[dict[Any, Any], str]]:
 
 
 def _task(fields: Fields, source: str) -> TaskDraft:
+    fields.data = {_spelled(key, fields.data): value for key, value in fields.data.items()}
     task_id = fields.identifier("task_id", "id")
     fields.where = f"task {shown(task_id)}" if task_id else source
     title = fields.line("title")
@@ -72,6 +84,15 @@ def _task(fields: Fields, source: str) -> TaskDraft:
     )
     fields.leftovers()
     return task
+
+
+def _spelled(key: Any, data: Mapping[Any, Any]) -> Any:
+    """The key as we spell it, where it is another spelling of one (``dependsOn``, ``depends on``, ``hours``)."""
+    if not isinstance(key, str):
+        return key
+    snake = re.sub(r"[\s-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip())).lower()
+    ours = SPELLINGS.get(snake, snake)
+    return key if ours in data else ours
 
 
 def _status(fields: Fields) -> str:

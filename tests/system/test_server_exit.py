@@ -108,3 +108,15 @@ def test_the_next_server_takes_over_what_the_last_one_left(git_repo: Path, ends:
     assert not process.is_alive(agent)
     assert second.call("agents")["agents"] == []
     assert second.end() == 0
+
+
+def test_an_agent_is_not_started_on_a_task_that_waits_for_another(git_repo: Path) -> None:
+    configure(git_repo, "detach")
+    server = Server(git_repo)
+    server.call("plan", action="add", tasks=[{"task_id": "A"}, {"task_id": "B", "depends_on": ["A"]}])
+    refused = server.call("agents", action="spawn", task_id="B")
+    assert (refused["code"], "A" in refused["message"]) == ("no_available_work", True)
+    assert server.call("agents", state="all")["total"] == 0
+    assert server.call("assign", task_ids=[])["code"] == "invalid_input"
+    assert server.call("plan", path="plan.md")["code"] == "invalid_input"
+    assert server.end() == 0
