@@ -12,7 +12,7 @@ from crewyard.server.readers import read_data, read_plan
 def test_a_dependency_is_one_however_its_key_is_written(key: str) -> None:
     draft = read_data([{"task_id": "A", "title": "a"}, {"task_id": "B", "title": "b", key: ["A"]}])
     assert draft.tasks[1].depends_on == ("A",)
-    assert draft.warnings == []
+    assert draft.warnings == ()
 
 
 @pytest.mark.parametrize(
