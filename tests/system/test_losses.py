@@ -148,10 +148,9 @@ def test_a_title_of_any_length_can_be_merged(yard) -> None:
 
 def test_what_is_asked_for_after_an_interruption_holds(yard, script: Script) -> None:
     plan = yard.plan({"task_id": "A", "agent_type": None, "description": script("1: hang", "2-: write a.txt x")})
-    yard.configure('[agents.bad]\nkind = "scripted"\n[agents.good]\nkind = "scripted"\n')
+    yard.configure('grace_period_seconds = 0.1\n[agents.bad]\nkind = "scripted"\n[agents.good]\nkind = "scripted"\n')
     running = yard.start(plan, "--agent", "bad")
     running.until("A: bad")
-    running.interrupt()
     running.interrupt()
     assert running.finish().code == 130
     outcome = yard.run(plan, "--agent", "good")

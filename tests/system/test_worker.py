@@ -80,6 +80,7 @@ def test_a_worker_has_four_tools_and_may_not_do_what_is_the_leads(yard, answers:
 
 
 def test_the_configuration_is_its_owners_only_and_gone_at_the_end(yard, script: Any) -> None:
+    yard.configure("grace_period_seconds = 0.1\n")
     running = yard.start(yard.plan({"task_id": "A", "description": script("say ready", "hang")}))
     running.until("A: scripted")
     folder = Path(yard.rows("SELECT run_dir FROM agent_lifecycle")[0]["run_dir"])
@@ -88,8 +89,6 @@ def test_the_configuration_is_its_owners_only_and_gone_at_the_end(yard, script: 
         path.name: 0 for path in folder.iterdir() if path.name != "runner.log"
     }
     assert "mcp.json" in {path.name for path in folder.iterdir()}
-    yard.configure("grace_period_seconds = 0\n")
-    running.interrupt()
     running.interrupt()
     running.finish()
     assert {"mcp.json", "launch.marshal"}.isdisjoint(path.name for path in folder.iterdir())
