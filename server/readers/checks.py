@@ -13,10 +13,15 @@ MOST_TASKS = 200_000
 SEARCHED_FOR_NEAR = 3_000
 
 
+def refuse_too_many(tasks: int, notes: Notes) -> None:
+    """Refuses a plan of more tasks than anyone means."""
+    if tasks > MOST_TASKS:
+        notes.refuse(f"it holds {tasks} tasks, more than {MOST_TASKS}", hint="Split it into several plans.")
+
+
 def check(draft: PlanDraft, notes: Notes, known: Collection[str] = ()) -> None:
     """Raises PlanRefused or DependencyCycle. ``known`` are ids outside of the plan that it may depend on."""
-    if len(draft.tasks) > MOST_TASKS:
-        notes.refuse(f"it holds {len(draft.tasks)} tasks, more than {MOST_TASKS}", hint="Split it into several plans.")
+    refuse_too_many(len(draft.tasks), notes)
     if not draft.tasks and not notes.problem_count:
         notes.refuse("it holds no tasks", hint="A plan holds at least one task.")
     _check_ids(draft.tasks, notes, known)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .checks import refuse_too_many
 from .draft import STATUSES, PlanDraft, PriorityDraft, SpecDraft, TaskDraft
 from .fields import Fields, shown
 from .notes import Notes
@@ -50,6 +51,7 @@ def _objects(top: Fields, key: str) -> list[tuple[dict[Any, Any], str]]:
     if not isinstance(value, list):
         top.wrong(key, "a list of objects", value)
         return []
+    refuse_too_many(len(value), top.notes)
     found = []
     for index, each in enumerate(value):
         if isinstance(each, dict):
