@@ -23,7 +23,7 @@ from .supervisor import Supervisor
 T = TypeVar("T")
 
 ACTOR = "run"
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.05
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -90,7 +90,7 @@ def begin(prepared: Prepared) -> Begun:
 
 
 def work_off(begun: Begun, look: Callable[[], None]) -> None:
-    """Supervise until the dispatch is over; ``look`` is called ten times a second, to show how it stands.
+    """Supervise until the dispatch is over; ``look`` is called twenty times a second, to show how it stands.
 
     SIGINT, SIGTERM and SIGHUP pause the dispatch and end its agents with their work kept; a second one at once.
     """

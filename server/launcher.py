@@ -104,7 +104,8 @@ def provide_worktree(crew: Crew, task_id: str) -> Worktree:
         base_commit = present.base_commit if present.status == "creating" else present.branch
         made = workspaces.prepare(crew.repository, path, present.branch, base_commit, salvage_ref)
         present = crew.write(_made, present, made, now)
-    crew.write(worktrees.keep, present.worktree_id, None, now=now, actor=ACTOR)
+    if present.kept_because is not None:
+        crew.write(worktrees.keep, present.worktree_id, None, now=now, actor=ACTOR)
     return present
 
 

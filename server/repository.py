@@ -166,9 +166,16 @@ class Repository:
         answer = self.try_git("symbolic-ref", "--short", "-q", "HEAD", at=path)
         return answer.stdout.strip() if answer.code == 0 else None
 
+    def admin_dir(self, path: Path) -> Path:
+        """Where git keeps what belongs to the checkout at ``path`` alone: its HEAD, its index, its locks."""
+        pointer = path / ".git"
+        if pointer.is_file():  # a linked worktree's; git's own answer costs a process
+            return path / pointer.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        return Path(self.git("rev-parse", "--absolute-git-dir", at=path))
+
     def operation_in_progress(self, path: Path) -> str | None:
         """``merge``, ``rebase``, … where the checkout at ``path`` is in the middle of one."""
-        folder = Path(self.git("rev-parse", "--absolute-git-dir", at=path))
+        folder = self.admin_dir(path)
         return next((name for file, name in _STATES.items() if (folder / file).exists()), None)
 
     def changed_tracked_files(self, path: Path) -> list[str]:

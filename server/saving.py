@@ -74,7 +74,7 @@ def remove_stale_lock(repository: Repository, path: Path) -> None:
 
     A lock that is younger than two seconds may be a person's, who looks in: that long it is waited for.
     """
-    lock = Path(repository.git("rev-parse", "--path-format=absolute", "--git-path", "index.lock", at=path))
+    lock = repository.admin_dir(path) / "index.lock"
     until = time.monotonic() + LOCK_SECONDS
     while lock.exists() and time.monotonic() < until and time.time() - lock.stat().st_mtime < LOCK_SECONDS:
         time.sleep(0.05)

@@ -66,7 +66,7 @@ def _is_complete(repository: Repository, path: Path) -> bool:
     """Whether `git worktree add` came to its end there: until then it is locked, or its index is."""
     if not (path / ".git").exists():
         return False
-    folder = Path(repository.git("rev-parse", "--absolute-git-dir", at=path))
+    folder = repository.admin_dir(path)
     return (folder / "index").exists() and not any((folder / name).exists() for name in ("locked", "index.lock"))
 
 

@@ -21,6 +21,7 @@ class Worktree:
     base_branch: str
     base_commit: str
     status: str
+    kept_because: str | None
 
 
 def of_row(row: Row) -> Worktree:
@@ -32,6 +33,7 @@ def of_row(row: Row) -> Worktree:
         row["base_branch"],
         row["base_commit"],
         row["status"],
+        row["kept_because"],
     )
 
 
