@@ -21,6 +21,8 @@ _INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_O
 _FALLBACK_NAME = "Crewyard"
 _FALLBACK_EMAIL = "crewyard@localhost"
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_LITERAL_PATHSPECS": "1"}
+# Collecting garbage in the background while worktrees and merges are at work is not ours to start (C-36).
+_NO_MAINTENANCE = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
 _RACE = re.compile(r"failed to read .*/worktrees/[^/]+/(commondir|gitdir|HEAD)")
 _RACE_WAITS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _STATES = {
@@ -105,7 +107,7 @@ class Repository:
         try:
             # -C as well: GitPython falls back to our own working directory where the folder has vanished.
             code, stdout, stderr = git.Git(folder).execute(
-                ["git", "-C", folder, *arguments],
+                ["git", "-C", folder, *_NO_MAINTENANCE, *arguments],
                 with_extended_output=True,
                 with_exceptions=False,
                 strip_newline_in_stdout=False,

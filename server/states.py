@@ -124,4 +124,3 @@ DISPATCH = Machine(
 MACHINES = (TASK, ASSIGNMENT, AGENT, WORKTREE, MERGE, MESSAGE, DISPATCH)
 
 LIVE_AGENT = ("starting", "running")
-OPEN_TASK = ("pending", "ready", "assigned", "in_progress")

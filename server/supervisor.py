@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 STANDBY_SECONDS = 0.5
 HEALTH_CHECK_SECONDS = 30.0
-ORPHAN_SECONDS = 60.0
+ORPHAN_SECONDS = 20.0
 
 
 class Supervisor:
@@ -118,17 +118,21 @@ class Supervisor:
             dead = None if alive else row["term"]
         if not free and dead is None:
             return False
-        if row is not None and not self._is_quiet(f"{row['pid']}:{row['start_time']}"):
-            return False
+        if row is not None:
+            self._wait_for_quiet(f"{row['pid']}:{row['start_time']}")
         crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), dead_term=dead) or 0
         self._renewed = time.monotonic()
         if crew.term:
             crew.bell.listen()
         return bool(crew.term)
 
-    def _is_quiet(self, last: str) -> bool:
-        """Whether no git that the last holder started still writes: nothing may be judged by what it left so far."""
-        return process.wait_for_marked(f"CREWYARD_GIT={last}", ORPHAN_SECONDS)
+    def _wait_for_quiet(self, last: str) -> None:
+        """Let a git that the last holder started come to its end: nothing may be judged by what it left so far.
+
+        Not for ever: a hook of the user's may have started something that stays, and it inherits the mark.
+        """
+        if not process.wait_for_marked(f"CREWYARD_GIT={last}", ORPHAN_SECONDS):
+            log.warning("something that the last supervisor's git started still runs; going on")
 
     def _release(self) -> None:
         for descriptor in self._watched.values():

@@ -15,7 +15,6 @@ class Prepared:
 
     path: Path
     salvaged: str | None = None
-    reused: bool = False
 
 
 def free_path(wanted: Path) -> Path:
@@ -37,7 +36,7 @@ def prepare(repository: Repository, path: Path, branch: str, base: str, salvage_
     present = next((c for c in repository.checkouts() if c.branch == branch or c.path == path), None)
     if present is not None and present.path == path:
         if present.branch == branch and _is_complete(repository, path):
-            return Prepared(path, reused=True)
+            return Prepared(path)
         # Cut off while it was made: nobody has worked in it, and what is missing would look like deletions.
         forget(repository, path)
     elif present is not None:

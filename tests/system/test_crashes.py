@@ -2,12 +2,13 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from crewyard.server import clock, lease, merger, merges, merging, process, settings
+from crewyard.server import clock, lease, merger, merges, merging, process, settings, supervisor
 from crewyard.server.crew import Crew
 from crewyard.server.repository import Repository
 from crewyard.server.store import Store
@@ -246,3 +247,24 @@ def test_a_supervisor_whose_term_is_over_writes_nothing(crew: Crew, yard) -> Non
         merger.work_off(crew, "roadmap")
     assert yard.git(yard.repo, "rev-parse", "roadmap") == yard.git(yard.repo, "rev-parse", "main")
     assert yard.rows("SELECT status FROM merge_request")[0]["status"] == "queued"
+
+
+def test_what_a_hook_started_and_left_does_not_keep_the_next_supervisor_out(
+    crew: Crew, yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a git of the dead holder's started inherits its mark, daemons that stay included."""
+    monkeypatch.setattr(supervisor, "ORPHAN_SECONDS", 0.2)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead = lease.Holder("dead", ended.pid, "1", process.boot_id())
+    assert crew.store.run(lease.acquire, dead, now=clock.now(), dead_term=crew.term)
+    daemon = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "CREWYARD_GIT": f"{ended.pid}:1"})
+    crew.term = 0
+    taking_over = supervisor.Supervisor(crew)
+    try:
+        taking_over.start()
+        assert crew.term == 3
+    finally:
+        taking_over.stop()
+        daemon.kill()
+        daemon.wait()
