@@ -151,6 +151,8 @@ CREATE UNIQUE INDEX main.orchestrator_task_one_active ON orchestrator_task (task
     WHERE status NOT IN ('failed', 'cancelled');
 CREATE INDEX main.orchestrator_task_status ON orchestrator_task (status);
 
+-- `kill_code` is the error that being ended counts as; NULL where a person asked for it, which is no failure. `session_id`
+-- names the conversation that a restart resumes. `health` is what the last health check said.
 CREATE TABLE main.agent_lifecycle (
     agent_id             TEXT PRIMARY KEY,
     agent_type           TEXT NOT NULL,
@@ -187,6 +189,9 @@ CREATE TABLE main.agent_lifecycle (
     memory_mb            REAL,
     duration_ms          INTEGER,
     metadata             TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata)),
+    kill_code            TEXT,
+    session_id           TEXT,
+    health               TEXT CHECK (health IN ('healthy', 'warning', 'stalled')),
     CHECK (status <> 'running' OR (pid IS NOT NULL AND started_at IS NOT NULL)),
     CHECK ((status IN ('starting', 'running')) = (completed_at IS NULL))
 ) STRICT;
@@ -195,6 +200,20 @@ CREATE UNIQUE INDEX main.agent_lifecycle_singleton ON agent_lifecycle (agent_typ
     WHERE status IN ('starting', 'running');
 CREATE INDEX main.agent_lifecycle_status ON agent_lifecycle (status);
 CREATE INDEX main.agent_lifecycle_task ON agent_lifecycle (task_id);
+CREATE INDEX main.agent_lifecycle_created ON agent_lifecycle (created_at);
+CREATE INDEX main.agent_lifecycle_ended ON agent_lifecycle (agent_type, completed_at);
+
+-- Why no agent is launched for now, of one type (`scope`) or of any ('*'). `until` NULL: until somebody lifts it.
+CREATE TABLE main.launch_hold (
+    scope   TEXT NOT NULL,
+    reason  TEXT NOT NULL
+        CHECK (reason IN ('stopped', 'cpu', 'memory', 'disk', 'launch_rate', 'quota', 'failed_starts')),
+    message TEXT NOT NULL,
+    since   TEXT NOT NULL,
+    until   TEXT,
+    times   INTEGER NOT NULL DEFAULT 1,                         -- how often in a row
+    PRIMARY KEY (scope, reason)
+) STRICT, WITHOUT ROWID;
 
 -- What an agent says of its own work (contract 3, report). Its word is heard; evidence decides.
 CREATE TABLE main.agent_report (
@@ -328,7 +347,8 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER main.event_is_never_deleted BEFORE DELETE ON event
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 
--- One row: which server's supervisor acts. `term` fences whatever an old holder still wants to write.
+-- One row: which server's supervisor acts. `term` fences whatever an old holder still wants to write. What counts is
+-- `until_monotonic`, seconds of the clock that all processes of one boot share; `until` is for people.
 CREATE TABLE main.supervisor_lease (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     holder     TEXT NOT NULL,
@@ -336,7 +356,8 @@ CREATE TABLE main.supervisor_lease (
     start_time TEXT NOT NULL,
     boot_id    TEXT NOT NULL,
     term       INTEGER NOT NULL,
-    until      TEXT NOT NULL
+    until      TEXT NOT NULL,
+    until_monotonic REAL NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Duration of each piece of work, by agent and kind of work (R-062).

@@ -10,7 +10,7 @@ from .reading import JSON, read, to_json
 def register(app: MCPServer[Yard], yard: Yard) -> None:
     @app.resource("crewyard://status", mime_type=JSON, description="Tasks by state, live agents, merges, dispatches.")
     async def status() -> str:
-        return to_json(await read(yard, overview.overview, now=clock.now()))
+        return to_json(await read(yard, overview.overview, now=clock.now(), uptime=clock.uptime()))
 
     @app.resource("crewyard://merges", mime_type=JSON, description="The merge queue in its order.")
     async def merge_queue() -> str:

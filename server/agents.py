@@ -5,7 +5,10 @@ A restart is a new row. The row is written before the process is started; ``term
 """
 
 import hashlib
+import json
+import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from . import clock, events, states
 from .errors import AgentNotFound, IllegalTransition, SingletonViolation
@@ -65,6 +68,45 @@ def of_task(tx: Transaction, task_id: str) -> list[Row]:
     return tx.all("SELECT * FROM agent_lifecycle WHERE task_id = ? ORDER BY attempt, created_at", (task_id,))
 
 
+def launches(tx: Transaction, assignment_id: str) -> int:
+    """How many agents were launched for the assignment."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM agent_lifecycle WHERE orchestrator_task_id = ? AND runner_pid IS NOT NULL",
+            (assignment_id,),
+        )
+    )
+
+
+def history(tx: Transaction, assignment_id: str) -> list[dict[str, Any]]:
+    """How each agent of the assignment ended, oldest first: what a person needs who is to look at it (R-287)."""
+    rows = tx.all(
+        "SELECT agent_id, status, completed_at, exit_code, exit_signal, error_message FROM agent_lifecycle "
+        "WHERE orchestrator_task_id = ? ORDER BY rowid",
+        (assignment_id,),
+    )
+    return [dict(row) for row in rows]
+
+
+def launched_since(tx: Transaction, moment: str) -> int:
+    """Launches of all agents since then."""
+    return int(tx.value("SELECT count(*) FROM agent_lifecycle WHERE created_at > ?", (moment,)))
+
+
+def judged(tx: Transaction, agent_id: str, health: str, reasons: str, *, now: str, actor: str) -> None:
+    """Keep what a health check said, and record that it changed. It is no sign of life (R-110)."""
+    tx.run("UPDATE agent_lifecycle SET health = ? WHERE agent_id = ?", (health, agent_id))
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="agent",
+        subject_id=agent_id,
+        kind=f"agent_{health}",
+        reasons=reasons,
+    )
+
+
 def hash_token(token: str) -> str:
     """What is stored of an agent's token: it has 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -102,30 +144,58 @@ class LaunchOrder:
     memory_limit_mb: int | None
     token_hash: str
     term: int
+    everywhere: bool = False  # one agent of the type in all workspaces together, not in each
+    failed_start_seconds: float = 0.0
 
 
-def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) -> Row:
-    """Record the intention to launch an agent; returns its row. Raises SingletonViolation (R-009, C-15)."""
+def require_single(tx: Transaction, agent_type: str, workspace: str | None) -> None:
+    """Raises SingletonViolation where an agent of the type lives in ``workspace``, or anywhere for None (R-009)."""
     rival = tx.one(
-        "SELECT * FROM agent_lifecycle WHERE agent_type = ? AND workspace = ? AND status IN ('starting', 'running')",
-        (order.agent_type, order.workspace),
+        "SELECT * FROM agent_lifecycle WHERE agent_type = ? AND (? IS NULL OR workspace = ?) "
+        "AND status IN ('starting', 'running') ORDER BY created_at LIMIT 1",
+        (agent_type, workspace, workspace),
     )
     if rival is not None:
         raise SingletonViolation(
-            f"{rival['agent_id']} (pid {rival['pid']}, since {rival['started_at']}) "
-            f"works in {order.workspace} already.",
+            f"{rival['agent_id']} (pid {rival['pid']}, since {rival['started_at']}) works in "
+            f"{rival['workspace']} already.",
+            hint=f"agents(action='kill', agent_id='{rival['agent_id']}') ends it.",
             agent_id=rival["agent_id"],
             pid=rival["pid"],
             started_at=rival["started_at"],
         )
+
+
+def conversation(tx: Transaction, order: LaunchOrder) -> tuple[str, bool]:
+    """The session of the task's last agent where there is one to resume, else a new one; and which of both it is.
+
+    One that failed at once when it was resumed is not resumed again.
+    """
+    last = tx.one(
+        "SELECT * FROM agent_lifecycle WHERE orchestrator_task_id = ? AND agent_type = ? AND kind = ? "
+        "AND started_at IS NOT NULL AND session_id IS NOT NULL ORDER BY rowid DESC LIMIT 1",
+        (order.orchestrator_task_id, order.agent_type, order.kind),
+    )
+    if last is None:
+        return str(uuid.uuid4()), False
+    died_at_once = (last["duration_ms"] or 0) < 1000 * order.failed_start_seconds and last["status"] == "failed"
+    if died_at_once and json.loads(last["metadata"]).get("resumed"):
+        return str(uuid.uuid4()), False
+    return last["session_id"], True
+
+
+def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) -> Row:
+    """Record the intention to launch an agent; returns its row. Raises SingletonViolation (R-009, C-15)."""
+    require_single(tx, order.agent_type, None if order.everywhere else order.workspace)
+    session_id, resumed = conversation(tx, order)
     agent_id = next_id(tx, order.agent_type, now)
     attempt = 1 + int(
         tx.value("SELECT count(*) FROM agent_lifecycle WHERE task_id = ? AND runner_pid IS NOT NULL", (order.task_id,))
     )
     row = tx.only(
         "INSERT INTO agent_lifecycle (agent_id, agent_type, kind, task_id, orchestrator_task_id, attempt, workspace, "
-        "run_dir, term, timeout_seconds, memory_limit_mb, token_hash, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        "run_dir, term, timeout_seconds, memory_limit_mb, token_hash, session_id, metadata, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             agent_id,
             order.agent_type,
@@ -139,6 +209,8 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
             order.timeout_seconds,
             order.memory_limit_mb,
             order.token_hash,
+            session_id,
+            json.dumps({"resumed": resumed}),
             now,
         ),
     )
@@ -236,9 +308,19 @@ def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
 
 
 def request_kill(
-    tx: Transaction, agent_id: str, *, reason: str, outcome: str, grace_seconds: float, now: str, actor: str
+    tx: Transaction,
+    agent_id: str,
+    *,
+    reason: str,
+    outcome: str,
+    grace_seconds: float,
+    now: str,
+    actor: str,
+    code: str | None = None,
 ) -> Row:
     """Ask the supervisor to end the agent; ``outcome`` says what becomes of its task: restart, release or fail.
+
+    With ``code`` a restart counts as one after a failure, without as one by hand.
 
     Raises AgentNotFound, or IllegalTransition when it has ended already. Asking again shortens the grace only.
     """
@@ -264,8 +346,8 @@ def request_kill(
         )
     tx.run(
         "UPDATE agent_lifecycle SET kill_requested_at = coalesce(kill_requested_at, ?), kill_reason = "
-        "coalesce(kill_reason, ?), kill_outcome = coalesce(kill_outcome, ?), "
+        "coalesce(kill_reason, ?), kill_outcome = coalesce(kill_outcome, ?), kill_code = coalesce(kill_code, ?), "
         "kill_grace_seconds = min(coalesce(kill_grace_seconds, 1e9), ?) WHERE agent_id = ?",
-        (now, reason, outcome, grace_seconds, agent_id),
+        (now, reason, outcome, code, grace_seconds, agent_id),
     )
     return get(tx, agent_id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import assignments, dispatches, events, states, tasks, why
+from . import assignments, dispatches, events, holds, states, tasks, why
 from .errors import NoAvailableWork, NotFound
 from .store import Row, Transaction
 
@@ -29,6 +29,7 @@ class Begun:
 
 def begin(tx: Transaction, order: Order, *, bounds: why.Bounds, now: str, actor: str) -> Begun:
     """Begin or join the dispatch. Raises NoAvailableWork, NotFound, TaskNotFound, InvalidInput."""
+    holds.lift_stop(tx, now=now, actor=actor)
     task_ids = scope(tx, order)
     dispatch, blocked = dispatches.assign(
         tx,

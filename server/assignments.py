@@ -5,7 +5,7 @@ Each function changes the assignment, its task and what belongs to them in one t
 
 import uuid
 
-from . import agents, backoff, clock, events, states, tasks
+from . import agents, alerts, backoff, clock, events, states, tasks
 from .errors import AlreadyAssigned, TaskNotCompleted
 from .store import Row, Transaction
 
@@ -115,21 +115,21 @@ def attempt_failed(
     message: str,
     tail: str,
     exited_at: str,
-    policy: tuple[int, float, float],
+    policy: backoff.Policy,
     now: str,
     actor: str,
+    lasted: float = 0.0,
 ) -> backoff.Verdict:
-    """An attempt failed: wait for the next one, or give the task up for review (R-116, C-26).
+    """An attempt failed after ``lasted`` seconds: wait for the next one, or give the task up (R-116, C-26).
 
-    ``policy`` is (max restarts, first delay, cap); the delay counts from ``exited_at``. ``tail`` is what the next
-    attempt is shown of this one's output.
+    The delay counts from ``exited_at``. ``tail`` is what the next attempt is shown of this one's output.
     """
     row = get(tx, assignment_id)
-    max_restarts, base, cap = policy
-    verdict = backoff.after_failure(code, row["retry_count"], max_restarts=max_restarts, base=base, cap=cap)
+    launches = agents.launches(tx, assignment_id)
+    verdict = backoff.after_failure(code, row["retry_count"], policy, lasted=lasted, launches=launches)
     if verdict.delay_seconds is None:
         final = code if code in backoff.PERMANENT else "max_retries_exceeded"
-        text = message if final == code else f"{message} Given up after {row['retry_count'] + 1} attempts."
+        text = message if final == code else f"{message} Given up after {max(launches, verdict.attempt + 1)} attempts."
         give_up(tx, assignment_id, code=final, message=text, review=final != code, now=now, actor=actor)
         return verdict
     due = clock.plus(exited_at, verdict.delay_seconds)
@@ -138,12 +138,45 @@ def attempt_failed(
         prompt = f"{row['next_prompt']}\n\n{prompt}"
     _wait_again(tx, row, why=message, not_before=due, prompt=prompt, now=now, actor=actor)
     tx.run(
-        "UPDATE orchestrator_task SET retry_count = retry_count + 1, error_code = ?, error_message = ? "
+        "UPDATE orchestrator_task SET retry_count = ?, error_code = ?, error_message = ? "
         "WHERE orchestrator_task_id = ?",
-        (code, message, assignment_id),
+        (verdict.attempt, code, message, assignment_id),
     )
     _log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now)
     return verdict
+
+
+def wait(
+    tx: Transaction, assignment_id: str, *, code: str, message: str, until: str | None, now: str, actor: str
+) -> None:
+    """Its agent ended for no fault of the task's: again, from ``until`` on, without counting a restart."""
+    row = get(tx, assignment_id)
+    prompt = "\n\n".join(filter(None, [row["next_prompt"], f"An earlier attempt was cut off: {message}"]))
+    _wait_again(tx, row, why=message, not_before=until, prompt=prompt, now=now, actor=actor)
+    tx.run(
+        "UPDATE orchestrator_task SET error_code = ?, error_message = ? WHERE orchestrator_task_id = ?",
+        (code, message, assignment_id),
+    )
+    delay = clock.seconds_between(now, until) if until else 0.0
+    _log_restart(tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now)
+
+
+def begin_anew(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> None:
+    """Start the next attempt at once and count restarts from nought again (G-04: by hand)."""
+    row = get(tx, assignment_id)
+    tx.run(
+        "UPDATE orchestrator_task SET retry_count = 0, not_before = NULL WHERE orchestrator_task_id = ?",
+        (assignment_id,),
+    )
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="assignment",
+        subject_id=assignment_id,
+        kind="assignment_begun_anew",
+        task_id=row["task_id"],
+    )
 
 
 def send_back(
@@ -184,6 +217,17 @@ def give_up(
         completed_at=now,
     )
     tasks.fail(tx, row["task_id"], now=now, actor=actor, code=code, message=message, review=review)
+    if review:
+        alerts.alert(
+            tx,
+            "critical",
+            f"Task {row['task_id']} needs a person",
+            message,
+            now=now,
+            task_id=row["task_id"],
+            code=code,
+            attempts=agents.history(tx, assignment_id),
+        )
 
 
 def release(tx: Transaction, assignment_id: str, *, why: str, now: str, actor: str) -> None:

@@ -4,11 +4,28 @@ from dataclasses import dataclass
 
 # Trying again does not mend these (R-118).
 PERMANENT = frozenset({"spawn_failed", "non_retryable_error"})
+# What is worth fewer tries than a crash, and what needs longer to come right (R-118).
+RESTARTS = {"agent_timeout": 2, "resource_exhaustion": 2}
+PATIENCE = {"resource_exhaustion": 4}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How failed attempts at a task are followed up. Delays and ``healthy_after`` in seconds."""
+
+    max_restarts: int
+    base: float
+    cap: float
+    healthy_after: float = float("inf")
+    max_launches: int = 1_000_000
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``delay_seconds`` until the next attempt counts from the exit; None means that there is none."""
+    """``delay_seconds`` until the next attempt counts from the exit; None means that there is none.
+
+    ``attempt`` is the number of that restart, counted since the last healthy time.
+    """
 
     delay_seconds: float | None
     attempt: int
@@ -19,9 +36,17 @@ def delay(attempt: int, base: float, cap: float) -> float:
     return float(min(cap, base * 2 ** min(attempt - 1, 62)))
 
 
-def after_failure(code: str, restarts_so_far: int, *, max_restarts: int, base: float, cap: float) -> Verdict:
-    """Whether and when an attempt that failed with ``code`` is followed by another."""
-    attempt = restarts_so_far + 1
-    if code in PERMANENT or restarts_so_far >= max_restarts:
-        return Verdict(None, restarts_so_far)
-    return Verdict(delay(attempt, base, cap), attempt)
+def after_failure(
+    code: str, restarts_so_far: int, policy: Policy, *, lasted: float = 0.0, launches: int = 1
+) -> Verdict:
+    """Whether and when an attempt that failed with ``code`` after ``lasted`` seconds is followed by another.
+
+    A healthy time takes back the restarts before it (G-04); ``launches`` of the task in all stay bounded, so that
+    nothing crashes for ever however long each attempt holds out.
+    """
+    before = 0 if lasted >= policy.healthy_after else restarts_so_far
+    limit = min(policy.max_restarts, RESTARTS.get(code, policy.max_restarts))
+    if code in PERMANENT or before >= limit or launches >= policy.max_launches:
+        return Verdict(None, before)
+    wait = delay(before + 1, policy.base, policy.cap) * PATIENCE.get(code, 1)
+    return Verdict(min(wait, max(policy.cap, policy.base)), before + 1)

@@ -123,7 +123,7 @@ def status(repo: Repo = Path(), as_json: Json = False) -> None:
     from . import clock, overview, views
 
     with _open(repo) as store:
-        seen = store.read(overview.overview, now=clock.now())
+        seen = store.read(overview.overview, now=clock.now(), uptime=clock.uptime())
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(seen)))
     else:

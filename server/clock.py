@@ -3,11 +3,17 @@
 Units of work never call this: ``now`` is one of their arguments. Durations come from ``time.monotonic``.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 
 
 def now() -> str:
     return to_text(datetime.now(UTC))
+
+
+def uptime() -> float:
+    """Seconds of a clock that nobody sets and that all processes of one boot share."""
+    return time.monotonic()
 
 
 def to_text(moment: datetime) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from . import clock, lease, process
+from . import clock, failed_starts, host, lease, process
 from .paths import Paths
 from .repository import Repository
 from .settings import Settings
@@ -29,6 +29,7 @@ class Crew:
     bell: Bell
     term: int = 0
     runners: list[process.Runner] = field(default_factory=list)  # started by this process, to be reaped
+    machine: host.Watch = field(default_factory=lambda: host.Watch(Path("/")))
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -36,7 +37,9 @@ class Crew:
         paths = Paths(repository.root, settings)
         me = process.myself()
         repository.mark = f"{me.pid}:{me.start_time}"
-        return cls(repository, settings, paths, store, Bell(paths.bell))
+        made = cls(repository, settings, paths, store, Bell(paths.bell))
+        made.machine = host.Watch(paths.worktree("x").parent)
+        return made
 
     @staticmethod
     def database(repository: Repository, settings: Settings) -> Path:
@@ -50,11 +53,27 @@ class Crew:
     def target(self) -> str:
         return self.settings.crew.integration_branch
 
+    @property
+    def starts(self) -> failed_starts.Limits:
+        """When failed starts hold a type of agent."""
+        limits = self.settings.launch
+        return failed_starts.Limits(
+            limits.failed_start_seconds,
+            limits.failed_starts,
+            self.settings.failed_starts_pause,
+            self.settings.backoff[1],
+            limits.failed_starts_pauses,
+        )
+
     def write(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work under the lease, in one transaction with its check. Raises LeaseLost."""
 
         def fenced(tx: Transaction) -> T:
-            lease.require(tx, self.term, now=clock.now())
+            lease.require(tx, self.term, uptime=clock.uptime())
             return unit(tx, *args, **kwargs)
 
         return self.store.run(fenced)
+
+    def require_lease(self) -> None:
+        """Raises LeaseLost. Asked last before anything is done to the world that a successor could do as well."""
+        self.store.read(lease.require, self.term, uptime=clock.uptime())

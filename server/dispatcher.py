@@ -1,14 +1,20 @@
 """Works the dispatches off: which tasks get an agent now, and when a dispatch is over (design 4)."""
 
-from . import agents, assignments, clock, dispatches
+from . import agents, assignments, clock, dispatches, failed_starts, gates, holds
 from .crew import ACTOR, Crew
 from .dispatches import Limits
 from .store import Row, Transaction
 
+CPU_HOLD_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 2.0
+MINUTE = 60.0
+MACHINE = ("cpu", "memory", "disk", "launch_rate")
+ALL = 10_000
+
 
 def to_launch(crew: Crew) -> list[Row]:
     """Assignments that an agent is to be started for now: those that wait, then newly claimed ready tasks."""
-    return crew.write(_choose, crew, clock.now())
+    return crew.write(_choose, crew, crew.machine.load(), clock.now())
 
 
 def end_finished(crew: Crew) -> None:
@@ -29,24 +35,111 @@ def has_work(tx: Transaction, now: str) -> bool:
     )
 
 
-def _choose(tx: Transaction, crew: Crew, now: str) -> list[Row]:
-    chosen: list[Row] = []
-    at_work = _agents_at_work(tx)
-    for row in assignments.waiting(tx, now=now):
-        has_slot = row["dispatch_id"] is None or _free_slots(tx, row["dispatch_id"], at_work) > 0
-        if has_slot and _instances_left(crew, at_work).get(row["agent_type"], 1) > 0:
-            chosen.append(row)
-            at_work.append(row)
+def _choose(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> list[Row]:
+    """What passes the gates, in this order: what waits for a restart, new tasks, restarts of a type on trial."""
+    limits = crew.settings.launch
+    holds.end_passed_trials(tx, limits.failed_start_seconds, now=now, actor=ACTOR)
+    for hold in failed_starts.given_up(tx, crew.starts):
+        _give_up(tx, crew, hold, now)
+    waiting = assignments.waiting(tx, now=now)
+    launches = _open_gates(tx, crew, load, now)
+    round_ = _Round(tx, crew, now, launches)
+    on_trial = [row for row in waiting if holds.trial_of(tx, row["agent_type"], now) is not None]
+    round_.take([row for row in waiting if row not in on_trial])
+    round_.claim()
+    round_.take(on_trial)
+    return round_.chosen
+
+
+class _Round:
+    """One look at what could start; each choice narrows the next."""
+
+    def __init__(self, tx: Transaction, crew: Crew, now: str, launches: int) -> None:
+        self.tx, self.crew, self.now, self.launches = tx, crew, now, launches
+        self.chosen: list[Row] = []
+        self.at_work = _agents_at_work(tx)
+
+    def take(self, waiting: list[Row]) -> None:
+        """Choose of the assignments that wait, in their order."""
+        for row in waiting:
+            has_slot = row["dispatch_id"] is None or _free_slots(self.tx, row["dispatch_id"], self.at_work) > 0
+            if has_slot and self._left().get(row["agent_type"], 1) > 0 and len(self.chosen) < self.launches:
+                self._choose([row])
+
+    def claim(self) -> None:
+        """Choose of the ready tasks of each dispatch."""
+        for dispatch in dispatches.listed(self.tx, status="active"):
+            slots = _free_slots(self.tx, dispatch["dispatch_id"], self.at_work)
+            limits = Limits(
+                slots=min(slots, self.launches - len(self.chosen)),
+                instances_left=self._left(),
+                default_agent=self.crew.settings.default_agent,
+            )
+            self._choose(dispatches.claim(self.tx, dispatch["dispatch_id"], limits, now=self.now, actor=ACTOR))
+
+    def _choose(self, rows: list[Row]) -> None:
+        self.chosen += rows
+        self.at_work += rows
+
+    def _left(self) -> dict[str, int]:
+        """How many more agents of each bounded type may start; a type that is not in it has no bound."""
+        settings, tx = self.crew.settings, self.tx
+        busy = [row["agent_type"] for row in self.at_work]
+        chosen = [row["agent_type"] for row in self.chosen]
+        left = {}
+        for name in {*settings.agents, *settings.built_in}:
+            bounds = []
+            if name in settings.instance_limits:
+                bounds.append(settings.instance_limits[name] - busy.count(name))
+            if holds.in_force(tx, name, self.now) is not None:
+                bounds.append(0)
+            elif (trial := holds.trial_of(tx, name, self.now)) is not None:
+                bounds.append(1 - _alive_since(tx, name, trial["until"]) - chosen.count(name))
+            if bounds:
+                left[name] = min(bounds)
+        return left
+
+
+def _open_gates(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> int:
+    """How many launches the machine lets through now; what it refuses stands as a hold, with the reason."""
+    limits = crew.settings.launch
+    at_work = len(agents.live(tx))
+    launched = agents.launched_since(tx, clock.plus(now, -MINUTE))
+    refusal = gates.of_machine(load, limits, agents_at_work=at_work) or gates.of_rate(launched, limits)
+    over = [reason for reason in MACHINE if refusal is None or reason != refusal.reason]
+    holds.lift(tx, holds.EVERYONE, *over, now=now, actor=ACTOR)
+    if refusal is None:
+        stopped = holds.get(tx, holds.EVERYONE, "stopped")
+        return 0 if stopped is not None else limits.max_per_minute - launched
+    present = holds.get(tx, holds.EVERYONE, refusal.reason)
+    if refusal.reason == "cpu" and present is not None and present["until"] > now:
+        return 0
+    seconds = CPU_HOLD_SECONDS if refusal.reason == "cpu" else LOOK_AGAIN_SECONDS
+    until = clock.plus(now, seconds)
+    holds.hold(tx, holds.EVERYONE, refusal.reason, refusal.message, until=until, now=now, actor=ACTOR)
+    # A busy machine slows launches down and never stops them: somebody else may keep it busy for ever.
+    return 1 if refusal.reason == "cpu" and present is not None else 0
+
+
+def _give_up(tx: Transaction, crew: Crew, hold: Row, now: str) -> None:
+    """Every trial of the type failed: what waits for it goes to review, so that nothing waits for ever."""
+    name = hold["scope"]
+    others = dict.fromkeys({*crew.settings.agents, *crew.settings.built_in} - {name}, 0)
+    found = [row for row in assignments.waiting(tx, now="9") if row["agent_type"] == name]
     for dispatch in dispatches.listed(tx, status="active"):
-        limits = Limits(
-            slots=_free_slots(tx, dispatch["dispatch_id"], at_work),
-            instances_left=_instances_left(crew, at_work),
-            default_agent=crew.settings.default_agent,
+        limits = Limits(slots=ALL, instances_left=others, default_agent=crew.settings.default_agent)
+        found += dispatches.claim(tx, dispatch["dispatch_id"], limits, now=now, actor=ACTOR)
+    for row in found:
+        assignments.give_up(
+            tx,
+            row["orchestrator_task_id"],
+            code="spawn_failed",
+            message=f"Not tried any more, {hold['message']}",
+            review=True,
+            now=now,
+            actor=ACTOR,
         )
-        claimed = dispatches.claim(tx, dispatch["dispatch_id"], limits, now=now, actor=ACTOR)
-        chosen += claimed
-        at_work += claimed
-    return chosen
+    holds.lift(tx, name, failed_starts.REASON, now=now, actor=ACTOR)
 
 
 def _agents_at_work(tx: Transaction) -> list[Row]:
@@ -55,18 +148,15 @@ def _agents_at_work(tx: Transaction) -> list[Row]:
     return [assignments.get(tx, assignment_id) for assignment_id in sorted(live - {None})]
 
 
+def _alive_since(tx: Transaction, agent_type: str, moment: str) -> int:
+    """Live agents of the type that were launched since then."""
+    return sum(row["agent_type"] == agent_type and row["created_at"] >= moment for row in agents.live(tx))
+
+
 def _free_slots(tx: Transaction, dispatch_id: str, at_work: list[Row]) -> int:
     used = [row["dispatch_id"] for row in at_work].count(dispatch_id)
     slots: int = dispatches.get(tx, dispatch_id)["max_parallel"]
     return slots - used
-
-
-def _instances_left(crew: Crew, at_work: list[Row]) -> dict[str, int]:
-    return {
-        name: agent.max_instances - [row["agent_type"] for row in at_work].count(name)
-        for name, agent in crew.settings.agents.items()
-        if agent.max_instances is not None
-    }
 
 
 def _is_finished(tx: Transaction, dispatch_id: str) -> bool:

@@ -4,18 +4,20 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from . import agents, assignments, clock, journals, process, reports, saving, worktrees
+from . import agents, assignments, clock, consequences, journals, process, saving, worktrees
 from .agents import Exit
+from .consequences import Rules
 from .crew import ACTOR, Crew
 from .errors import GitError
 from .journals import Journal, Reader
 from .launcher import restart_policy
 from .process import Identity
+from .sections import Agent
 from .store import Row, Transaction
 
 LAUNCH_SECONDS = 10.0
 LINE_LENGTH = 200
-FAILURES = {"killed": "killed", "timeout": "agent_timeout", "lost": "agent_lost", "failed": "agent_failed"}
+CODES = {"memory": "resource_exhaustion"}
 
 
 def take_in(crew: Crew, reader: Reader, row: Row) -> None:
@@ -35,7 +37,7 @@ def take_in(crew: Crew, reader: Reader, row: Row) -> None:
         )
         _end(crew, row, how, code="spawn_failed")
     elif journal.ended is not None:
-        _end(crew, row, _exit_of(journal.ended))
+        _end(crew, row, _exit_of(journal.ended), code=CODES.get(journal.ended["reason"]))
     if journal.ended or journal.not_started:
         reader.forget(run_dir)
 
@@ -147,8 +149,22 @@ def _end(crew: Crew, row: Row, how: Exit, *, code: str | None = None) -> None:
     text = journals.tail(run_dir / "output.log")
     if how.status == "failed" and text.strip():
         how = replace(how, message=f"{how.message} Its last words: {text.strip().splitlines()[-1][:LINE_LENGTH]}")
-    tail = f"The end of its output:\n\n```\n{text.rstrip()}\n```" if text.strip() else ""
-    crew.write(_record_end, row["agent_id"], how, code, tail, restart_policy(crew))
+    crew.write(
+        consequences.of_end,
+        row["agent_id"],
+        how,
+        code=code,
+        output=text,
+        rules=rules(crew, row["agent_type"]),
+        now=clock.now(),
+        actor=ACTOR,
+    )
+
+
+def rules(crew: Crew, agent_type: str) -> Rules:
+    """What the settings say of an end of an agent of this type; one that is configured no more has the defaults."""
+    agent = crew.settings.agents.get(agent_type, Agent(kind="scripted"))
+    return Rules(restart_policy(crew), crew.starts, agent.quota_pattern, crew.settings.launch.quota_pause_seconds)
 
 
 def _save_work(crew: Crew, row: Row) -> None:
@@ -161,60 +177,3 @@ def _save_work(crew: Crew, row: Row) -> None:
             saving.save(crew.repository, Path(worktree.path), f"Save the work of {row['agent_id']}, which was ended")
     except GitError:
         return
-
-
-def _record_end(
-    tx: Transaction, agent_id: str, how: Exit, code: str | None, tail: str, policy: tuple[int, float, float]
-) -> None:
-    """How the agent ended, and what follows for its assignment, in one transaction."""
-    row = agents.get(tx, agent_id)
-    report = reports.last(tx, agent_id)
-    if how.status == "failed" and how.code is not None and report is not None and report.kind == "complete":
-        how = Exit("completed", how.at, how.code, message=f"{how.message} It had reported to be complete.")
-    agents.ended(tx, agent_id, how, actor=ACTOR)
-    assignment = assignments.get(tx, row["orchestrator_task_id"])
-    if assignment["status"] not in ("assigned", "running"):
-        return
-    now, message = clock.now(), how.message or ""
-    if how.status == "completed" and report is not None and report.kind in ("blocked", "question"):
-        assignments.give_up(
-            tx,
-            assignment["orchestrator_task_id"],
-            code="non_retryable_error",
-            message=f"{agent_id} reported: {report.kind}. {report.summary}",
-            review=True,
-            now=now,
-            actor=ACTOR,
-        )
-        return
-    if how.status == "completed" and report is not None and report.kind == "failed":
-        how, code = Exit("failed", how.at, how.code), "agent_failed"
-        message = f"It reported to have failed: {report.summary}"
-    if how.status == "completed":
-        return
-    if how.status == "killed" and row["kill_outcome"] != "restart":
-        _let_go(tx, row, assignment, now)
-        return
-    if how.status == "killed":
-        message = row["kill_reason"] or message
-    assignments.attempt_failed(
-        tx,
-        assignment["orchestrator_task_id"],
-        code=code or FAILURES[how.status],
-        message=f"{agent_id}: {message}",
-        tail=tail,
-        exited_at=how.at,
-        policy=policy,
-        now=now,
-        actor=ACTOR,
-    )
-
-
-def _let_go(tx: Transaction, row: Row, assignment: Row, now: str) -> None:
-    reason = row["kill_reason"] or "ended on request"
-    if row["kill_outcome"] == "fail":
-        assignments.give_up(
-            tx, assignment["orchestrator_task_id"], code="killed", message=reason, review=False, now=now, actor=ACTOR
-        )
-    else:
-        assignments.release(tx, assignment["orchestrator_task_id"], why=reason, now=now, actor=ACTOR)

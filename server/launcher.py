@@ -9,6 +9,7 @@ from pathlib import Path
 from . import (
     agents,
     assignments,
+    backoff,
     clock,
     environment,
     events,
@@ -72,9 +73,16 @@ def _code_of(error: Exception) -> str:
     return error.code if isinstance(error, GitError) else "resource_exhaustion"
 
 
-def restart_policy(crew: Crew) -> tuple[int, float, float]:
-    """(max restarts, first delay, cap), as the settings have it."""
-    return (crew.settings.crew.max_restarts, *crew.settings.backoff)
+def restart_policy(crew: Crew) -> backoff.Policy:
+    """What follows a failed attempt, as the settings have it."""
+    base, cap = crew.settings.backoff
+    return backoff.Policy(
+        crew.settings.crew.max_restarts,
+        base,
+        cap,
+        healthy_after=crew.settings.health.healthy_after_seconds,
+        max_launches=crew.settings.launch.max_per_task,
+    )
 
 
 def make_worktree(crew: Crew, task_id: str) -> None:
@@ -181,6 +189,8 @@ def _plan(
         memory_limit_mb=agent.memory_limit_mb,
         token_hash=agents.hash_token(token),
         term=crew.term,
+        everywhere=crew.settings.launch.singleton_scope == "type",
+        failed_start_seconds=crew.settings.launch.failed_start_seconds,
     )
     row = agents.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
     task = tasks.get(tx, assignment["task_id"])
@@ -199,6 +209,8 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         prompt_file=run_dir / "prompt.md",
         worktree=Path(worktree.path),
         mcp_config=run_dir / "mcp.json",
+        session_id=row["session_id"],
+        resumes=json.loads(row["metadata"])["resumed"],
     )
     variables = {
         "CREWYARD_AGENT_ID": facts.agent_id,

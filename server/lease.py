@@ -1,8 +1,9 @@
 """Which server's supervisor acts: one row, held for a time, with a term that grows at each change of holder.
 
 A holder that was stopped and wakes after its time has passed finds a newer term, or its own run out, and ``require``
-refuses whatever it still wanted to write. A holder whose process is proven dead is followed at once; the caller does
-that proof, because looking at processes is an effect.
+refuses whatever it still wanted to write. Its time is of the clock that all processes of one boot share and nobody
+sets (``clock.uptime``), so that a wall clock that jumps neither ends a lease nor prolongs it. A holder whose process is
+proven dead is followed at once; the caller does that proof, because looking at processes is an effect.
 """
 
 from dataclasses import dataclass
@@ -30,19 +31,32 @@ def current(tx: Transaction) -> Row | None:
     return tx.one("SELECT * FROM supervisor_lease WHERE id = 1")
 
 
-def acquire(tx: Transaction, holder: Holder, *, now: str, dead_term: int | None = None) -> int | None:
+def is_held(row: Row | None, *, uptime: float) -> bool:
+    """Whether the lease's row is in force, as far as time goes; a holder of another boot is gone in any case."""
+    return row is not None and uptime < row["until_monotonic"] <= uptime + TTL_SECONDS
+
+
+def acquire(tx: Transaction, holder: Holder, *, now: str, uptime: float, dead_term: int | None = None) -> int | None:
     """Take the lease where it is free; returns the new term, or None where another process holds it.
 
     ``dead_term`` is the term whose holder the caller has found dead.
     """
     row = current(tx)
-    if row is not None and row["until"] > now and row["term"] != dead_term:
+    if row is not None and is_held(row, uptime=uptime) and row["term"] != dead_term:
         return None
     term = 1 if row is None else int(row["term"]) + 1
     tx.run(
-        "INSERT OR REPLACE INTO supervisor_lease (id, holder, pid, start_time, boot_id, term, until) "
-        "VALUES (1, ?, ?, ?, ?, ?, ?)",
-        (holder.name, holder.pid, holder.start_time, holder.boot_id, term, clock.plus(now, TTL_SECONDS)),
+        "INSERT OR REPLACE INTO supervisor_lease (id, holder, pid, start_time, boot_id, term, until, until_monotonic) "
+        "VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            holder.name,
+            holder.pid,
+            holder.start_time,
+            holder.boot_id,
+            term,
+            clock.plus(now, TTL_SECONDS),
+            uptime + TTL_SECONDS,
+        ),
     )
     events.record(
         tx, now=now, actor=holder.name, subject_type="lease", subject_id=term, kind="lease_acquired", pid=holder.pid
@@ -50,19 +64,22 @@ def acquire(tx: Transaction, holder: Holder, *, now: str, dead_term: int | None 
     return term
 
 
-def renew(tx: Transaction, term: int, *, now: str) -> None:
+def renew(tx: Transaction, term: int, *, now: str, uptime: float) -> None:
     """Hold the lease for another while. Raises LeaseLost."""
-    require(tx, term, now=now)
-    tx.run("UPDATE supervisor_lease SET until = ? WHERE id = 1", (clock.plus(now, TTL_SECONDS),))
+    require(tx, term, uptime=uptime)
+    tx.run(
+        "UPDATE supervisor_lease SET until = ?, until_monotonic = ? WHERE id = 1",
+        (clock.plus(now, TTL_SECONDS), uptime + TTL_SECONDS),
+    )
 
 
-def require(tx: Transaction, term: int, *, now: str) -> None:
+def require(tx: Transaction, term: int, *, uptime: float) -> None:
     """Raises LeaseLost unless ``term`` is the present one and has not run out."""
     row = current(tx)
-    if row is None or row["term"] != term or row["until"] <= now:
+    if row is None or row["term"] != term or not is_held(row, uptime=uptime):
         raise LeaseLost(f"The supervisor's lease of term {term} is over.", term=term)
 
 
 def release(tx: Transaction, term: int, *, now: str) -> None:
     """Let the next server act at once."""
-    tx.run("UPDATE supervisor_lease SET until = ? WHERE id = 1 AND term = ?", (now, term))
+    tx.run("UPDATE supervisor_lease SET until = ?, until_monotonic = 0 WHERE id = 1 AND term = ?", (now, term))

@@ -15,6 +15,7 @@ KNOWN = frozenset(
         "quality_report",
         "question",
         "review",
+        "alert",
     }
 )
 ALIASES = {

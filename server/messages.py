@@ -63,7 +63,12 @@ def send(tx: Transaction, draft: Draft, *, sender: str, agent_types: Collection[
     if not draft.target:
         raise InvalidInput("A message needs a recipient.", hint="Give target_agent: an agent id or type, lead, or ALL.")
     to = recipients.resolve(tx, draft.target, sender=sender, agent_types=agent_types)
-    waiting = int(tx.value("SELECT count(*) FROM agent_message WHERE status IN ('pending', 'delivered')"))
+    waiting = int(
+        tx.value(
+            "SELECT count(*) FROM agent_message WHERE status IN ('pending', 'delivered') AND from_agent <> ?",
+            (recipients.SYSTEM,),
+        )
+    )
     if waiting + len(to) > max_queue:
         raise QueueFull(
             f"{waiting} messages wait already; {max_queue} is the limit.",
@@ -74,6 +79,11 @@ def send(tx: Transaction, draft: Draft, *, sender: str, agent_types: Collection[
     broadcast = str(uuid.uuid4()) if draft.target.upper() == recipients.EVERYONE else None
     ids = [_insert(tx, sender, box, kind, content, priority, broadcast, now) for box in to]
     return Sent(ids, to, kind, broadcast)
+
+
+def notify(tx: Transaction, box: str, kind: str, content: dict[str, Any], *, priority: int, now: str) -> str:
+    """Tell a mailbox something of our own; no full queue stands in its way. Returns the message's id."""
+    return _insert(tx, recipients.SYSTEM, box, kind, json.dumps(content), priority, None, now)
 
 
 def claim(

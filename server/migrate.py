@@ -28,8 +28,26 @@ class Migration:
     sql: str
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
-VERSION = 1
+SUPERVISION = """
+ALTER TABLE agent_lifecycle ADD COLUMN kill_code            TEXT;
+ALTER TABLE agent_lifecycle ADD COLUMN session_id           TEXT;
+ALTER TABLE agent_lifecycle ADD COLUMN health               TEXT CHECK (health IN ('healthy', 'warning', 'stalled'));
+CREATE INDEX main.agent_lifecycle_created ON agent_lifecycle (created_at);
+CREATE INDEX main.agent_lifecycle_ended ON agent_lifecycle (agent_type, completed_at);
+CREATE TABLE main.launch_hold (
+    scope   TEXT NOT NULL,
+    reason  TEXT NOT NULL
+        CHECK (reason IN ('stopped', 'cpu', 'memory', 'disk', 'launch_rate', 'quota', 'failed_starts')),
+    message TEXT NOT NULL,
+    since   TEXT NOT NULL,
+    until   TEXT,
+    times   INTEGER NOT NULL DEFAULT 1,                         -- how often in a row
+    PRIMARY KEY (scope, reason)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE supervisor_lease ADD COLUMN until_monotonic REAL NOT NULL DEFAULT 0;
+"""
+MIGRATIONS: tuple[Migration, ...] = (Migration(2, SUPERVISION),)
+VERSION = 2
 
 
 def schema_parts() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import anyio.to_thread
 
-from . import agents, clock, host, janitor, merges, preflight, tasks, wishes, workspaces, worktrees
+from . import agents, clock, gates, janitor, merges, preflight, tasks, wishes, workspaces, worktrees
 from .crew import Crew
 from .errors import (
     GitError,
@@ -84,7 +84,12 @@ class GitOperations:
         return await _on_thread(self._spawn, task_id, agent_type, timeout_seconds, actor)
 
     async def has_room(self) -> bool:
-        return await _on_thread(host.has_room)
+        return await _on_thread(self._has_room)
+
+    def _has_room(self) -> bool:
+        crew = self._crew
+        at_work = len(crew.store.read(agents.live))
+        return gates.of_machine(crew.machine.load(), crew.settings.launch, agents_at_work=at_work) is None
 
     def _require_fit(self, agent_types: Collection[str]) -> None:
         crew = self._crew
@@ -205,8 +210,11 @@ class GitOperations:
         task = crew.store.read(tasks.get, task_id)
         wanted = agent_type or task["agent_type"] or crew.settings.default_agent
         self._require_fit([wanted])
-        limit = crew.settings.agent(wanted).max_instances
-        assignment = crew.store.run(wishes.assign, task_id, wanted, limit, timeout_seconds, clock.now(), actor)
+        limit = crew.settings.instance_limits.get(wanted)
+        everywhere = crew.settings.launch.singleton_scope == "type"
+        assignment = crew.store.run(
+            wishes.assign, task_id, wanted, limit, timeout_seconds, everywhere, clock.now(), actor
+        )
         begun = self._wait(partial(wishes.begun, assignment_id=assignment["orchestrator_task_id"]))
         if begun["agent_id"] is None:
             raise SpawnFailed(begun["error_message"] or "The agent could not be started.", task_id=task_id)

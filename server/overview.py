@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import agents, clock, dispatches, lease, merges, messages, tasks
+from . import agents, clock, dispatches, holds, lease, merges, messages, tasks
 from .store import Row, Transaction
 
 
@@ -59,6 +59,17 @@ class LeaseView:
 
 
 @dataclass(frozen=True)
+class HoldView:
+    """Why no agent of a type (``scope``; ``*`` is any) is launched, until when (None: until somebody lifts it)."""
+
+    scope: str
+    reason: str
+    message: str
+    since: str
+    until: str | None
+
+
+@dataclass(frozen=True)
 class Overview:
     """Everything at a glance."""
 
@@ -70,9 +81,10 @@ class Overview:
     dispatches: list[DispatchView]
     messages: dict[str, int]
     supervisor: LeaseView | None
+    holds: list[HoldView]
 
 
-def overview(tx: Transaction, *, now: str) -> Overview:
+def overview(tx: Transaction, *, now: str, uptime: float) -> Overview:
     review = tx.all("SELECT task_id FROM specs_task WHERE needs_review = 1 ORDER BY task_id LIMIT 100")
     return Overview(
         at=now,
@@ -82,7 +94,8 @@ def overview(tx: Transaction, *, now: str) -> Overview:
         merges=merge_views(merges.queue(tx)),
         dispatches=open_dispatches(tx),
         messages=messages.counts(tx),
-        supervisor=_supervisor(tx, now),
+        supervisor=_supervisor(tx, uptime),
+        holds=hold_views(tx, now),
     )
 
 
@@ -154,8 +167,17 @@ def _uptime(row: Row, now: str) -> float | None:
     return round(clock.seconds_between(row["started_at"], row["completed_at"] or now), 3)
 
 
-def _supervisor(tx: Transaction, now: str) -> LeaseView | None:
+def hold_views(tx: Transaction, now: str) -> list[HoldView]:
+    """What keeps agents from being launched at this moment."""
+    return [
+        HoldView(row["scope"], row["reason"], row["message"], row["since"], row["until"])
+        for row in holds.listed(tx)
+        if row["until"] is None or row["until"] > now
+    ]
+
+
+def _supervisor(tx: Transaction, uptime: float) -> LeaseView | None:
     row = lease.current(tx)
     if row is None:
         return None
-    return LeaseView(row["holder"], row["pid"], row["term"], row["until"], is_held=row["until"] > now)
+    return LeaseView(row["holder"], row["pid"], row["term"], row["until"], lease.is_held(row, uptime=uptime))

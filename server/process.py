@@ -183,6 +183,18 @@ def end_agent(prompt_file: Path) -> int:
     return _end_marked(AGENT_VARIABLE, str(prompt_file))
 
 
+def agents_by_prompt_file(runs: Path) -> dict[Path, int]:
+    """How many processes carry the prompt file of each agent whose run folder lies in ``runs``."""
+    prefix = f"{AGENT_VARIABLE}={runs}/".encode()
+    found: dict[Path, int] = {}
+    for pid in psutil.pids():
+        for variable in _environment(pid):
+            if variable.startswith(prefix):
+                path = Path(os.fsdecode(variable.partition(b"=")[2]))
+                found[path] = found.get(path, 0) + 1
+    return found
+
+
 def end_check(log: Path) -> int:
     """Kill all that is left of the check that writes to ``log``; returns how many processes there were."""
     return _end_marked(CHECK_VARIABLE, str(log))
@@ -209,14 +221,18 @@ def _end_marked(variable: str, value: str) -> int:
 
 def _marked(wanted: bytes) -> Iterator[Identity]:
     for pid in psutil.pids():
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
-            continue
-        if pid != os.getpid() and wanted in environment.split(b"\0"):
+        if pid != os.getpid() and wanted in _environment(pid):
             who = identify(pid)
             if who is not None:
                 yield who
+
+
+def _environment(pid: int) -> list[bytes]:
+    """The variables that the process was started with; none where it is gone or another user's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _start_time_elsewhere(pid: int) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from . import (
     agents,
     assignments,
+    backoff,
     clock,
     environment,
     journals,
@@ -132,9 +133,7 @@ def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now:
         merges.enqueue(tx, assignment_id, head=proof.head, target=target, approved_by=None, now=now, actor=ACTOR)
 
 
-def _refute(
-    tx: Transaction, assignment_id: str, error: CrewyardError, policy: tuple[int, float, float], now: str
-) -> None:
+def _refute(tx: Transaction, assignment_id: str, error: CrewyardError, policy: backoff.Policy, now: str) -> None:
     _, _, rest = error.message.partition("\n")
     assignments.attempt_failed(
         tx,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import events
+from . import alerts, events
 from .errors import InvalidInput
 from .store import Transaction
 
@@ -31,6 +31,9 @@ def record(tx: Transaction, agent_id: str, kind: str, summary: str, *, now: str,
     events.record(
         tx, now=now, actor=agent_id, subject_type="agent", subject_id=agent_id, kind=f"report_{kind}", summary=summary
     )
+    if kind in ("question", "blocked"):
+        title = f"{agent_id} {'asks' if kind == 'question' else 'is blocked'}"
+        alerts.alert(tx, "high", title, summary, now=now, agent=agent_id, reply_to=agent_id)
 
 
 def last(tx: Transaction, agent_id: str) -> Report | None:
@@ -40,3 +43,9 @@ def last(tx: Transaction, agent_id: str) -> Report | None:
         (agent_id,),
     )
     return None if row is None else Report(row["kind"], row["summary"], bool(row["no_change"]), row["at"])
+
+
+def waits(tx: Transaction, agent_id: str) -> bool:
+    """Whether the last thing that the agent reported is a question, or that it is blocked."""
+    kind = tx.value("SELECT kind FROM agent_report WHERE agent_id = ? ORDER BY report_id DESC LIMIT 1", (agent_id,))
+    return kind in ("question", "blocked")

@@ -11,153 +11,16 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from . import names
 from .errors import ConfigurationError
+from .sections import Agent, Crew, Health, Launch, Merge, Messages, Plans, Section
 
 FILE_NAME = "crewyard.toml"
-ONE_YEAR = 366 * 24 * 3600
-Positive = Annotated[int, Field(gt=0)]
-Delay = Annotated[float, Field(ge=0, le=ONE_YEAR)]
-Timeout = Annotated[float, Field(gt=0, le=ONE_YEAR)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Crew(Section):
-    """How a crew is run."""
-
-    integration_branch: str = Field(
-        "roadmap", description="Branch that the work is merged into; made from HEAD where it is missing."
-    )
-    max_parallel: Positive = Field(4, description="Agents of one dispatch that work at the same time.")
-    default_agent: str = Field(
-        "code_developer",
-        description="Agent type of a task that names none. Where just one agent is configured, that one.",
-    )
-    data_dir: str = Field("data", description="Databases, logs and run files, relative to the repository's root.")
-    worktree_path: str = Field(
-        ".worktrees/implementation_task-{task_id}",
-        description="Where a task's worktree lies, relative to the repository's root.",
-    )
-    branch_name: str = Field("roadmap-implementation_task-{task_id}", description="Name of a task's branch.")
-    profile: Literal["task", "team"] = Field(
-        "task", description="Delays before restarts: task 2, 4, 8 s (at most 120), team 60, 120, 240 s."
-    )
-    max_restarts: Annotated[int, Field(ge=0)] = Field(
-        3, description="Restarts of a failed agent before its task goes to review."
-    )
-    restart_backoff_seconds: Delay | None = Field(
-        None, description="First delay before a restart, in place of the profile's."
-    )
-    restart_backoff_cap_seconds: Delay | None = Field(
-        None, description="Longest delay before a restart, in place of the profile's."
-    )
-    grace_period_seconds: Delay = Field(10.0, description="Time between SIGTERM and SIGKILL when an agent is ended.")
-    on_exit: Literal["detach", "stop"] = Field(
-        "detach", description="What a server that ends does with its agents: leave them running, or end them."
-    )
-
-    @field_validator("worktree_path", "branch_name")
-    @classmethod
-    def _has_the_task(cls, template: str, info: ValidationInfo) -> str:
-        names.check_template(str(info.field_name), template)
-        return template
-
-    @field_validator("integration_branch", "branch_name")
-    @classmethod
-    def _is_a_branch(cls, name: str, info: ValidationInfo) -> str:
-        names.check_branch(str(info.field_name), name.replace("{task_id}", "1"))
-        if "integration_branch" in info.data:
-            names.check_apart(info.data["integration_branch"], name.replace("{task_id}", "1"))
-        return name
-
-    @field_validator("data_dir")
-    @classmethod
-    def _lies_in_the_repository(cls, folder: str) -> str:
-        path = Path(folder)
-        if path.is_absolute() or ".." in path.parts or not path.parts:
-            raise ValueError(f"{folder!r} is no folder below the repository's root")
-        return folder
-
-
-class Agent(Section):
-    """One type of agent."""
-
-    kind: Literal["claude", "codex", "gemini", "opencode", "command", "scripted"] = Field(
-        "command", description="The program that it is. This version starts `command` and `scripted`."
-    )
-    command: list[str] = Field(
-        default_factory=list, description="Kind `command`: the program and its arguments, with placeholders."
-    )
-    environment: list[str] = Field(
-        default_factory=list, description="Environment variables that it gets from ours, beside the built-in few."
-    )
-    max_instances: Positive | None = Field(
-        None, description="How many of this type work at the same time; no limit of its own where unset."
-    )
-    timeout_seconds: Timeout = Field(3600.0, description="After this time the agent is ended.")
-    memory_limit_mb: Positive | None = Field(
-        None, description="Beyond this resident memory of its whole process tree the agent is ended."
-    )
-
-    @model_validator(mode="after")
-    def _command_is_there(self) -> "Agent":
-        if self.kind == "command" and not self.command:
-            raise ValueError("kind 'command' needs command = [program, argument, …]")
-        if self.kind != "command" and self.command:
-            raise ValueError(f"kind {self.kind!r} takes no command; kind = 'command' starts any program")
-        return self
-
-
-class Merge(Section):
-    """What must hold before work reaches the integration branch."""
-
-    check: list[str] = Field(
-        default_factory=list, description="Command run on the merged tree; only what passes moves the branch."
-    )
-    check_timeout_seconds: Timeout = Field(1800.0, description="A check that takes longer has failed.")
-    max_attempts: Positive = Field(
-        3,
-        description="How often a task is sent back by conflicts or failed checks, and how often a merge waits for a "
-        "checkout that is in the way, before it goes to review.",
-    )
-    retry_seconds: Delay = Field(
-        10.0, description="Wait before a merge is tried again that a checkout was in the way of."
-    )
-    authorized_roles: list[str] = Field(
-        default_factory=lambda: ["architect"],
-        description="Roles whose agents may approve merges where auto_approve is off. Not in use yet: for now only the "
-        "lead approves, by worktrees(action='merge', approve=true).",
-    )
-    auto_approve: bool = Field(True, description="Merge what is complete without waiting for an approval.")
-    union: list[str] = Field(
-        default_factory=list, description="Files (patterns) whose conflicting additions are both kept."
-    )
-
-
-class Messages(Section):
-    """The message queue."""
-
-    lease_seconds: Timeout = Field(
-        60.0, description="A polled message that is not acknowledged by then is delivered again."
-    )
-    max_queue: Positive = Field(1000, description="Messages waiting in all; beyond it `route send` answers queue_full.")
-
-
-class Plans(Section):
-    """Reading plans."""
-
-    subtasks: Literal["auto", "tasks", "description"] = Field(
-        "auto",
-        description="Task Master's subtasks become tasks of their own, or part of their parent's description; "
-        "auto: tasks where they have dependencies.",
-    )
+FAILED_STARTS_FACTOR = 5
 
 
 class Settings(Section):
@@ -165,6 +28,8 @@ class Settings(Section):
 
     crew: Crew = Crew()
     agents: dict[str, Agent] = Field(default_factory=dict)
+    health: Health = Health()
+    launch: Launch = Launch()
     merge: Merge = Merge()
     messages: Messages = Messages()
     plans: Plans = Plans()
@@ -203,11 +68,29 @@ class Settings(Section):
         )
 
     @property
+    def instance_limits(self) -> dict[str, int]:
+        """How many agents of a type may work at the same time; a type that is not in it has no bound (C-15)."""
+        if self.launch.singleton_scope == "type":
+            return {name: 1 for name in {**self.built_in, **self.agents}}
+        return {name: agent.max_instances for name, agent in self.agents.items() if agent.max_instances}
+
+    @property
     def backoff(self) -> tuple[float, float]:
         """First delay and cap, in seconds, of restarts (C-01)."""
         base, cap = {"task": (2.0, 120.0), "team": (60.0, 240.0)}[self.crew.profile]
         own_base, own_cap = self.crew.restart_backoff_seconds, self.crew.restart_backoff_cap_seconds
         return (base if own_base is None else own_base, cap if own_cap is None else own_cap)
+
+    @property
+    def failed_starts_pause(self) -> float:
+        """Seconds of the first hold after repeated failed starts."""
+        own = self.launch.failed_starts_pause_seconds
+        return FAILED_STARTS_FACTOR * self.backoff[0] if own is None else own
+
+    @property
+    def restarts_stalled(self) -> bool:
+        """Whether a stalled agent is ended and started again (C-09)."""
+        return (self.health.on_stalled or {"task": "restart", "team": "warn"}[self.crew.profile]) == "restart"
 
 
 def load(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from . import settings
+from . import sections, settings
 from .errors import InvalidInput
 
 # Each runs without questions, and may edit files in its worktree. What it may do beyond that is the person's choice.
@@ -60,15 +60,15 @@ def _agents(program: str | None) -> str:
         lines.append("# None of " + ", ".join(PROGRAMS) + " is on PATH: give here the program that does the work.")
     mark = "" if program else "# "
     lines += [f"{mark}[agents.{TYPE}]", f'{mark}kind = "command"', f"{mark}command = {_toml(list(words))}"]
-    lines += _keys(settings.Agent, but=("kind", "command"))
+    lines += _keys(sections.Agent, but=("kind", "command"))
     return "\n".join(lines) + "\n"
 
 
-def _table(header: str, model: type[settings.Section]) -> str:
+def _table(header: str, model: type[sections.Section]) -> str:
     return "\n".join([f"# ---- {(model.__doc__ or '').strip()}", header, *_keys(model)]) + "\n"
 
 
-def _keys(model: type[settings.Section], but: tuple[str, ...] = ()) -> list[str]:
+def _keys(model: type[sections.Section], but: tuple[str, ...] = ()) -> list[str]:
     lines: list[str] = []
     for name, field in model.model_fields.items():
         if name not in but:

@@ -19,9 +19,11 @@ from pathlib import Path
 from . import (
     agents,
     assignments,
+    auditor,
     clock,
     dispatcher,
     dispatches,
+    holds,
     janitor,
     keeper,
     launcher,
@@ -39,11 +41,11 @@ from .errors import CrewyardError, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
 from .store import Row, Transaction
+from .vigil import Vigil
 
 log = logging.getLogger(__name__)
 
 STANDBY_SECONDS = 0.5
-HEALTH_CHECK_SECONDS = 30.0
 ORPHAN_SECONDS = 20.0
 
 
@@ -60,7 +62,8 @@ class Supervisor:
         self._jobs = Jobs(crew.bell.ring)
         self._watched: dict[str, int] = {}
         self._renewed = 0.0
-        self._swept = 0.0
+        self._checked = time.monotonic()
+        self._vigil = Vigil()
         self._first_try = threading.Event()
 
     def start(self) -> None:
@@ -106,12 +109,12 @@ class Supervisor:
         crew = self.crew
         if crew.term:
             if time.monotonic() - self._renewed >= lease.RENEW_SECONDS:
-                crew.store.run(lease.renew, crew.term, now=clock.now())
+                crew.store.run(lease.renew, crew.term, now=clock.now(), uptime=clock.uptime())
                 self._renewed = time.monotonic()
             return True
         holder = lease.Holder(f"crewyard-{self._me.pid}", self._me.pid, self._me.start_time, self._me.boot_id)
         row = crew.store.read(lease.current)
-        free = row is None or row["until"] <= clock.now()
+        free = not lease.is_held(row, uptime=clock.uptime())
         dead = None
         if row is not None and not free:
             alive = process.is_alive(process.Identity(row["pid"], row["start_time"], row["boot_id"]))
@@ -120,7 +123,7 @@ class Supervisor:
             return False
         if row is not None:
             self._wait_for_quiet(f"{row['pid']}:{row['start_time']}")
-        crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), dead_term=dead) or 0
+        crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime(), dead_term=dead) or 0
         self._renewed = time.monotonic()
         if crew.term:
             crew.bell.listen()
@@ -157,7 +160,7 @@ class Supervisor:
             self._make_worktrees,
             self._tidy,
             self._settle,
-            self._sweep_messages,
+            self._check_health,
         )
         for step in steps:
             self._guarded(step)
@@ -211,10 +214,21 @@ class Supervisor:
     def _settle(self) -> None:
         dispatcher.end_finished(self.crew)
 
+    def _check_health(self) -> None:
+        """What is looked at now and then only: silent agents, processes that nobody knows, mail nobody took."""
+        if time.monotonic() - self._checked >= self.crew.settings.health.check_interval_seconds:
+            self._checked = time.monotonic()
+            for step in (self._watch_signs_of_life, self._audit_processes, self._sweep_messages):
+                self._guarded(step)
+
+    def _watch_signs_of_life(self) -> None:
+        self._vigil.look(self.crew)
+
+    def _audit_processes(self) -> None:
+        auditor.end_strays(self.crew)
+
     def _sweep_messages(self) -> None:
-        if time.monotonic() - self._swept >= HEALTH_CHECK_SECONDS:
-            self._swept = time.monotonic()
-            self.crew.write(messages.sweep, now=clock.now())
+        self.crew.write(messages.sweep, now=clock.now())
 
     def _job(self, subject: str, act: Callable[..., None], *arguments: object) -> None:
         # A copy keeps the term that the job began under: it writes nothing once another term has begun.
@@ -253,10 +267,13 @@ class Supervisor:
             store.read(assignments.next_due, now=now),
             store.read(merges.next_due, now=now),
             store.read(dispatches.handover_ends, now),
+            store.read(holds.next_end, now),
+            store.read(holds.next_passed_trial, self.crew.settings.launch.failed_start_seconds),
         ]
         waits = [max(0.0, clock.seconds_between(now, text)) for text in due if text is not None]
         retry = self._jobs.seconds_to_retry()
-        return min([lease.RENEW_SECONDS, HEALTH_CHECK_SECONDS, *waits, *([retry] if retry is not None else [])])
+        check = max(0.0, self._checked + self.crew.settings.health.check_interval_seconds - time.monotonic())
+        return min([lease.RENEW_SECONDS, check, *waits, *([retry] if retry is not None else [])])
 
     def _end_agents(self) -> None:
         for row in self.crew.store.read(agents.live):

@@ -24,6 +24,10 @@ def print_overview(seen: Overview) -> None:
     console = _console()
     _print_tasks(console, seen)
     _print_supervisor(console, seen.supervisor, seen.dispatches)
+    for hold in seen.holds:
+        whom = "No agent" if hold.scope == "*" else f"No {hold.scope}"
+        until = f" until {clock.local_time(hold.until)}" if hold.until else ""
+        _say(console, f"Held          {whom} is started{until}: {hold.message}", "yellow")
     _section(console, "Dispatches", [_dispatch_row(row, seen.at) for row in seen.dispatches], state=1)
     _section(console, "Agents", [_agent_row(row, seen.at) for row in seen.agents], state=1)
     _section(console, "Merge queue", [_merge_row(row, seen.at) for row in seen.merges], state=1)

@@ -7,7 +7,7 @@ is what will happen and not a guess.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import agents, assignments, dispatches, merges, schedule, tasks
+from . import agents, assignments, dispatches, holds, merges, schedule, tasks
 from .errors import NotFound
 from .store import Row, Transaction
 from .why_subjects import Answer, Bounds, of_agent, of_dispatch, of_merge, of_message
@@ -56,7 +56,7 @@ def _pending(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
     return f"Task {task['task_id']} is pending: it waits for {names}{more}.", next_call
 
 
-def _ready(tx: Transaction, task: Row, _now: str, bounds: Bounds) -> Answer:
+def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
     task_id = task["task_id"]
     scopes = tx.all(
         "SELECT d.* FROM dispatch d JOIN dispatch_task t USING (dispatch_id) WHERE t.task_id = ? "
@@ -74,7 +74,8 @@ def _ready(tx: Transaction, task: Row, _now: str, bounds: Bounds) -> Answer:
             f"Task {task_id} is ready, but its dispatch {dispatch['dispatch_id']} is paused.",
             f"assign(action='resume', dispatch_id='{dispatch['dispatch_id']}')",
         )
-    held = _held(tx, dispatch, task_id, bounds)
+    agent_type = dispatch["agent_type"] or task["agent_type"] or bounds.default_agent
+    held = _launches_held(tx, agent_type, now) or _held(tx, dispatch, task_id, bounds)
     if held is None:
         return (
             f"Task {task_id} is ready and next in line in dispatch {dispatch['dispatch_id']}; an agent starts now.",
@@ -104,6 +105,16 @@ def _held(tx: Transaction, dispatch: Row, task_id: str, bounds: Bounds) -> str |
         instances_left=instances_left(tx, bounds),
     )
     return choice.held.get(task_id)
+
+
+def _launches_held(tx: Transaction, agent_type: str, now: str) -> str | None:
+    """The gate that is shut for this type, decided as the dispatcher does."""
+    if (hold := holds.in_force(tx, agent_type, now)) is not None:
+        until = f" until {hold['until']}" if hold["until"] else ""
+        return f"launches are held{until} ({hold['reason']}): {hold['message']}"
+    if (trial := holds.trial_of(tx, agent_type, now)) is not None:
+        return f"one {agent_type} at a time is let through on trial, after: {trial['message']}"
+    return None
 
 
 def instances_left(tx: Transaction, bounds: Bounds) -> dict[str, int]:
@@ -140,6 +151,8 @@ def _assigned(tx: Transaction, task: Row, now: str, _bounds: Bounds) -> Answer:
             f"Task {task_id} is assigned, but its dispatch {paused} is paused.",
             f"assign(action='resume', dispatch_id='{paused}')",
         )
+    if held := _launches_held(tx, work["agent_type"], now):
+        return f"Task {task_id} is given to a {work['agent_type']}, but {held}.", "agents(action='list')"
     return (
         f"Task {task_id} is given to a {work['agent_type']} since {work['assigned_at']}; its worktree and agent are "
         "being prepared.",

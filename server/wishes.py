@@ -2,7 +2,7 @@
 
 import json
 
-from . import agents, assignments, merges, tasks
+from . import agents, assignments, holds, merges, tasks, worktrees
 from .errors import CrewyardError, GitError, MergeCheckFailed, MergeConflicts, NoAvailableWork, ResourceExhaustion
 from .store import Row, Transaction
 
@@ -42,15 +42,31 @@ def assign(
     agent_type: str,
     limit: int | None,
     timeout_seconds: float | None,
+    everywhere: bool,
     now: str,
     actor: str,
 ) -> Row:
+    """Give one task to an agent now; ``everywhere``: one agent of the type in all worktrees together (C-15).
+
+    Raises NoAvailableWork, SingletonViolation, ResourceExhaustion, AlreadyAssigned.
+    """
     if blockers := tasks.open_blockers(tx, task_id):
         names = ", ".join(row["task_id"] for row in blockers)
         raise NoAvailableWork(
             f"Task {task_id} waits for {names}.",
             hint=f"why(subject='{blockers[0]['task_id']}') tells how that stands; assign(force=true) ignores it.",
             task_id=task_id,
+        )
+    worktree = worktrees.live(tx, task_id)
+    if everywhere or worktree is not None:
+        agents.require_single(tx, agent_type, None if everywhere or worktree is None else worktree.path)
+    holds.lift_stop(tx, now=now, actor=actor)
+    if (hold := holds.in_force(tx, agent_type, now)) is not None:
+        raise ResourceExhaustion(
+            f"No {agent_type} is started now: {hold['message']}.",
+            hint=f"Call again after {hold['until']}; assign(…) waits for that by itself.",
+            reason=hold["reason"],
+            until=hold["until"],
         )
     at_work = sum(row["agent_type"] == agent_type for row in agents.live(tx))
     if limit is not None and at_work >= limit:

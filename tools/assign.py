@@ -160,8 +160,8 @@ def _changed(tx: Transaction, want: str, dispatch_id: str | None, *, now: str, a
 
 def bounds_of(yard: Yard) -> why.Bounds:
     """The settings that hold work back."""
-    limits = {name: agent.max_instances for name, agent in yard.settings.agents.items() if agent.max_instances}
-    return why.Bounds(yard.settings.default_agent, limits, yard.settings.merge.auto_approve)
+    settings = yard.settings
+    return why.Bounds(settings.default_agent, settings.instance_limits, settings.merge.auto_approve)
 
 
 def lead_tool() -> Tool:

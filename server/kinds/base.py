@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..settings import Agent
+from ..sections import Agent
 
 
 @dataclass(frozen=True)
 class Launch:
-    """The facts that a command line may be built from."""
+    """What a command line may be built from. ``resumes``: the conversation ``session_id`` is there already."""
 
     agent_id: str
     task_id: str
@@ -18,6 +18,8 @@ class Launch:
     prompt_file: Path
     worktree: Path
     mcp_config: Path
+    session_id: str
+    resumes: bool
 
 
 class Kind(Protocol):

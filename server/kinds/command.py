@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 from ..errors import ConfigurationError
-from ..settings import Agent
+from ..sections import Agent
 from .base import Launch
 
-PLACEHOLDERS = ("prompt", "prompt_file", "task_id", "worktree", "agent_id", "mcp_config", "attempt")
+PLACEHOLDERS = ("prompt", "prompt_file", "task_id", "worktree", "agent_id", "mcp_config", "attempt", "session_id")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -19,7 +19,7 @@ class Command:
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:
         """Raises ConfigurationError where the program or a placeholder does not exist."""
-        for argument in agent.command:
+        for argument in (*agent.command, *agent.resume_command):
             for word in _PLACEHOLDER.findall(argument):
                 if word not in PLACEHOLDERS:
                     near = difflib.get_close_matches(word, PLACEHOLDERS, n=1)
@@ -27,15 +27,17 @@ class Command:
                         f"agents.{name}.command: {{{word}}} is no placeholder.",
                         hint=f"Did you mean {{{near[0]}}}?" if near else f"Known: {', '.join(PLACEHOLDERS)}.",
                     )
-        if not is_there(agent.command[0], root):
-            raise ConfigurationError(
-                f"agents.{name}.command: there is no program {agent.command[0]!r}.",
-                hint="Install it, or give its path in crewyard.toml.",
-            )
+        for program in {line[0] for line in (agent.command, agent.resume_command) if line}:
+            if not is_there(program, root):
+                raise ConfigurationError(
+                    f"agents.{name}.command: there is no program {program!r}.",
+                    hint="Install it, or give its path in crewyard.toml.",
+                )
 
     def argv(self, agent: Agent, launch: Launch) -> list[str]:
         values = {word: str(getattr(launch, word)) for word in PLACEHOLDERS}
-        return [_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in agent.command]
+        words = agent.resume_command if launch.resumes and agent.resume_command else agent.command
+        return [_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in words]
 
 
 def is_there(program: str, root: Path) -> bool:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ..settings import Agent
+from ..sections import Agent
 from .base import Launch
 
 PROGRAM = Path(__file__).with_name("scripted_agent.py")

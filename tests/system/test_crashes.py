@@ -164,7 +164,7 @@ def crew(yard) -> Crew:
     made = Crew.of(Repository.discover(yard.repo), settings.load(yard.repo), Store(yard.repo / "data/orchestrator.db"))
     me = process.myself()
     holder = lease.Holder("test", me.pid, me.start_time, me.boot_id)
-    made.term = made.store.run(lease.acquire, holder, now=clock.now()) or 0
+    made.term = made.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime()) or 0
     return made
 
 
@@ -242,7 +242,9 @@ def test_a_supervisor_whose_term_is_over_writes_nothing(crew: Crew, yard) -> Non
     proven_task(crew, yard, "A")
     old_term = crew.term
     other = lease.Holder("other", 1, "1", "other-boot")
-    assert crew.store.run(lease.acquire, other, now=clock.now(), dead_term=old_term) == old_term + 1
+    assert (
+        crew.store.run(lease.acquire, other, now=clock.now(), uptime=clock.uptime(), dead_term=old_term) == old_term + 1
+    )
     with pytest.raises(lease.LeaseLost):
         merger.work_off(crew, "roadmap")
     assert yard.git(yard.repo, "rev-parse", "roadmap") == yard.git(yard.repo, "rev-parse", "main")
@@ -257,7 +259,7 @@ def test_what_a_hook_started_and_left_does_not_keep_the_next_supervisor_out(
     ended = subprocess.Popen(["true"])
     ended.wait()
     dead = lease.Holder("dead", ended.pid, "1", process.boot_id())
-    assert crew.store.run(lease.acquire, dead, now=clock.now(), dead_term=crew.term)
+    assert crew.store.run(lease.acquire, dead, now=clock.now(), uptime=clock.uptime(), dead_term=crew.term)
     daemon = subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "CREWYARD_GIT": f"{ended.pid}:1"})
     crew.term = 0
     taking_over = supervisor.Supervisor(crew)

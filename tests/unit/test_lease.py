@@ -1,5 +1,7 @@
 """One acting supervisor on one database."""
 
+from typing import Any
+
 import pytest
 
 from crewyard.server import clock, lease
@@ -11,42 +13,62 @@ ONE = lease.Holder("one", 1, "10", "boot")
 TWO = lease.Holder("two", 2, "20", "boot")
 
 
-def later(seconds: float) -> str:
-    return clock.plus(NOW, seconds)
+def later(seconds: float) -> dict[str, Any]:
+    """Both clocks so much later; nothing but ``uptime`` decides."""
+    return {"now": clock.plus(NOW, seconds), "uptime": 1000.0 + seconds}
+
+
+def take(store: Store, who: lease.Holder, seconds: float = 0.0, **options: Any) -> int | None:
+    return store.run(lease.acquire, who, **later(seconds), **options)
 
 
 def test_a_held_lease_is_not_given_to_another(store: Store) -> None:
-    assert store.run(lease.acquire, ONE, now=NOW) == 1
-    assert store.run(lease.acquire, TWO, now=later(lease.TTL_SECONDS - 0.001)) is None
+    assert take(store, ONE) == 1
+    assert take(store, TWO, lease.TTL_SECONDS - 0.001) is None
 
 
 def test_a_lease_that_has_run_out_goes_to_the_next_under_a_new_term(store: Store) -> None:
-    store.run(lease.acquire, ONE, now=NOW)
-    assert store.run(lease.acquire, TWO, now=later(lease.TTL_SECONDS)) == 2
+    take(store, ONE)
+    assert take(store, TWO, lease.TTL_SECONDS) == 2
     with pytest.raises(LeaseLost):
-        store.run(lease.require, 1, now=later(lease.TTL_SECONDS))
+        store.run(lease.require, 1, uptime=later(lease.TTL_SECONDS)["uptime"])
 
 
 def test_a_holder_found_dead_is_followed_at_once_but_only_that_very_term(store: Store) -> None:
-    store.run(lease.acquire, ONE, now=NOW)
-    assert store.run(lease.acquire, TWO, now=NOW, dead_term=1) == 2
-    assert store.run(lease.acquire, ONE, now=NOW, dead_term=1) is None, "the dead one's successor is alive"
+    take(store, ONE)
+    assert take(store, TWO, dead_term=1) == 2
+    assert take(store, ONE, dead_term=1) is None, "the dead one's successor is alive"
 
 
 def test_a_holder_that_wakes_after_its_time_can_neither_write_nor_renew(store: Store) -> None:
-    store.run(lease.acquire, ONE, now=NOW)
-    for unit in (lease.require, lease.renew):
-        with pytest.raises(LeaseLost):
-            store.run(unit, 1, now=later(lease.TTL_SECONDS))
+    take(store, ONE)
+    with pytest.raises(LeaseLost):
+        store.run(lease.require, 1, uptime=later(lease.TTL_SECONDS)["uptime"])
+    with pytest.raises(LeaseLost):
+        store.run(lease.renew, 1, **later(lease.TTL_SECONDS))
 
 
 def test_renewing_lasts_from_then_on(store: Store) -> None:
-    store.run(lease.acquire, ONE, now=NOW)
-    store.run(lease.renew, 1, now=later(5))
-    store.run(lease.require, 1, now=later(5 + lease.TTL_SECONDS - 0.001))
+    take(store, ONE)
+    store.run(lease.renew, 1, **later(5))
+    store.run(lease.require, 1, uptime=later(5 + lease.TTL_SECONDS - 0.001)["uptime"])
 
 
 def test_a_released_lease_is_free_at_once(store: Store) -> None:
-    store.run(lease.acquire, ONE, now=NOW)
-    store.run(lease.release, 1, now=later(1))
-    assert store.run(lease.acquire, TWO, now=later(1)) == 2
+    take(store, ONE)
+    store.run(lease.release, 1, now=later(1)["now"])
+    assert take(store, TWO, 1) == 2
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_wall_clock_that_jumps_neither_ends_a_lease_nor_prolongs_it(store: Store, hours: int) -> None:
+    take(store, ONE)
+    jumped = clock.plus(NOW, 3600 * hours)
+    assert store.run(lease.acquire, TWO, now=jumped, uptime=1001.0) is None
+    store.run(lease.require, 1, uptime=1001.0)
+    assert store.run(lease.acquire, TWO, now=jumped, uptime=1000.0 + lease.TTL_SECONDS) == 2
+
+
+def test_a_lease_of_an_earlier_boot_holds_nobody_up(store: Store) -> None:
+    take(store, ONE, 1_000_000)
+    assert take(store, TWO) == 2

@@ -44,7 +44,7 @@ async def test_status_shows_the_yard_at_a_glance(bench: Any, call: Any) -> None:
     assert status["agents"][0]["agent_id"] == agent_id
     assert status["dispatches"][0]["agents_at_work"] == 1
     assert set(status) == {
-        "at", "tasks", "in_review", "agents", "merges", "dispatches", "messages", "supervisor",
+        "at", "tasks", "in_review", "agents", "merges", "dispatches", "messages", "supervisor", "holds",
     }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def edge(blocking: str, dependent: str, kind: str = "hard") -> GraphEdge:
 def overview(**facts: object) -> Overview:
     empty: dict[str, object] = {
         "at": NOW, "tasks": {}, "in_review": [], "agents": [], "merges": [], "dispatches": [], "messages": {},
-        "supervisor": None,
+        "supervisor": None, "holds": [],
     }  # fmt: skip
     return Overview(**{**empty, **facts})  # type: ignore[arg-type]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import assignments, clock, dispatches, merges, messages, states, tasks, why
+from crewyard.server import assignments, backoff, clock, dispatches, merges, messages, states, tasks, why
 from crewyard.server.errors import NotFound
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -77,7 +77,7 @@ def test_an_assigned_task_is_being_prepared_or_waits_for_its_restart(bench: Any)
     work = bench.value("SELECT orchestrator_task_id FROM orchestrator_task")
     bench.store.run(
         assignments.attempt_failed, work, code="agent_failed", message="exit code 1", tail="", exited_at=NOW,
-        policy=(3, 2.0, 120.0), now=NOW, actor="test",
+        policy=backoff.Policy(3, 2.0, 120.0), now=NOW, actor="test",
     )  # fmt: skip
     answer = ask(bench, "A", now=NOW)
     assert "waits until 2026-01-01T00:00:02.000Z" in answer.because

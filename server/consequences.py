@@ -1,0 +1,127 @@
+"""What follows from an agent's end, for its task and for the launches of its type: one transaction (R-116 to R-120).
+
+Told apart: done, failed, killed, out of time, out of memory, lost, its provider's limit, waiting for a person.
+"""
+
+from dataclasses import dataclass
+
+from . import agents, alerts, assignments, backoff, clock, endings, failed_starts, holds, reports
+from .agents import Exit
+from .reports import Report
+from .store import Row, Transaction
+
+FAILURES = {"killed": "killed", "timeout": "agent_timeout", "lost": "agent_lost", "failed": "agent_failed"}
+LONGEST_QUOTA_PAUSE = 3600.0
+LONGER_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings that decide."""
+
+    policy: backoff.Policy
+    starts: failed_starts.Limits
+    quota_pattern: str
+    quota_pause_seconds: float
+
+
+def of_end(
+    tx: Transaction, agent_id: str, how: Exit, *, code: str | None, output: str, rules: Rules, now: str, actor: str
+) -> None:
+    """Record how the agent ended and what follows. ``output`` is the end of what it wrote."""
+    report = reports.last(tx, agent_id)
+    if how.status == "failed" and how.code is not None and report is not None and report.kind == "complete":
+        how = Exit("completed", how.at, how.code, message=f"{how.message} It had reported to be complete.")
+    agent = agents.ended(tx, agent_id, how, actor=actor)
+    limit = endings.quota(output, rules.quota_pattern, now=now) if _may_be_quota(how) else None
+    if limit is None:
+        failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)
+        if how.status in ("completed", "timeout"):
+            holds.lift(tx, agent["agent_type"], "quota", now=now, actor=actor)
+    assignment = assignments.get(tx, agent["orchestrator_task_id"])
+    if assignment["status"] not in ("assigned", "running"):
+        return
+    if limit is not None:
+        _wait_for_quota(tx, agent, limit, rules, now, actor)
+    elif how.status == "completed":
+        _after_its_word(tx, agent, how, report, output, rules, now, actor)
+    elif how.status == "killed" and agent["kill_code"] is None:
+        _as_asked(tx, agent, assignment, now, actor)
+    elif how.status == "killed":
+        how = Exit("killed", how.at, how.code, how.signal, agent["kill_reason"])
+        _try_again(tx, agent, how, agent["kill_code"], output, rules, now, actor)
+    else:
+        _try_again(tx, agent, how, code or FAILURES[how.status], output, rules, now, actor)
+
+
+def _after_its_word(
+    tx: Transaction, agent: Row, how: Exit, report: Report | None, output: str, rules: Rules, now: str, actor: str
+) -> None:
+    """It ended well, as far as its exit goes. What it reported of a failure counts; otherwise the evidence decides."""
+    kind = None if report is None else report.kind
+    if report is not None and kind in ("blocked", "question"):
+        assignment = assignments.get(tx, agent["orchestrator_task_id"])
+        said = f"{agent['agent_id']} reported: {kind}. {report.summary}"
+        _give_up(tx, assignment, "non_retryable_error", said, now, actor, review=True)
+    elif report is not None and kind == "failed":
+        how = Exit("failed", how.at, how.code, message=f"It reported to have failed: {report.summary}")
+        _try_again(tx, agent, how, "agent_failed", output, rules, now, actor)
+
+
+def _may_be_quota(how: Exit) -> bool:
+    return how.status == "failed" and how.code is not None
+
+
+def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Rules, now: str, actor: str) -> None:
+    """Its provider's limit is no fault of the agent's or the task's: all launches of the type wait for its end."""
+    agent_type = agent["agent_type"]
+    hold = holds.get(tx, agent_type, "quota")
+    is_news = hold is None or agent["created_at"] >= hold["since"]
+    times = hold["times"] if hold else 0
+    pause = backoff.delay(times + 1, rules.quota_pause_seconds, max(LONGEST_QUOTA_PAUSE, rules.quota_pause_seconds))
+    until = limit.until or (clock.plus(now, pause) if is_news or hold is None else hold["until"])
+    message = f"the provider's limit of {agent_type} is reached, it says: {limit.said}"
+    if is_news:
+        holds.hold(tx, agent_type, "quota", message, until=until, now=now, actor=actor, again=hold is not None)
+    if hold is None:
+        alerts.alert(tx, "high", f"Limit of {agent_type} reached", f"{message} Waiting until {until}.", now=now)
+    assignments.wait(tx, agent["orchestrator_task_id"], code="quota", message=message, until=None, now=now, actor=actor)
+
+
+def _try_again(
+    tx: Transaction, agent: Row, how: Exit, code: str, output: str, rules: Rules, now: str, actor: str
+) -> None:
+    tail = f"The end of its output:\n\n```\n{output.rstrip()}\n```" if output.strip() else ""
+    verdict = assignments.attempt_failed(
+        tx,
+        agent["orchestrator_task_id"],
+        code=code,
+        message=f"{agent['agent_id']}: {how.message or ''}",
+        tail=tail,
+        exited_at=how.at,
+        policy=rules.policy,
+        now=now,
+        actor=actor,
+        lasted=(agent["duration_ms"] or 0) / 1000,
+    )
+    if verdict.delay_seconds is not None and code == "agent_timeout":  # R-118: with a longer time
+        longer = LONGER_TIMEOUT * agent["timeout_seconds"]
+        assignments.note(tx, agent["orchestrator_task_id"], timeout_seconds=longer)
+
+
+def _as_asked(tx: Transaction, agent: Row, assignment: Row, now: str, actor: str) -> None:
+    """Somebody had it ended, and said what is to become of its task."""
+    reason = agent["kill_reason"] or "ended on request"
+    assignment_id = assignment["orchestrator_task_id"]
+    if agent["kill_outcome"] == "fail":
+        _give_up(tx, assignment, "killed", reason, now, actor, review=False)
+    elif agent["kill_outcome"] == "restart":
+        assignments.wait(tx, assignment_id, code="restarted", message=reason, until=None, now=now, actor=actor)
+        assignments.begin_anew(tx, assignment_id, now=now, actor=actor)
+    else:
+        assignments.release(tx, assignment_id, why=reason, now=now, actor=actor)
+
+
+def _give_up(tx: Transaction, assignment: Row, code: str, message: str, now: str, actor: str, *, review: bool) -> None:
+    assignment_id = assignment["orchestrator_task_id"]
+    assignments.give_up(tx, assignment_id, code=code, message=message, review=review, now=now, actor=actor)

@@ -1,0 +1,41 @@
+"""What the end of an agent's output says about how it ended. Pure (design 5: a quota is no crash)."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from . import clock
+
+LINES = 20
+FARTHEST_SECONDS = 8 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The provider's limit is reached. ``said`` is the line that says so, ``until`` when it is over, where it tells."""
+
+    said: str
+    until: str | None
+
+
+def quota(tail: str, pattern: str, *, now: str) -> Quota | None:
+    """Whether the last lines of a failed agent's output tell of its provider's limit."""
+    if not pattern:
+        return None
+    for line in reversed(tail.rstrip().splitlines()[-LINES:]):
+        found = re.search(pattern, line)
+        if found is not None:
+            return Quota(line.strip()[:200], _moment(found.groupdict().get("reset"), now))
+    return None
+
+
+def _moment(text: str | None, now: str) -> str | None:
+    """The time that a program names, where it can be one: in the future, and not years away."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromtimestamp(int(text), UTC) if text.isdigit() else datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
+        return None
+    named = clock.to_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return named if now < named < clock.plus(now, FARTHEST_SECONDS) else None

@@ -1,0 +1,55 @@
+"""Whether the machine can take another agent, and if not, why. Pure (R-100, G-19, C-10)."""
+
+from dataclasses import dataclass
+
+from .sections import Launch
+
+SMALL_DISK_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Load:
+    """The machine at one moment; ``disk_*`` of the file system that the worktrees lie on."""
+
+    cpu_percent: float
+    free_memory_mb: float
+    free_disk_mb: float
+    disk_mb: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """``reason`` is one of ``holds.REASONS``; ``message`` has the figures."""
+
+    reason: str
+    message: str
+
+
+def of_machine(load: Load, limits: Launch, *, agents_at_work: int) -> Refusal | None:
+    """A busy CPU holds only further agents: with none at work one starts however busy the machine is."""
+    if load.free_memory_mb < limits.min_free_memory_mb:
+        return Refusal(
+            "memory",
+            f"{load.free_memory_mb:.0f} MiB of memory are free; launch.min_free_memory_mb is "
+            f"{limits.min_free_memory_mb}",
+        )
+    wanted_mb = min(limits.min_free_disk_mb, SMALL_DISK_SHARE * load.disk_mb)
+    if load.free_disk_mb < wanted_mb:
+        return Refusal(
+            "disk", f"{load.free_disk_mb:.0f} MiB of disk are free where the worktrees lie; {wanted_mb:.0f} are wanted"
+        )
+    if agents_at_work and load.cpu_percent > limits.max_cpu_percent:
+        return Refusal(
+            "cpu", f"the machine is {load.cpu_percent:.0f} % busy; launch.max_cpu_percent is {limits.max_cpu_percent:g}"
+        )
+    return None
+
+
+def of_rate(launched_in_last_minute: int, limits: Launch) -> Refusal | None:
+    if launched_in_last_minute < limits.max_per_minute:
+        return None
+    return Refusal(
+        "launch_rate",
+        f"{launched_in_last_minute} agents were launched in the last minute; launch.max_per_minute is "
+        f"{limits.max_per_minute}",
+    )

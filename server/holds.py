@@ -1,0 +1,124 @@
+"""Why no agent is launched for now: rows that the dispatcher obeys and ``why`` tells (G-19, L-18).
+
+A hold is of one agent type or of all (``*``), one for each reason. Of a type that failed to start, or whose provider's
+limit was reached, the hold stays when its time is over: one launch is let through as a trial, and its fate decides.
+"""
+
+from . import clock, events
+from .store import Row, Transaction
+
+EVERYONE = "*"
+REASONS = ("stopped", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts")
+
+
+def hold(
+    tx: Transaction,
+    scope: str,
+    reason: str,
+    message: str,
+    *,
+    until: str | None,
+    now: str,
+    actor: str,
+    again: bool = False,
+) -> None:
+    """Hold the launches of ``scope``. One that is there is only given its new ``until``; ``again`` counts it anew."""
+    present = get(tx, scope, reason)
+    tx.run(
+        "INSERT INTO launch_hold (scope, reason, message, since, until) "
+        "VALUES (:scope, :reason, :message, :now, :until) ON CONFLICT (scope, reason) DO UPDATE "
+        "SET message = :message, until = :until, times = times + :again, since = iif(:again, :now, since)",
+        {"scope": scope, "reason": reason, "message": message, "now": now, "until": until, "again": int(again)},
+    )
+    if present is None or again:
+        events.record(
+            tx,
+            now=now,
+            actor=actor,
+            subject_type="launches",
+            subject_id=scope,
+            kind="launches_held",
+            reason=reason,
+            message=message,
+            until=until,
+        )
+
+
+def lift(tx: Transaction, scope: str, *reasons: str, now: str, actor: str) -> bool:
+    """Let ``scope`` be launched again as far as these reasons go; returns whether any held it."""
+    marks = ", ".join("?" for _ in reasons)
+    gone = tx.all(
+        f"DELETE FROM launch_hold WHERE scope = ? AND reason IN ({marks}) RETURNING reason", (scope, *reasons)
+    )
+    for row in gone:
+        events.record(
+            tx,
+            now=now,
+            actor=actor,
+            subject_type="launches",
+            subject_id=scope,
+            kind="launches_free",
+            reason=row["reason"],
+        )
+    return bool(gone)
+
+
+def lift_stop(tx: Transaction, *, now: str, actor: str) -> None:
+    """Somebody wants work done: what ``crewyard stop`` held goes on, and types that failed to start are tried again."""
+    lift(tx, EVERYONE, "stopped", now=now, actor=actor)
+    for row in tx.all("SELECT DISTINCT scope FROM launch_hold WHERE reason = 'failed_starts'"):
+        lift(tx, row["scope"], "failed_starts", now=now, actor=actor)
+
+
+def get(tx: Transaction, scope: str, reason: str) -> Row | None:
+    return tx.one("SELECT * FROM launch_hold WHERE scope = ? AND reason = ?", (scope, reason))
+
+
+def listed(tx: Transaction) -> list[Row]:
+    """Every hold, those on all types first."""
+    return tx.all("SELECT * FROM launch_hold ORDER BY scope, reason")
+
+
+def in_force(tx: Transaction, agent_type: str, now: str) -> Row | None:
+    """What holds the launches of a type at this moment, the one that lasts longest where there are more."""
+    return tx.one(
+        "SELECT * FROM launch_hold WHERE scope IN ('*', ?) AND (until IS NULL OR until > ?) "
+        "ORDER BY coalesce(until, '9') DESC LIMIT 1",
+        (agent_type, now),
+    )
+
+
+def trial_of(tx: Transaction, agent_type: str, now: str) -> Row | None:
+    """The hold of the type whose time is over, and which waits for its trial to be passed."""
+    return tx.one(
+        "SELECT * FROM launch_hold WHERE scope = ? AND reason IN ('quota', 'failed_starts') AND until <= ? "
+        "ORDER BY until DESC LIMIT 1",
+        (agent_type, now),
+    )
+
+
+def end_passed_trials(tx: Transaction, seconds: float, *, now: str, actor: str) -> None:
+    """Lift the holds of types of which an agent that was let through has lived for ``seconds``."""
+    for row in _trials(tx):
+        if row["started_at"] <= clock.plus(now, -seconds):
+            lift(tx, row["scope"], row["reason"], now=now, actor=actor)
+
+
+def next_passed_trial(tx: Transaction, seconds: float) -> str | None:
+    """When the next trial is passed, if its agent lives that long."""
+    starts = [row["started_at"] for row in _trials(tx)]
+    return clock.plus(min(starts), seconds) if starts else None
+
+
+def _trials(tx: Transaction) -> list[Row]:
+    return tx.all(
+        "SELECT h.scope, h.reason, min(a.started_at) AS started_at FROM launch_hold h JOIN agent_lifecycle a "
+        "ON a.agent_type = h.scope AND a.created_at >= h.until AND a.status = 'running' "
+        "WHERE h.reason IN ('quota', 'failed_starts') GROUP BY h.scope, h.reason"
+    )
+
+
+def next_end(tx: Transaction, now: str) -> str | None:
+    """When the next hold is over."""
+    end: str | None = tx.value("SELECT min(until) FROM launch_hold WHERE until > ?", (now,))
+    return end

@@ -1,0 +1,236 @@
+"""The tables of ``crewyard.toml`` and their keys: types, defaults, bounds, descriptions (contract 5)."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from . import names
+
+ONE_YEAR = 366 * 24 * 3600
+# As the providers' own programs say it; a plain "rate limit" in some test's output is not enough.
+QUOTA_PATTERN = (
+    r"(?i)\b(?:usage|rate|session|weekly|hour|quota|token)s?[ _-]?limit (?:has been |was |is )?(?:reached|exceeded|hit)"
+    r"(?:\|(?P<reset>\d{10}))?|\bhit your (?:\w+ )?limit\b|\brate_limit_error\b|\binsufficient_quota\b"
+)
+Positive = Annotated[int, Field(gt=0)]
+Delay = Annotated[float, Field(ge=0, le=ONE_YEAR)]
+Timeout = Annotated[float, Field(gt=0, le=ONE_YEAR)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Crew(Section):
+    """How a crew is run."""
+
+    integration_branch: str = Field(
+        "roadmap", description="Branch that the work is merged into; made from HEAD where it is missing."
+    )
+    max_parallel: Positive = Field(4, description="Agents of one dispatch that work at the same time.")
+    default_agent: str = Field(
+        "code_developer",
+        description="Agent type of a task that names none. Where just one agent is configured, that one.",
+    )
+    data_dir: str = Field("data", description="Databases, logs and run files, relative to the repository's root.")
+    worktree_path: str = Field(
+        ".worktrees/implementation_task-{task_id}",
+        description="Where a task's worktree lies, relative to the repository's root.",
+    )
+    branch_name: str = Field("roadmap-implementation_task-{task_id}", description="Name of a task's branch.")
+    profile: Literal["task", "team"] = Field(
+        "task", description="Delays before restarts: task 2, 4, 8 s (at most 120), team 60, 120, 240 s."
+    )
+    max_restarts: Annotated[int, Field(ge=0)] = Field(
+        3, description="Restarts of a failed agent before its task goes to review."
+    )
+    restart_backoff_seconds: Delay | None = Field(
+        None, description="First delay before a restart, in place of the profile's."
+    )
+    restart_backoff_cap_seconds: Delay | None = Field(
+        None, description="Longest delay before a restart, in place of the profile's."
+    )
+    grace_period_seconds: Delay = Field(10.0, description="Time between SIGTERM and SIGKILL when an agent is ended.")
+    on_exit: Literal["detach", "stop"] = Field(
+        "detach", description="What a server that ends does with its agents: leave them running, or end them."
+    )
+
+    @field_validator("worktree_path", "branch_name")
+    @classmethod
+    def _has_the_task(cls, template: str, info: ValidationInfo) -> str:
+        names.check_template(str(info.field_name), template)
+        return template
+
+    @field_validator("integration_branch", "branch_name")
+    @classmethod
+    def _is_a_branch(cls, name: str, info: ValidationInfo) -> str:
+        names.check_branch(str(info.field_name), name.replace("{task_id}", "1"))
+        if "integration_branch" in info.data:
+            names.check_apart(info.data["integration_branch"], name.replace("{task_id}", "1"))
+        return name
+
+    @field_validator("data_dir")
+    @classmethod
+    def _lies_in_the_repository(cls, folder: str) -> str:
+        path = Path(folder)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise ValueError(f"{folder!r} is no folder below the repository's root")
+        return folder
+
+
+class Agent(Section):
+    """One type of agent."""
+
+    kind: Literal["claude", "codex", "gemini", "opencode", "command", "scripted"] = Field(
+        "command", description="The program that it is. This version starts `command` and `scripted`."
+    )
+    command: list[str] = Field(
+        default_factory=list, description="Kind `command`: the program and its arguments, with placeholders."
+    )
+    environment: list[str] = Field(
+        default_factory=list, description="Environment variables that it gets from ours, beside the built-in few."
+    )
+    max_instances: Positive | None = Field(
+        None, description="How many of this type work at the same time; no limit of its own where unset."
+    )
+    resume_command: list[str] = Field(
+        default_factory=list,
+        description="Kind `command`: what a restart runs in place of `command`, for a program that can go on with its "
+        "last conversation; `{session_id}` is the same in both.",
+    )
+    timeout_seconds: Timeout = Field(3600.0, description="After this time the agent is ended.")
+    quota_pattern: str = Field(
+        QUOTA_PATTERN,
+        description="Where an agent fails and this regular expression matches its last lines of output, its provider's "
+        "limit is reached: that is no crash, and launches of the type wait. A group named `reset` may hold when it is "
+        "over, as Unix time or ISO-8601. Empty: never.",
+    )
+    memory_limit_mb: Positive | None = Field(
+        None, description="Beyond this resident memory of its whole process tree the agent is ended."
+    )
+
+    @model_validator(mode="after")
+    def _command_is_there(self) -> "Agent":
+        if self.kind == "command" and not self.command:
+            raise ValueError("kind 'command' needs command = [program, argument, …]")
+        if self.kind != "command" and (self.command or self.resume_command):
+            raise ValueError(f"kind {self.kind!r} takes no command; kind = 'command' starts any program")
+        return self
+
+    @field_validator("quota_pattern")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
+
+
+class Health(Section):
+    """How live agents are watched. A sign of life is a tool call, a line of output, or use of the CPU."""
+
+    check_interval_seconds: Timeout = Field(30.0, description="Time between two health checks.")
+    warn_after_seconds: Timeout = Field(120.0, description="Without a sign of life for so long: warning.")
+    stale_after_seconds: Timeout = Field(300.0, description="Without a sign of life for so long: stalled.")
+    on_stalled: Literal["restart", "warn"] | None = Field(
+        None, description="What is done with a stalled agent; unset: restart with profile task, warn with profile team."
+    )
+    cpu_warn_percent: Percent = Field(80.0, description="Above it an agent's CPU use is a warning; 100 is all cores.")
+    cpu_critical_percent: Percent = Field(95.0, description="Above it, it is critical.")
+    memory_warn_mb: Positive = Field(
+        256, description="Above it an agent's memory is a warning; with a larger memory_limit_mb, 80 % of that."
+    )
+    memory_critical_mb: Positive = Field(2048, description="Above it, it is critical; never below memory_limit_mb.")
+    healthy_after_seconds: Timeout = Field(
+        600.0, description="After an attempt that lasted so long, restarts are counted from nought again."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Health":
+        if self.warn_after_seconds > self.stale_after_seconds:
+            raise ValueError("warn_after_seconds lies beyond stale_after_seconds")
+        return self
+
+
+class Launch(Section):
+    """When no agent is started although there is work. `why` tells which of these holds a task."""
+
+    max_cpu_percent: Percent = Field(
+        95.0,
+        description="While the machine is busier than this and agents are at work, one launch every five seconds.",
+    )
+    min_free_memory_mb: Annotated[int, Field(ge=0)] = Field(500, description="Less free memory holds launches.")
+    min_free_disk_mb: Annotated[int, Field(ge=0)] = Field(
+        500, description="Less free space holds launches; of a small disk, 5 % must be free."
+    )
+    max_per_minute: Positive = Field(600, description="Launches of all agents in a minute.")
+    max_per_task: Positive = Field(
+        20, description="Launches of one task's agents in all, whatever ended them; then it goes to review."
+    )
+    singleton_scope: Literal["workspace", "type"] = Field(
+        "workspace", description="One agent of a type at a time in each worktree, or in all of the repository."
+    )
+    failed_start_seconds: Delay = Field(5.0, description="An agent that fails within this time has failed to start.")
+    failed_starts: Positive = Field(
+        3, description="So many tasks in a row whose agents of one type fail to start hold that type's launches."
+    )
+    failed_starts_pause_seconds: Delay | None = Field(
+        None,
+        description="The first such hold, doubled each time that the launch after it fails too; unset: five times the "
+        "first restart delay.",
+    )
+    failed_starts_pauses: Positive = Field(
+        5, description="After so many holds in a row, what waits for that type goes to review."
+    )
+    quota_pause_seconds: Timeout = Field(
+        300.0, description="How long launches of a type wait after its provider's limit, where it names no time."
+    )
+
+
+class Merge(Section):
+    """What must hold before work reaches the integration branch."""
+
+    check: list[str] = Field(
+        default_factory=list, description="Command run on the merged tree; only what passes moves the branch."
+    )
+    check_timeout_seconds: Timeout = Field(1800.0, description="A check that takes longer has failed.")
+    max_attempts: Positive = Field(
+        3,
+        description="How often a task is sent back by conflicts or failed checks, and how often a merge waits for a "
+        "checkout that is in the way, before it goes to review.",
+    )
+    retry_seconds: Delay = Field(
+        10.0, description="Wait before a merge is tried again that a checkout was in the way of."
+    )
+    authorized_roles: list[str] = Field(
+        default_factory=lambda: ["architect"],
+        description="Roles whose agents may approve merges where auto_approve is off. Not in use yet: for now only the "
+        "lead approves, by worktrees(action='merge', approve=true).",
+    )
+    auto_approve: bool = Field(True, description="Merge what is complete without waiting for an approval.")
+    union: list[str] = Field(
+        default_factory=list, description="Files (patterns) whose conflicting additions are both kept."
+    )
+
+
+class Messages(Section):
+    """The message queue."""
+
+    lease_seconds: Timeout = Field(
+        60.0, description="A polled message that is not acknowledged by then is delivered again."
+    )
+    max_queue: Positive = Field(1000, description="Messages waiting in all; beyond it `route send` answers queue_full.")
+
+
+class Plans(Section):
+    """Reading plans."""
+
+    subtasks: Literal["auto", "tasks", "description"] = Field(
+        "auto",
+        description="Task Master's subtasks become tasks of their own, or part of their parent's description; "
+        "auto: tasks where they have dependencies.",
+    )

@@ -1,0 +1,67 @@
+"""Keeps watch over live agents: judges each now and then, and has the stalled ended and started again (C-09)."""
+
+import time
+from dataclasses import dataclass, field
+
+from . import agents, alerts, clock, health, keeper, reports
+from .crew import ACTOR, Crew
+from .health import Judgement, Seen
+from .store import Row, Transaction
+
+STALLED = "agent_stalled"
+
+
+@dataclass
+class Vigil:
+    """Remembers when it last saw a new sign of life, by a clock that nobody sets: one that jumps stalls nobody."""
+
+    _signs: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def look(self, crew: Crew) -> None:
+        """Judge every running agent, and do what follows."""
+        running = [row for row in crew.store.read(agents.live) if row["status"] == "running"]
+        self._signs = {row["agent_id"]: self._sign(row) for row in running}
+        for row in running:
+            seen = Seen(
+                keeper.runner_lives(row),
+                time.monotonic() - self._signs[row["agent_id"]][1],
+                row["cpu_percent"],
+                row["memory_mb"],
+                row["memory_limit_mb"],
+                waits=crew.store.read(reports.waits, row["agent_id"]),
+            )
+            if seen.process_alive:  # the keeper deals with the others
+                judged = health.judge(seen, crew.settings.health)
+                if judged.health != row["health"]:
+                    crew.write(_take_down, crew, row, judged, clock.now())
+
+    def _sign(self, row: Row) -> tuple[str, float]:
+        """The last sign of life and when it was seen; one from before this watch is taken at its word."""
+        last = row["last_heartbeat"] or row["created_at"]
+        known = self._signs.get(row["agent_id"])
+        if known is not None and known[0] == last:
+            return known
+        age = 0.0 if known is not None else max(0.0, clock.seconds_between(last, clock.now()))
+        return last, time.monotonic() - age
+
+
+def _take_down(tx: Transaction, crew: Crew, row: Row, judged: Judgement, now: str) -> None:
+    agent_id, why = row["agent_id"], "; ".join(judged.reasons)
+    agents.judged(tx, agent_id, judged.health, why, now=now, actor=ACTOR)
+    if judged.health != "stalled":
+        return
+    restarts = crew.settings.restarts_stalled
+    then = "it is ended and started again" if restarts else "it is left alone (health.on_stalled)"
+    title = f"Agent {agent_id} is stalled"
+    alerts.alert(tx, "warning", title, f"{why}; {then}.", now=now, agent=agent_id, task_id=row["task_id"])
+    if restarts:
+        agents.request_kill(
+            tx,
+            agent_id,
+            reason=f"It was stalled: {why}.",
+            outcome="restart",
+            code=STALLED,
+            grace_seconds=crew.settings.crew.grace_period_seconds,
+            now=now,
+            actor=ACTOR,
+        )
