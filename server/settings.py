@@ -71,7 +71,7 @@ class Settings(Section):
     def instance_limits(self) -> dict[str, int]:
         """How many agents of a type may work at the same time; a type that is not in it has no bound (C-15)."""
         if self.launch.singleton_scope == "type":
-            return {name: 1 for name in {**self.built_in, **self.agents}}
+            return dict.fromkeys({**self.built_in, **self.agents}, 1)
         return {name: agent.max_instances for name, agent in self.agents.items() if agent.max_instances}
 
     @property
