@@ -1,7 +1,7 @@
 """Agents: one row a process that we start, from the intention to launch it to how it ended.
 
 A restart is a new row. The row is written before the process is started; ``term`` and the run folder's claim file
-(server/runner.py) make sure that an intention is carried out once at most.
+(server/runner/) make sure that an intention is carried out once at most.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,16 +68,14 @@ def run(
     """
     from . import headless, settings, terminal
 
-    try:
+    with _refusals(as_json, headless.refusal):
         prepared = headless.prepare(repo, plan, settings.load, max_parallel=max_parallel, agent=agent)
-        begun = headless.begin(prepared)
-    except CrewyardError as error:
-        if as_json:
-            typer.echo(json.dumps(headless.refusal(error)))
-        raise
-    _announce(begun)
-    with terminal.progress_of(begun) as view:
-        headless.work_off(begun, view.look)
+    with headless.interruptible() as signals:
+        with _refusals(as_json, headless.refusal):
+            begun = headless.begin(prepared)
+        _announce(begun)
+        with terminal.progress_of(begun) as view:
+            headless.work_off(begun, view.look, signals)
     result = headless.summary(begun)
     if as_json:
         typer.echo(json.dumps(result))
@@ -216,6 +214,17 @@ def demo(
     from . import demo as demonstration
 
     raise typer.Exit(demonstration.show(folder))
+
+
+@contextmanager
+def _refusals(as_json: bool, told: Callable[[CrewyardError], dict[str, Any]]) -> Iterator[None]:
+    """What is refused in here has changed nothing; with ``--json`` it is told on standard output as well."""
+    try:
+        yield
+    except CrewyardError as error:
+        if as_json:
+            typer.echo(json.dumps(told(error)))
+        raise
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from . import clock, failed_starts, host, lease, process
 from .paths import Paths
 from .repository import Repository
+from .runners import Runners
 from .settings import Settings
 from .store import Store, Transaction
 from .wakeup import Bell
@@ -27,8 +28,8 @@ class Crew:
     paths: Paths
     store: Store
     bell: Bell
+    runners: Runners
     term: int = 0
-    runners: list[process.Runner] = field(default_factory=list)  # started by this process, to be reaped
     machine: host.Watch = field(default_factory=lambda: host.Watch(Path("/")))
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -37,7 +38,7 @@ class Crew:
         paths = Paths(repository.root, settings)
         me = process.myself()
         repository.mark = f"{me.pid}:{me.start_time}"
-        made = cls(repository, settings, paths, store, Bell(paths.bell))
+        made = cls(repository, settings, paths, store, Bell(paths.bell), Runners(paths.runs))
         made.machine = host.Watch(paths.worktree("x").parent)
         return made
 

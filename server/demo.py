@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from . import demo_evidence, environment, graph, headless, merging, process, settings, terminal, views
+from . import demo_evidence, environment, graph, headless, merging, settings, terminal, views
 from .errors import GitError, InvalidInput
 from .headless import Begun
 from .repository import Repository
@@ -47,8 +47,8 @@ def show(folder: Path | None) -> int:
     begun = headless.begin(prepared)
     console = Console(highlight=False, soft_wrap=True)
     _introduce(console, begun, prepared.max_parallel)
-    with terminal.progress_of(begun) as view:
-        headless.work_off(begun, view.look)
+    with headless.interruptible() as signals, terminal.progress_of(begun) as view:
+        headless.work_off(begun, view.look, signals)
     try:
         if begun.interrupted:
             console.print(f"\nInterrupted; the work done is kept in {root}.", markup=False)
@@ -126,7 +126,7 @@ def _run_program(console: Console, begun: Begun) -> list[str]:
     with merging.checked_out(crew.repository, crew.paths.checks / "demo", tip) as checkout:
         for command in (TESTS, PROGRAM):
             known = shutil.which(command[0], path=environment.for_child([]).get("PATH"))
-            done = process.run_check(
+            done = crew.runners.check(
                 (known or sys.executable, *command[1:]), cwd=checkout, log=log, timeout_seconds=PROGRAM_SECONDS,
                 environment=environment.for_child([]),
             )  # fmt: skip

@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -89,34 +90,49 @@ def begin(prepared: Prepared) -> Begun:
     return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made)
 
 
-def work_off(begun: Begun, look: Callable[[], None]) -> None:
+@dataclass
+class Interruptions:
+    """How often SIGINT, SIGTERM or SIGHUP came in."""
+
+    times: int = 0
+
+    def note(self, _number: int, _frame: FrameType | None) -> None:
+        self.times += 1  # and no more: a lock taken here could be the one that this very thread holds
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruptions]:
+    """Take signals down instead of dying by them. From before ``begin`` on: a run that is registered as one that
+    waits for the agents must not go without having dealt with them."""
+    seen = Interruptions()
+    before = {number: signal.signal(number, seen.note) for number in SIGNALS}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def work_off(begun: Begun, look: Callable[[], None], signals: Interruptions) -> None:
     """Supervise until the dispatch is over; ``look`` is called twenty times a second, to show how it stands.
 
-    SIGINT, SIGTERM and SIGHUP pause the dispatch and end its agents with their work kept; a second one at once.
+    An interruption pauses the dispatch and ends its agents with their work kept; a second one at once.
     """
     if begun.dispatch_id is None:
         return
-    times = [0]
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        times[0] += 1  # and no more: a lock taken here could be the one that this very thread holds
-
-    before = {number: signal.signal(number, note) for number in SIGNALS}
     supervisor = Supervisor(begun.crew)
     supervisor.start()
     try:
-        while not times[0] and _goes_on(begun):
+        while not signals.times and _goes_on(begun):
             look()
             time.sleep(LOOK_SECONDS)
-        if times[0]:
+        if signals.times:
             begun.interrupted = True
-            begun.agents_ended = _interrupt(begun, look, lambda: times[0] > 1)
+            begun.agents_ended = _interrupt(begun, look, lambda: signals.times > 1)
         else:
             _insist(partial(begun.crew.store.run, watchers.remove, begun.dispatch_id, _me()))
     finally:
         supervisor.stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)
     look()
 
 

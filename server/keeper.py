@@ -53,11 +53,13 @@ def runner_lives(row: Row) -> bool:
 
 
 def runner_identity(row: Row) -> Identity | None:
-    """The runner as recorded, or as it put itself down in its claim."""
+    """The runner as it put itself down in its claim, or as recorded where it has not come to that."""
+    claim = journals.runner_of(Path(row["run_dir"]))
+    if claim is not None and row["boot_id"] in (None, process.boot_id()):
+        return Identity(*claim, process.boot_id())
     if row["runner_pid"] is not None:
         return Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"])
-    claim = journals.runner_of(Path(row["run_dir"]))
-    return None if claim is None else Identity(claim[0], claim[1], process.boot_id())
+    return None
 
 
 def end_requested(row: Row) -> None:

@@ -1,7 +1,6 @@
 """Starts an agent for an assignment: worktree, prompt, runner. Every step can be done again after a crash."""
 
 import json
-import marshal
 import secrets
 import sys
 from pathlib import Path
@@ -15,8 +14,8 @@ from . import (
     events,
     kinds,
     merges,
-    process,
     prompts,
+    runners,
     saving,
     tasks,
     workspaces,
@@ -28,7 +27,8 @@ from .kinds import Launch
 from .store import Row, Transaction
 from .worktrees import Worktree
 
-OUTPUT_LIMIT_BYTES = 10 * 2**20
+BEAT_SECONDS = 15.0
+BEATS_BEFORE_WARNING = 4
 
 
 def launch(crew: Crew, assignment_id: str) -> None:
@@ -54,9 +54,8 @@ def launch(crew: Crew, assignment_id: str) -> None:
     token = secrets.token_urlsafe(32)
     row, prompt = crew.write(_plan, crew, assignment_id, worktree, conflicts, token)
     _write_run_folder(crew, row, worktree, prompt, token)
-    runner = process.start_runner(Path(row["run_dir"]))
-    crew.runners.append(runner)
-    identity = process.identify(runner.pid)
+    crew.require_lease()
+    identity = crew.runners.start(Path(row["run_dir"]))
     if identity is not None:
         crew.store.run(
             agents.runner_started,
@@ -230,11 +229,13 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         "timeout_seconds": row["timeout_seconds"],
         "memory_limit_mb": agent.memory_limit_mb,
         "grace_seconds": crew.settings.crew.grace_period_seconds,
-        "output_limit_bytes": OUTPUT_LIMIT_BYTES,
+        "beat_seconds": min(BEAT_SECONDS, crew.settings.health.warn_after_seconds / BEATS_BEFORE_WARNING),
+        "output": "output.log",
+        "output_limit_bytes": runners.OUTPUT_LIMIT_BYTES,
     }
     _private(facts.prompt_file, prompt.encode(errors="surrogateescape"))
     _private(facts.mcp_config, json.dumps(_mcp_config(crew, token), indent=2).encode())
-    _private(run_dir / "launch.marshal", marshal.dumps(order))
+    runners.write_order(run_dir, order)
 
 
 def _mcp_config(crew: Crew, token: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ settled by looking at git: either the target holds its head, or it goes back int
 
 from collections.abc import Callable
 
-from . import clock, environment, merges, merging, process, prover, tasks
+from . import clock, environment, merges, merging, prover, runners, tasks
 from .crew import ACTOR, Crew
 from .errors import BranchNotFound, CrewyardError, GitError, SpawnFailed
 from .merges import Merged
@@ -114,11 +114,11 @@ def _passes(crew: Crew, row: Row, candidate: str) -> bool:
     """Run the configured check on the merged tree; a failure is recorded and told to the agent."""
     command, log = crew.settings.merge.check, crew.paths.merge_log(row["merge_id"], crew.term)
     for earlier in crew.paths.merge_logs(row["merge_id"]):
-        process.end_check(earlier)
+        runners.end_check(earlier)
         merging.discard(crew.repository, earlier.with_suffix(""))
         earlier.unlink(missing_ok=True)
     with merging.checked_out(crew.repository, log.with_suffix(""), candidate) as folder:
-        done = process.run_check(
+        done = crew.runners.check(
             command,
             cwd=folder,
             log=log,

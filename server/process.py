@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,8 @@ import psutil
 
 from .errors import SpawnFailed
 
-RUNNER = Path(__file__).with_name("runner.py")
+RUNNER = Path(__file__).parent / "runner" / "__main__.py"
+RUNS_VARIABLE = "CREWYARD_RUNS"
 # Each holds a path of one run in one repository: no two processes of different runs share its value.
 AGENT_VARIABLE = "CREWYARD_PROMPT_FILE"
 CHECK_VARIABLE = "CREWYARD_CHECK_LOG"
@@ -32,17 +33,6 @@ class Identity:
     pid: int
     start_time: str
     boot_id: str
-
-
-Runner = subprocess.Popen[bytes]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How a command ended; ``code`` is negative for a signal, None where it ran out of time."""
-
-    code: int | None
-    seconds: float
 
 
 @cache
@@ -127,60 +117,28 @@ def wait_until_gone(who: Identity, seconds: float) -> bool:
         os.close(descriptor)
 
 
-def start_runner(run_dir: Path) -> Runner:
-    """Start the runner of the agent whose order lies in ``run_dir``, in a session of its own.
+def start_fork_server(runs: Path) -> "subprocess.Popen[bytes]":
+    """Start the parent of runners, in a session of its own; it ends when its standard input is closed.
 
-    By path and without site-packages: it needs the standard library only, and starts in a third of the time.
+    By path and without site-packages: it needs the standard library only. Its environment holds nothing of ours but the
+    folder of the runs: what a runner's agent gets stands in its order.
     """
-    with (run_dir / "runner.log").open("ab") as log:
+    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (runs / "forkserver.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(RUNNER), str(run_dir)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
+            [sys.executable, "-I", "-S", str(RUNNER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
             cwd="/",
+            env={RUNS_VARIABLE: str(runs)},
         )
-
-
-def reap(runners: list[Runner]) -> None:
-    """Collect those that have ended, and drop them from the list."""
-    runners[:] = [runner for runner in list(runners) if runner.poll() is None]
-
-
-def run_check(
-    command: Sequence[str], *, cwd: Path, log: Path, timeout_seconds: float, environment: Mapping[str, str]
-) -> Finished:
-    """Run a check to its end with its output in ``log``; nothing that it started outlives it. Raises SpawnFailed."""
-    end_check(log)  # one of the same name may have outlived the server that started it
-    began = time.monotonic()
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        try:
-            child = subprocess.Popen(
-                list(command),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**environment, CHECK_VARIABLE: str(log)},
-            )
-        except OSError as error:
-            raise SpawnFailed(f"The check {command[0]!r} cannot be started: {error.strerror}.") from error
-        try:
-            code: int | None = child.wait(timeout_seconds)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            end_check(log)
-            child.wait()
-    return Finished(code, time.monotonic() - began)
 
 
 def end_agent(prompt_file: Path) -> int:
     """Kill all that is left of the agent with that prompt, for when its runner is gone; returns how many there were."""
-    return _end_marked(AGENT_VARIABLE, str(prompt_file))
+    return end_marked(AGENT_VARIABLE, str(prompt_file))
 
 
 def agents_by_prompt_file(runs: Path) -> dict[Path, int]:
@@ -195,11 +153,6 @@ def agents_by_prompt_file(runs: Path) -> dict[Path, int]:
     return found
 
 
-def end_check(log: Path) -> int:
-    """Kill all that is left of the check that writes to ``log``; returns how many processes there were."""
-    return _end_marked(CHECK_VARIABLE, str(log))
-
-
 def wait_for_marked(mark: str, seconds: float) -> bool:
     """Wait until no process but ours carries ``mark`` (NAME=VALUE) in its environment; returns whether none does."""
     deadline = time.monotonic() + seconds
@@ -210,7 +163,8 @@ def wait_for_marked(mark: str, seconds: float) -> bool:
     return True
 
 
-def _end_marked(variable: str, value: str) -> int:
+def end_marked(variable: str, value: str) -> int:
+    """Kill every process that carries ``variable=value`` in its environment; returns how many there were."""
     ended = 0
     while found := [who for who in _marked(f"{variable}={value}".encode()) if send(who, signal.SIGKILL)]:
         ended += len(found)

@@ -13,7 +13,6 @@ from . import (
     environment,
     journals,
     merges,
-    process,
     reports,
     saving,
     tasks,
@@ -23,6 +22,7 @@ from . import (
 from .crew import ACTOR, Crew
 from .errors import CrewyardError, GitError, SpawnFailed, UncommittedChanges, WrongBranch
 from .launcher import restart_policy
+from .runners import Finished
 from .store import Row, Transaction
 from .worktrees import Worktree
 
@@ -104,7 +104,7 @@ def _require_resolved(crew: Crew, task_id: str, path: Path) -> None:
 
 
 def _check(crew: Crew, command: list[str], path: Path, log: Path) -> None:
-    done = process.run_check(
+    done = crew.runners.check(
         command,
         cwd=path,
         log=log,
@@ -115,7 +115,7 @@ def _check(crew: Crew, command: list[str], path: Path, log: Path) -> None:
         raise CheckFailed(failed_check(command, done, log))
 
 
-def failed_check(command: list[str], done: process.Finished, log: Path) -> str:
+def failed_check(command: list[str], done: Finished, log: Path) -> str:
     """What a failed check is told as: the command, how it ended, and the end of its output."""
     how = "ran out of time" if done.code is None else f"ended with {done.code}"
     return f"The check `{shlex.join(command)}` {how} after {done.seconds:.1f} s.\n{journals.tail(log).rstrip()}"

@@ -33,6 +33,7 @@ from . import (
     messages,
     process,
     prover,
+    runners,
     states,
     worktrees,
 )
@@ -101,6 +102,7 @@ class Supervisor:
         if self._ends_agents and self.crew.term:
             self._end_agents()
         self._jobs.close()
+        self.crew.runners.close()
         self._release()
 
     # ----------------------------------------------------------------------------------------------- lease
@@ -151,7 +153,6 @@ class Supervisor:
 
     def _tick(self) -> None:
         self.crew.bell.drain()
-        process.reap(self.crew.runners)
         steps = (
             self._keep_agents,
             self._prove,
@@ -293,10 +294,10 @@ class Supervisor:
         """End the checks at work, so that stopping does not wait for them; they are run again later."""
         for row in self.crew.store.read(merges.checking):
             for log_file in self.crew.paths.merge_logs(row["merge_id"]):
-                process.end_check(log_file)
+                runners.end_check(log_file)
         for row in self.crew.store.read(assignments.unproven):
             agent = self.crew.store.read(agents.get, row["assigned_agent"])
-            process.end_check(Path(agent["run_dir"]) / prover.CHECK_LOG)
+            runners.end_check(Path(agent["run_dir"]) / prover.CHECK_LOG)
 
 
 def partial_named(call: Callable[..., None], *arguments: object) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,13 +243,13 @@ def test_settings_of_a_submodule_are_its_own(yard, git: Callable[..., str]) -> N
 def test_a_full_disk_costs_output_and_not_the_runner(tmp_path: Path) -> None:
     """The runner's own complaints go to a file on the same disk; /dev/full refuses every write."""
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import runner; "
-        "file = runner.RotatedFile(sys.argv[2], 100); runner.os.dup2(runner.os.open('/dev/full', 1), file.file); "
-        "file.write(b'x'); runner.complain('unheard'); print('alive')"
+        "import os, sys; from crewyard.server.runner import journal, output; "
+        "file = output.RotatedFile(sys.argv[1], 100); os.dup2(os.open('/dev/full', 1), file.file); "
+        "file.write(b'x'); journal.complain('unheard'); print('alive')"
     )
-    command = ["-c", program, str(process.RUNNER.parent), str(tmp_path / "out")]
+    command = ["-c", program, str(tmp_path / "out")]
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(["python3", *command], stdout=subprocess.PIPE, stderr=full, check=False)
+        done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, stderr=full, check=False)
     assert done.stdout == b"alive\n"
     assert done.returncode != -signal.SIGKILL
 

@@ -1,0 +1,202 @@
+"""One runner's life: from the start of its agent to the end of the last descendant.
+
+A launch happens once at most: whoever creates the file ``claim`` first decides it, this runner or a supervisor that
+gives the launch up. The order is a marshal file, written a moment ago by this same version; the agent is a
+``posix_spawn``: both are on the way of every launch.
+"""
+
+import marshal
+import os
+import select
+import signal
+import time
+
+from .descendants import kill_all, signal_all, start_time
+from .journal import Journal, timestamp
+from .limits import Limits
+from .output import RotatedFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CHUNK = 1 << 16
+CHUNKS_AT_ONCE = 16
+LOOK_SECONDS = 0.01
+SWEEP_GRACE_SECONDS = 2.0
+
+
+def main(run_dir: str) -> int:
+    os.chdir(run_dir)
+    try:
+        claim = os.open("claim", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return 3
+    os.write(claim, f"{os.getpid()} {start_time(os.getpid())}".encode())
+    os.close(claim)
+    with open("launch.marshal", "rb") as file:
+        order = marshal.load(file)  # noqa: S302  (ours, in a folder that nobody else may enter)
+    os.unlink("launch.marshal")  # it holds the agent's token
+    return Runner(order).run()
+
+
+class Runner:
+    """Keeps one agent from its start to the end of its last descendant."""
+
+    def __init__(self, order: "dict[str, Any]") -> None:
+        self.order = order
+        self.journal = Journal(order["bell"])
+        self.output = RotatedFile(order["output"], order["output_limit_bytes"])
+        self.asked_to_end = False
+        self.ending_since: float | None = None
+        self.reason = "exit"
+        self.status: int | None = None
+
+    def run(self) -> int:
+        wake, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        os.set_blocking(wake_writer, False)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, self._note)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        try:
+            self.agent, self.pipe = spawn(self.order["argv"], self.order["cwd"], self.order["env"])
+        except OSError as error:
+            self.journal.write("not_started", message=f"{self.order['argv'][0]}: {error.strerror}")
+            return 1
+        self.journal.write("started", pid=self.agent, start_time=start_time(self.agent))
+        self._watch(wake)
+        return 0
+
+    def _note(self, number: int, frame: object) -> None:
+        if number == signal.SIGTERM:
+            self.asked_to_end = True
+
+    def _watch(self, wake: int) -> None:
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        poller.register(self.pipe, select.POLLIN)
+        limits = Limits(self.order)
+        while self.status is None:
+            for descriptor, _ in poller.poll(limits.next_look_ms()):
+                if descriptor == self.pipe and not self._drain():
+                    poller.unregister(self.pipe)
+                if descriptor == wake:
+                    os.read(wake, 4096)
+            self._reap()
+            excess = limits.exceeded()
+            if self.status is None and (excess or self.asked_to_end):
+                self.reason = excess or "killed"
+                self._end()
+            elif beat := limits.beat(self.output.total):
+                self.journal.write("alive", **beat)
+        ended_at = timestamp()
+        self._sweep()
+        self._drain()
+        self.journal.write("ended", at=ended_at, reason=self.reason, **decoded(self.status))
+
+    def _drain(self) -> bool:
+        """Copy some of what the agent has written, so that one that never stops keeps us from nothing else.
+
+        Returns whether more may come.
+        """
+        for _ in range(CHUNKS_AT_ONCE):
+            try:
+                data = os.read(self.pipe, CHUNK)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            self.output.write(data)
+        return True
+
+    def _reap(self) -> bool:
+        """Collect ended children, ours and those that descendants left us; returns whether any child is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.agent:
+                self.status = status
+
+    def _end(self) -> None:
+        """SIGTERM to the agent and all its descendants, SIGKILL after the grace; returns when the agent is reaped."""
+        self.ending_since = time.monotonic()
+        signal_all(signal.SIGTERM, self.agent)
+        while self.status is None:
+            self._kill_when_due()
+            self._drain()
+            time.sleep(LOOK_SECONDS)
+            self._reap()
+
+    def _sweep(self) -> None:
+        """End what the agent left behind, wherever it hid: as subreaper we are the parent of every orphan."""
+        if not self._reap():
+            return
+        if self.ending_since is None:
+            self.ending_since = time.monotonic()
+            signal_all(signal.SIGTERM, self.agent)
+        while self._reap():
+            self._kill_when_due()
+            self._drain()
+            time.sleep(LOOK_SECONDS)
+
+    def _kill_when_due(self) -> None:
+        """What an agent that ended by itself leaves behind has a short grace of its own."""
+        by_itself = self.reason == "exit" and not self.asked_to_end
+        grace = SWEEP_GRACE_SECONDS if by_itself else kill_grace(self.order)
+        if self.ending_since is not None and time.monotonic() >= self.ending_since + grace:
+            kill_all(self.agent)
+
+
+def spawn(argv: "list[str]", cwd: str, env: "dict[str, str]") -> "tuple[int, int]":
+    """Start the agent in a process group of its own, with no input; returns its pid and the pipe it writes to."""
+    reader, writer = os.pipe()
+    home = os.getcwd()
+    os.chdir(cwd)
+    try:
+        pid = os.posix_spawn(
+            find_program(argv[0], env),
+            argv,
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, writer, 1),
+                (os.POSIX_SPAWN_DUP2, writer, 2),
+            ],
+            setpgroup=0,
+            # What we ignore or catch is the agent's own business again.
+            setsigdef=[signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ],
+        )
+    finally:
+        os.chdir(home)
+        os.close(writer)
+    os.set_blocking(reader, False)
+    return pid, reader
+
+
+def find_program(name: str, env: "dict[str, str]") -> str:
+    """The program's path, looked up in the agent's own PATH; a name that is nowhere is left to fail as it is."""
+    if "/" in name:
+        return name
+    found = (os.path.join(folder, name) for folder in env.get("PATH", os.defpath).split(os.pathsep))
+    return next((path for path in found if os.access(path, os.X_OK) and not os.path.isdir(path)), name)
+
+
+def decoded(status: int) -> "dict[str, int | None]":
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
+
+
+def kill_grace(order: "dict[str, Any]") -> float:
+    """Seconds between SIGTERM and SIGKILL: what the one who asks wrote down (and may shorten), else the order's."""
+    try:
+        with open("kill", encoding="ascii") as file:
+            return float(file.read())
+    except (FileNotFoundError, ValueError):
+        return float(order["grace_seconds"])

@@ -1,0 +1,64 @@
+"""What a runner writes for whoever supervises: its journal, flushed line by line, and the bell that it rings."""
+
+import json
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Journal:
+    """Append-only; a full disk is waited out, since the exit must not be lost."""
+
+    def __init__(self, bell: str) -> None:
+        self.bell = bell
+
+    def write(self, kind: str, at: "str | None" = None, **facts: "Any") -> None:
+        line = json.dumps({"kind": kind, "at": at or timestamp(), **facts}).encode() + b"\n"
+        while not self._append(line):
+            time.sleep(1.0)
+        ring(self.bell)
+
+    def _append(self, line: bytes) -> bool:
+        descriptor = -1
+        try:
+            descriptor = os.open("journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            # A line that an earlier try left half written is closed, and skipped by the reader.
+            if os.write(descriptor, b"\n" + line) != len(line) + 1:
+                return False
+            os.fsync(descriptor)
+            return True
+        except OSError as error:
+            complain(f"journal: {error}")
+            return False
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def ring(bell: str) -> None:
+    try:
+        descriptor = os.open(bell, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return  # nobody listens
+    try:
+        os.write(descriptor, b"!")
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def complain(text: str) -> None:
+    """To the run folder's runner.log, where that can be written: the disk may be what is wrong."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:
+        return
+
+
+def timestamp() -> str:
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
