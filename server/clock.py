@@ -4,6 +4,7 @@ Units of work never call this: ``now`` is one of their arguments. Durations come
 """
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 
@@ -14,6 +15,22 @@ def now() -> str:
 def uptime() -> float:
     """Seconds of a clock that nobody sets and that all processes of one boot share."""
     return time.monotonic()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The wall clock and the one that nobody sets, at one moment."""
+
+    wall: str
+    uptime: float
+
+    @classmethod
+    def now(cls) -> "Pair":
+        return cls(now(), uptime())
+
+    def jump_since(self, earlier: "Pair") -> float:
+        """By how many seconds the wall clock was set forward (or back, below 0) meanwhile."""
+        return seconds_between(earlier.wall, self.wall) - (self.uptime - earlier.uptime)
 
 
 def to_text(moment: datetime) -> str:

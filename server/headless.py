@@ -1,5 +1,6 @@
 """``crewyard run``: import a plan, work it off, and say what became of it; no client and no model needed."""
 
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,11 @@ from .store import Store, Transaction
 from .supervisor import Supervisor
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 ACTOR = "run"
 LOOK_SECONDS = 0.05
+BUSY_SECONDS = 60.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -81,11 +84,12 @@ def read_plan(plan: Path, settings: Settings, known: frozenset[str]) -> PlanDraf
 def begin(prepared: Prepared) -> Begun:
     """Make the integration branch where it is missing, import the plan, and begin or join its dispatch."""
     paths = Paths(prepared.repository.root, prepared.settings)
-    store = Store(paths.database)
+    store = _insist(partial(Store, paths.database), BUSY_SECONDS)
     crew = Crew.of(prepared.repository, prepared.settings, store)
     branch_made = preflight.prepare(prepared.repository, paths)
     who = _me()
-    report, task_ids, dispatch_id, joined, reopened = store.run(_begin, prepared, who, clock.now())
+    begin = partial(store.run, _begin, prepared, who, clock.now())
+    report, task_ids, dispatch_id, joined, reopened = _insist(begin, BUSY_SECONDS)
     crew.bell.ring()
     return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made)
 
@@ -206,13 +210,16 @@ def _interrupt(begun: Begun, look: Callable[[], None], hurry: Callable[[], bool]
     return True
 
 
-def _insist(call: Callable[[], T]) -> T:
-    """Do what must not be left undone, however long another process holds the database."""
+def _insist(call: Callable[[], T], seconds: float = float("inf")) -> T:
+    """Do what must not be left undone, however long another process holds the database; or for so long at most."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return call()
-        except DatabaseBusy:
-            continue
+        except DatabaseBusy as error:
+            if time.monotonic() >= deadline:
+                raise
+            log.warning("%s Waiting for it.", error.message)
 
 
 def _is_watched(begun: Begun) -> bool:

@@ -25,6 +25,7 @@ _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_LITERAL_P
 _NO_MAINTENANCE = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
 _RACE = re.compile(r"failed to read .*/worktrees/[^/]+/(commondir|gitdir|HEAD)")
 _RACE_WAITS = (0.01, 0.02, 0.05, 0.1, 0.2)
+_POINTERS = ("gitdir", "commondir", "HEAD")
 _STATES = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -206,6 +207,12 @@ class Repository:
         inserted, deleted = (sum(int(row[i]) for row in rows if row[i].isdigit()) for i in (0, 1))
         return len(rows), inserted, deleted
 
+    def half_made(self) -> list[Path]:
+        """Git's own folders of worktrees that a killed git has left unreadable: all of `git worktree` dies of one."""
+        folder = Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "worktrees"
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [entry for entry in entries if not all(_has_text(entry / name) for name in _POINTERS)]
+
     # ------------------------------------------------------------------------------------------------ refs
 
     def create_branch(self, branch: str, commit: str) -> bool:
@@ -248,3 +255,10 @@ class Repository:
             glue = "" if not present or present.endswith("\n") else "\n"
             with file.open("a", encoding="utf-8") as handle:
                 handle.write(glue + "".join(f"{pattern}\n" for pattern in missing))
+
+
+def _has_text(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False

@@ -23,6 +23,7 @@ from . import (
     clock,
     dispatcher,
     dispatches,
+    due_times,
     holds,
     janitor,
     keeper,
@@ -34,6 +35,7 @@ from . import (
     process,
     prover,
     runners,
+    settler,
     states,
     worktrees,
 )
@@ -48,6 +50,7 @@ log = logging.getLogger(__name__)
 
 STANDBY_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
+JUMP_SECONDS = 2.0
 
 
 class Supervisor:
@@ -65,6 +68,7 @@ class Supervisor:
         self._renewed = 0.0
         self._checked = time.monotonic()
         self._vigil = Vigil()
+        self._clocks = clock.Pair.now()
         self._first_try = threading.Event()
 
     def start(self) -> None:
@@ -129,7 +133,13 @@ class Supervisor:
         self._renewed = time.monotonic()
         if crew.term:
             crew.bell.listen()
+            self._clocks = clock.Pair.now()
+            for step in (self._settle_in, self._audit_processes):
+                self._guarded(step)
         return bool(crew.term)
+
+    def _settle_in(self) -> None:
+        settler.settle(self.crew)
 
     def _wait_for_quiet(self, last: str) -> None:
         """Let a git that the last holder started come to its end: nothing may be judged by what it left so far.
@@ -154,6 +164,7 @@ class Supervisor:
     def _tick(self) -> None:
         self.crew.bell.drain()
         steps = (
+            self._follow_the_clock,
             self._keep_agents,
             self._prove,
             self._merge,
@@ -173,6 +184,14 @@ class Supervisor:
             raise
         except Exception:  # a fault in one step must not stop the others (design 1)
             log.exception("step %s failed", step.__name__)
+
+    def _follow_the_clock(self) -> None:
+        """A wall clock that was set takes every time that is still to come along with it."""
+        before, self._clocks = self._clocks, clock.Pair.now()
+        jump = self._clocks.jump_since(before)
+        if abs(jump) >= JUMP_SECONDS:
+            log.warning("the clock was set by %+.0f s", jump)
+            self.crew.write(due_times.shift, jump, now=clock.now(), actor=ACTOR)
 
     def _keep_agents(self) -> None:
         for seen in self.crew.store.read(agents.live):

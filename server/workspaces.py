@@ -61,6 +61,15 @@ def forget(repository: Repository, path: Path) -> None:
     repository.try_git("worktree", "remove", "--force", "--force", "--", str(path))
 
 
+def named_by(entry: Path) -> Path | None:
+    """The worktree that one of git's own folders of worktrees belongs to; None where it does not say."""
+    try:
+        text = (entry / "gitdir").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return Path(text).parent if text else None
+
+
 def _is_complete(repository: Repository, path: Path) -> bool:
     """Whether `git worktree add` came to its end there: until then it is locked, or its index is."""
     if not (path / ".git").exists():
