@@ -7,7 +7,7 @@ of our own run folders in their environment are touched.
 
 import logging
 
-from . import agents, clock, events, process
+from . import agents, clock, events, journals, process
 from .crew import ACTOR, Crew
 from .store import Row, Transaction
 
@@ -25,7 +25,7 @@ def end_strays(crew: Crew) -> None:
         if clock.seconds_between(row["completed_at"], clock.now()) < SETTLED_SECONDS:
             continue
         crew.require_lease()
-        process.end_agent(prompt_file)
+        process.end_agent(prompt_file, journals.group_of(prompt_file.parent))
         log.warning("ended %d processes that %s had left behind", count, row["agent_id"])
         crew.write(_put_down, row, count, clock.now())
 

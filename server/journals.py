@@ -55,11 +55,21 @@ def parse(data: bytes) -> Journal:
 
 def runner_of(run_dir: Path) -> tuple[int, str] | None:
     """The runner that claimed the launch, as (pid, start time); None where none did or it was given up."""
+    words = _claim(run_dir)
+    return (int(words[0]), words[1]) if len(words) > 1 else None
+
+
+def group_of(run_dir: Path) -> Path | None:
+    """The control group that the runner made for its agent, as far as that is known."""
+    words = _claim(run_dir)
+    return Path(words[2]) if len(words) > 2 else None
+
+
+def _claim(run_dir: Path) -> list[str]:
     try:
-        words = (run_dir / "claim").read_text(encoding="ascii").split()
+        return (run_dir / "claim").read_text(encoding="utf-8").split(maxsplit=2)
     except FileNotFoundError:
-        return None
-    return (int(words[0]), words[1]) if len(words) == 2 else None
+        return []
 
 
 def give_up_launch(run_dir: Path) -> bool:

@@ -135,7 +135,8 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
         return
     if row["runner_pid"] is None and runner_lives(row):  # it claimed the launch in this very moment
         return
-    process.end_agent(run_dir / "prompt.md")
+    crew.require_lease()
+    process.end_agent(run_dir / "prompt.md", journals.group_of(run_dir))
     crew.write(_record_progress, row["agent_id"], journal)
     if row["kill_requested_at"] is not None:  # the wish may have met its runner before that could listen
         _end(crew, row, Exit("killed", clock.now(), message="It was ended on request."))

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from .errors import SpawnFailed
+from .runner import group
 
 RUNNER = Path(__file__).parent / "runner" / "__main__.py"
 RUNS_VARIABLE = "CREWYARD_RUNS"
@@ -136,9 +137,27 @@ def start_fork_server(runs: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def end_agent(prompt_file: Path) -> int:
-    """Kill all that is left of the agent with that prompt, for when its runner is gone; returns how many there were."""
-    return end_marked(AGENT_VARIABLE, str(prompt_file))
+def end_agent(prompt_file: Path, own_group: Path | None) -> int:
+    """Kill all that is left of the agent with that prompt, for when its runner is gone.
+
+    Returns how many were found by their environment; what was in its control group is ended uncounted.
+    """
+    if own_group is not None:
+        _end_group(own_group)
+    return _end_marked(AGENT_VARIABLE, str(prompt_file))
+
+
+def _end_group(folder: Path) -> None:
+    """End all in a control group that a runner of ours made, and take it away."""
+    if folder.name.startswith(group.PREFIX) and folder.is_relative_to("/sys/fs/cgroup"):
+        group.Group(str(folder), str(folder.parent)).remove()
+
+
+def end_check(log: Path, own_group: Path | None) -> None:
+    """As ``end_agent``, for what is left of the check that writes to ``log``."""
+    if own_group is not None:
+        _end_group(own_group)
+    _end_marked(CHECK_VARIABLE, str(log))
 
 
 def agents_by_prompt_file(runs: Path) -> dict[Path, int]:
@@ -163,7 +182,7 @@ def wait_for_marked(mark: str, seconds: float) -> bool:
     return True
 
 
-def end_marked(variable: str, value: str) -> int:
+def _end_marked(variable: str, value: str) -> int:
     """Kill every process that carries ``variable=value`` in its environment; returns how many there were."""
     ended = 0
     while found := [who for who in _marked(f"{variable}={value}".encode()) if send(who, signal.SIGKILL)]:

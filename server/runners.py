@@ -136,7 +136,7 @@ def end_check(log: Path) -> None:
             (run_dir / "kill").write_text("0", encoding="ascii")
             process.send(who, signal.SIGTERM)
             process.wait_until_gone(who, LAST_WORDS_SECONDS)
-    process.end_marked(process.CHECK_VARIABLE, str(log))
+    process.end_check(log, journals.group_of(run_dir))
 
 
 def _run_dir(log: Path) -> Path:

@@ -11,6 +11,7 @@ import select
 import signal
 import time
 
+from . import group
 from .descendants import kill_all, signal_all, start_time
 from .journal import Journal, timestamp
 from .limits import Limits
@@ -32,19 +33,24 @@ def main(run_dir: str) -> int:
         claim = os.open("claim", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         return 3
-    os.write(claim, f"{os.getpid()} {start_time(os.getpid())}".encode())
-    os.close(claim)
+    me = f"{os.getpid()} {start_time(os.getpid())}"
+    os.write(claim, me.encode())
     with open("launch.marshal", "rb") as file:
         order = marshal.load(file)  # noqa: S302  (ours, in a folder that nobody else may enter)
     os.unlink("launch.marshal")  # it holds the agent's token
-    return Runner(order).run()
+    own = group.make(me.replace(" ", "-"), memory=bool(order["memory_limit_mb"]))
+    if own is not None:  # known to whoever finds us dead, before anything is in it
+        os.write(claim, f" {own.folder}".encode())
+    os.close(claim)
+    return Runner(order, own).run()
 
 
 class Runner:
     """Keeps one agent from its start to the end of its last descendant."""
 
-    def __init__(self, order: "dict[str, Any]") -> None:
+    def __init__(self, order: "dict[str, Any]", own: "group.Group | None") -> None:
         self.order = order
+        self.group = own
         self.journal = Journal(order["bell"])
         self.output = RotatedFile(order["output"], order["output_limit_bytes"])
         self.asked_to_end = False
@@ -62,13 +68,27 @@ class Runner:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         try:
-            self.agent, self.pipe = spawn(self.order["argv"], self.order["cwd"], self.order["env"])
+            self.agent, self.pipe = self._start()
         except OSError as error:
+            if self.group is not None:
+                self.group.remove()
             self.journal.write("not_started", message=f"{self.order['argv'][0]}: {error.strerror}")
             return 1
         self.journal.write("started", pid=self.agent, start_time=start_time(self.agent))
         self._watch(wake)
         return 0
+
+    def _start(self) -> "tuple[int, int]":
+        """The agent's pid and the pipe it writes to; it is born in its group, where there is one."""
+        own = self.group
+        inside = own is not None and own.enter()
+        try:
+            return spawn(self.order["argv"], self.order["cwd"], self.order["env"])
+        finally:
+            if own is not None and (not inside or not own.leave()):
+                self.group = None
+            elif own is not None:
+                own.limit_memory(self.order["memory_limit_mb"])
 
     def _note(self, number: int, frame: object) -> None:
         if number == signal.SIGTERM:
@@ -78,7 +98,7 @@ class Runner:
         poller = select.poll()
         poller.register(wake, select.POLLIN)
         poller.register(self.pipe, select.POLLIN)
-        limits = Limits(self.order)
+        limits = Limits(self.order, keeps_memory=self.group is None or not self.group.limits_memory)
         while self.status is None:
             for descriptor, _ in poller.poll(limits.next_look_ms()):
                 if descriptor == self.pipe and not self._drain():
@@ -93,8 +113,12 @@ class Runner:
             elif beat := limits.beat(self.output.total):
                 self.journal.write("alive", **beat)
         ended_at = timestamp()
+        if self.group is not None and self.reason == "exit" and self.group.ran_out_of_memory():
+            self.reason = "memory"
         self._sweep()
         self._drain()
+        if self.group is not None:
+            self.group.remove()
         self.journal.write("ended", at=ended_at, reason=self.reason, **decoded(self.status))
 
     def _drain(self) -> bool:
@@ -150,8 +174,12 @@ class Runner:
         """What an agent that ended by itself leaves behind has a short grace of its own."""
         by_itself = self.reason == "exit" and not self.asked_to_end
         grace = SWEEP_GRACE_SECONDS if by_itself else kill_grace(self.order)
-        if self.ending_since is not None and time.monotonic() >= self.ending_since + grace:
-            kill_all(self.agent)
+        if self.ending_since is None or time.monotonic() < self.ending_since + grace:
+            return
+        if self.group is not None and self.group.kill():
+            return
+        kill_all()
+        signal_all(signal.SIGKILL, self.agent)
 
 
 def spawn(argv: "list[str]", cwd: str, env: "dict[str, str]") -> "tuple[int, int]":

@@ -11,7 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 PR_SET_CHILD_SUBREAPER = 36
 MOST_PASSES = 100
@@ -25,8 +25,8 @@ def become_subreaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants() -> "list[tuple[int, str]]":
-    """Every process below us, as (pid, start time)."""
+def descendants(but: "Container[int]" = ()) -> "list[tuple[int, str]]":
+    """Every process below us, as (pid, start time), without those children in ``but`` and what is below them."""
     parents: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir(PROC) if HAS_PROC else ():
         if name.isdigit() and (fields := stat_fields(int(name))):
@@ -34,7 +34,7 @@ def descendants() -> "list[tuple[int, str]]":
     found: list[tuple[int, str]] = []
     queue = [os.getpid()]
     while queue:
-        children = parents.get(queue.pop(), [])
+        children = [child for child in parents.get(queue.pop(), []) if child[0] not in but]
         found += children
         queue += [pid for pid, _ in children]
     return found
@@ -49,16 +49,16 @@ def signal_all(number: int, agent: int) -> None:
         os.killpg(agent, number)
 
 
-def kill_all(agent: int) -> None:
-    """SIGKILL to every descendant, stopped first: nothing that stands still can start another while it is looked at."""
+def kill_all(but: "Container[int]" = ()) -> None:
+    """SIGKILL to every descendant, stopped first: nothing that stands still starts another while it is looked at."""
     stopped: set[tuple[int, str]] = set()
-    for _ in range(MOST_PASSES if HAS_PROC else 0):
-        running = set(descendants()) - stopped
+    for _ in range(MOST_PASSES):
+        running = set(descendants(but)) - stopped
         if not running:
             break
         _send(signal.SIGSTOP, running)
         stopped |= running
-    signal_all(signal.SIGKILL, agent)
+    _send(signal.SIGKILL, descendants(but))
 
 
 def _send(number: int, whom: "Iterable[tuple[int, str]]") -> None:

@@ -16,9 +16,10 @@ IDLE_CPU_SECONDS = 0.01
 class Limits:
     """Memory is measured once a second over all descendants: a limit that can be overshot within that second."""
 
-    def __init__(self, order: "dict[str, Any]") -> None:
+    def __init__(self, order: "dict[str, Any]", *, keeps_memory: bool) -> None:
+        """Without ``keeps_memory`` the kernel does."""
         self.deadline = time.monotonic() + order["timeout_seconds"]
-        self.memory_limit_mb = order["memory_limit_mb"]
+        self.memory_limit_mb = order["memory_limit_mb"] if keeps_memory else None
         self.beat_seconds = order["beat_seconds"]
         self.beaten = self.measured = time.monotonic()
         self.seen = (0, 0.0)
