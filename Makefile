@@ -1,6 +1,6 @@
 # The set-up is part of every target: a machine needs git, make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check serve docs lock venv venv-dev clean
+.PHONY: help demo test unit check chaos serve docs lock venv venv-dev clean
 export PYTHON
 
 BIN := .venv/bin
@@ -22,6 +22,9 @@ check: venv-dev ## what a reviewer checks: format, lint, types, layers, unit tes
 	@$(BIN)/mypy
 	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/pytest -q tests/unit
+
+chaos: venv     ## kill whatever can be killed, 50 runs long, and look at what is left (ARGS="--rounds 7 --seed 3")
+	@$(BIN)/python scripts/chaos.py $(ARGS)
 
 serve: venv     ## the MCP server on stdio, as .mcp.json starts it
 	@exec $(BIN)/crewyard serve
