@@ -7,7 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,8 @@ class Yard:
         path.write_text(json.dumps({"tasks": rows}))
         return path
 
-    def start(self, plan: Path, *options: str) -> Running:
-        command = [*CREWYARD, "run", str(plan), "--repo", str(self.repo), "--json", *options]
+    def start(self, plan: Path, *options: str, by: Sequence[str] = CREWYARD) -> Running:
+        command = [*by, "run", str(plan), "--repo", str(self.repo), "--json", *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.started.append(Running(process))
         return self.started[-1]
@@ -106,6 +107,15 @@ class Yard:
         connection.row_factory = sqlite3.Row
         with contextlib.closing(connection):
             return connection.execute(sql, parameters).fetchall()
+
+    def holds(self, sql: str, *parameters: Any) -> bool:
+        """Whether such a row is there; looked for without making a database where there is none yet."""
+        try:
+            connection = sqlite3.connect(f"file:{self.repo / 'data' / 'orchestrator.db'}?mode=ro", uri=True, timeout=5)
+            with contextlib.closing(connection):
+                return connection.execute(sql, parameters).fetchone() is not None
+        except sqlite3.OperationalError:
+            return False
 
     def at_roadmap(self, name: str) -> str:
         return self.git(self.repo, "show", f"roadmap:{name}")
@@ -132,6 +142,20 @@ class Yard:
 def script(*steps: str) -> str:
     """A task's description that the built-in agent follows."""
     return "```crew-script\n" + "\n".join(steps) + "\n```"
+
+
+def wait_until(question: Callable[[], Any], seconds: float = 30.0) -> float:
+    """Ask until the answer is true, at most that long; returns how long it took."""
+    began = time.monotonic()
+    while not question():
+        assert time.monotonic() < began + seconds, f"still not so after {seconds:g} s"
+        time.sleep(0.002)
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="session", name="wait_until")
+def wait_until_fixture() -> Callable[..., float]:
+    return wait_until
 
 
 @pytest.fixture(scope="session", name="script")
