@@ -151,8 +151,15 @@ class Disk:
                     while file.write(bytes(size)) == size:
                         continue
 
+        for journal in self.journals():  # its last page is its own already; there must be no room in it
+            with journal.open("ab") as file:
+                file.write(b"\n" * (-journal.stat().st_size % os.sysconf("SC_PAGE_SIZE")))
+
     def free(self) -> None:
         (self.outside / "filler").unlink()
+
+    def journals(self) -> list[Path]:
+        return list(self.outside.glob("repo/data/crewyard/agents/*/journal.jsonl"))
 
 
 @pytest.fixture
@@ -207,6 +214,7 @@ def test_a_full_disk_is_waited_out_and_nothing_is_lost_by_it(disk: Disk, yard, w
         assert process.wait_until_gone(agent, 10)
     with pytest.raises(subprocess.TimeoutExpired):
         running.process.wait(5)  # nothing can go on, and nothing is given up
+    assert [b'"ended"' in journal.read_bytes() for journal in disk.journals()] == [False, False]
     disk.free()
     outcome = running.finish()
     assert outcome.code == 0, outcome.err
