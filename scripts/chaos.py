@@ -149,11 +149,12 @@ class Yard:
         return self.folder / "plan.json"
 
     def _task(self, number: int) -> dict[str, Any]:
-        name, longest = f"T{number:02}", 0.15 if self.quick else 0.5
-        steps = [f"{n}: append {self.launches} '{name} {n}'" for n in range(1, 30)]
+        name, longest = f"T{number:02}", 0.25 if self.quick else 0.5
+        steps = [f"{n}: append {self.launches} '{name} {n} begins'" for n in range(1, 30)]
         steps += [f"{n}: append {name}.attempts {n}" for n in range(1, 30)]  # each has something to commit
         steps += [f"sleep {self.dice.uniform(0.02, longest):.3f}", f"write {name}.txt {name}"]
         steps += self.dice.choice(([], [f"commit {name}"], [f"commit {name}", "sleep 0.05", f"write {name}.more x"]))
+        steps += [f"{n}: append {self.launches} '{name} {n} ends'" for n in range(1, 30)]
         waits = self.dice.sample(range(number), min(number, self.dice.choice((0, 1, 1, 2))))
         return {
             "task_id": name,
@@ -171,7 +172,8 @@ class Yard:
         """Nobody's configuration, neither git's nor ours."""
         ours = ("GIT_", "CREWYARD_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return {**kept, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", MARK: str(self.folder)}
+        busy = {"CREWYARD_LAUNCH_MAX_CPU_PERCENT": "100"}  # a machine at work on other things is none of this
+        return {**kept, **busy, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", MARK: str(self.folder)}
 
     def start(self) -> "subprocess.Popen[bytes]":
         number = len(self.runs)
@@ -203,6 +205,11 @@ class Yard:
                 if "no such table" in str(error) or "unable to open" in str(error):
                     return []
                 raise
+
+    def noted(self, what: str) -> list[tuple[str, str]]:
+        """(task, attempt) as the agents themselves put down that one ``begins`` or ``ends``."""
+        lines = (line.split() for line in self.launches.read_text().splitlines())
+        return [(name, attempt) for name, attempt, word in lines if word == what]
 
     def events(self) -> int:
         rows = self.rows("SELECT max(event_id) AS n FROM event")
@@ -395,7 +402,7 @@ def wait_for(true: Callable[[], bool], run: "subprocess.Popen[bytes]") -> None:
 
 
 def judge(yard: Yard, runs: "list[subprocess.Popen[bytes]]", done: Round) -> None:
-    done.launches = len(yard.launches.read_text().splitlines())
+    done.launches = len(yard.noted("begins"))
     done.merges = len(yard.git("rev-list", "--first-parent", "main..roadmap").split())
     done.left = len(left_after(yard.folder, GONE_SECONDS))
     done.failed = len(yard.rows("SELECT 1 FROM specs_task WHERE status <> 'completed'"))
@@ -443,7 +450,7 @@ def of_attempts(yard: Yard) -> Complaints:
     An agent that was killed before it could write has a row only.
     """
     rows = yard.rows("SELECT * FROM agent_lifecycle")
-    really = Counter(tuple(line.split()) for line in yard.launches.read_text().splitlines())
+    really = Counter(yard.noted("begins"))
     recorded = Counter((row["task_id"], str(row["attempt"])) for row in rows if row["runner_pid"] or row["started_at"])
     for (name, attempt), times in (really - recorded).items():
         yield f"attempt {attempt} at {name} was started {times} times more than is on record"
@@ -456,6 +463,12 @@ def of_attempts(yard: Yard) -> Complaints:
     for row in rows:
         if row["status"] in ("starting", "running"):
             yield f"{row['agent_id']} is {row['status']} for ever"
+    begun: dict[str, int] = {}
+    for name, attempt, word in (line.split() for line in yard.launches.read_text().splitlines()):
+        if word == "begins":
+            begun[name] = int(attempt)
+        elif begun[name] != int(attempt):
+            yield f"attempt {attempt} at {name} was still at work when attempt {begun[name]} was"
 
 
 def left_after(folder: Path, seconds: float) -> list[Process]:

@@ -50,7 +50,7 @@ def test_the_judge_finds_what_is_lost_doubled_or_left(tmp_path: Path, wait_until
     chaos.judge(yard, [run], done)
     assert done.wrong == []
     with yard.launches.open("a") as file:
-        file.write("T00 1\n")
+        file.write("T00 1 begins\nT01 2 begins\nT01 1 ends\n")
     yard.git("update-ref", "refs/heads/roadmap", "roadmap~1")
     yard.git("worktree", "add", "--quiet", "-b", "left", str(tmp_path / "left"))
     stray = subprocess.Popen(["sleep", "600"], env={"CREWYARD_PROMPT_FILE": str(yard.repo / "x")}, cwd="/")
@@ -62,6 +62,13 @@ def test_the_judge_finds_what_is_lost_doubled_or_left(tmp_path: Path, wait_until
     finally:
         yard.end_everything()
         stray.wait()
-    words = ["11 commits", "more than is on record", "1 processes are left", "worktrees are left", "branches are left"]
+    words = [
+        "11 commits",
+        "more than is on record",
+        "still at work",
+        "1 processes are left",
+        "worktrees are left",
+        "branches are left",
+    ]
     assert [word for word in words if not any(word in line for line in done.wrong)] == []
     assert stray.returncode == -signal.SIGKILL

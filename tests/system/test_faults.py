@@ -21,6 +21,12 @@ from crewyard.server import clock, lease, process, supervisor
 Wait = Callable[..., float]
 
 
+@pytest.fixture(autouse=True)
+def whatever_else_the_machine_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine holds launches; that has its own tests."""
+    monkeypatch.setenv("CREWYARD_LAUNCH_MAX_CPU_PERCENT", "100")
+
+
 def program(yard, name: str, text: str) -> str:
     """A type of agent that is a Python program; each start of it stands in the file ``starts``. Returns its table."""
     path = yard.folder / f"{name}.py"
@@ -337,11 +343,7 @@ def test_a_pid_that_belongs_to_another_process_by_now_is_never_signalled(yard, w
     wait_until(lambda: not yard.holds("SELECT 1 FROM agent_lifecycle WHERE status <> 'running'"))
     running.process.kill()
     running.process.wait()
-    for row in yard.rows("SELECT runner_pid, runner_start_time, pid, pid_start_time, boot_id FROM agent_lifecycle"):
-        for pid, began in (row[:2], row[2:4]):
-            who = process.Identity(pid, began, row["boot_id"])
-            process.send(who, signal.SIGKILL)
-            assert process.wait_until_gone(who, 10)
+    kill_agents(yard)
     strangers = [subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(5)]
     try:
         mistake_for_ours(yard, [stranger.pid for stranger in strangers])
@@ -377,6 +379,41 @@ def mistake_for_ours(yard, pids: list[int]) -> None:
     folder = Path(yard.rows("SELECT run_dir FROM agent_lifecycle WHERE task_id = 'B'")[0]["run_dir"])
     (folder / "journal.jsonl").unlink()
     (folder / "claim").write_text(f"{claimed} 1")
+
+
+def kill_agents(yard) -> None:
+    """Every runner and its agent."""
+    for row in yard.rows("SELECT runner_pid, runner_start_time, pid, pid_start_time, boot_id FROM agent_lifecycle"):
+        for pid, began in (row[:2], row[2:4]):
+            who = process.Identity(pid, began, row["boot_id"])
+            process.send(who, signal.SIGKILL)
+            assert process.wait_until_gone(who, 10)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["the agent's start is known", "nothing is known"])
+def test_an_attempt_counts_although_its_server_died_before_it_noted_the_runner(
+    yard, wait_until: Wait, known: bool
+) -> None:
+    """Then the claim in the run folder is what tells of the runner, and it is gone with its agent at the next look."""
+    yard.configure(program(yard, "waiter", "wait_for('gate'); work()\n"))
+    plan = yard.plan({"task_id": "A", "agent_type": "waiter"})
+    running = yard.start(plan)
+    wait_until(lambda: noted(yard, "starts"))
+    wait_until(lambda: yard.holds("SELECT 1 FROM agent_lifecycle WHERE status = 'running'"))
+    running.process.kill()
+    running.process.wait()
+    kill_agents(yard)
+    connection = sqlite3.connect(yard.repo / "data" / "orchestrator.db")
+    with contextlib.closing(connection), connection:
+        connection.execute("UPDATE agent_lifecycle SET runner_pid = NULL, runner_start_time = NULL")
+        if not known:
+            connection.execute("UPDATE agent_lifecycle SET status = 'starting', pid = NULL, started_at = NULL")
+            Path(yard.rows("SELECT run_dir FROM agent_lifecycle")[0]["run_dir"], "journal.jsonl").unlink()
+    yard.open_gate()
+    outcome = yard.run(plan)
+    assert outcome.code == 0, outcome.err
+    assert noted(yard, "starts") == ["A 1", "A 2"]
+    assert outcome.task("A")["attempts"] == 2
 
 
 # A grandchild that nothing leads to: another session, another parent, no environment, deaf to SIGTERM.
