@@ -536,6 +536,7 @@ def main() -> int:
     parser.add_argument("--only", choices=list(STRIKES), help="strike in this way in every round")
     parser.add_argument("--keep", action="store_true", help="keep the folder of each round, not only of bad ones")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing of a round is left
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     rounds: list[Round] = []
     for number in range(given.rounds):
