@@ -23,6 +23,8 @@ CODES = {"memory": "resource_exhaustion"}
 def take_in(crew: Crew, reader: Reader, row: Row) -> None:
     """Bring one live agent's row up to what its journal says; an agent without a runner is lost."""
     run_dir = Path(row["run_dir"])
+    if row["runner_pid"] is None:
+        row = _note_claim(crew, row)
     journal = reader.read(run_dir)
     if journal.ended is None and journal.not_started is None and not runner_lives(row):
         journal = Reader().read(run_dir)  # its last words may have come between the two looks
@@ -40,6 +42,16 @@ def take_in(crew: Crew, reader: Reader, row: Row) -> None:
         _end(crew, row, _exit_of(journal.ended), code=CODES.get(journal.ended["reason"]))
     if journal.ended or journal.not_started:
         reader.forget(run_dir)
+
+
+def _note_claim(crew: Crew, row: Row) -> Row:
+    """A launch that was claimed was made, and counts, though the server that ordered it died before it noted that."""
+    claim = journals.runner_of(Path(row["run_dir"]))
+    if claim is None:
+        return row
+    pid, began = claim
+    crew.write(agents.runner_started, row["agent_id"], pid=pid, start_time=began, boot_id=process.boot_id())
+    return crew.store.read(agents.get, row["agent_id"])
 
 
 def runner_lives(row: Row) -> bool:
