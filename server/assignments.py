@@ -289,6 +289,18 @@ def waiting(tx: Transaction, *, now: str) -> list[Row]:
     )
 
 
+def is_waiting(tx: Transaction, assignment_id: str) -> bool:
+    """Whether an agent is still to be started for it."""
+    return bool(
+        tx.value(
+            "SELECT 1 FROM orchestrator_task o WHERE orchestrator_task_id = ? AND status = 'assigned' "
+            "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
+            "AND a.status IN ('starting', 'running'))",
+            (assignment_id,),
+        )
+    )
+
+
 def next_due(tx: Transaction, *, now: str) -> str | None:
     """When the next delayed restart is due."""
     due: str | None = tx.value(

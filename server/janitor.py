@@ -49,6 +49,7 @@ def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     lost, tip = unmerged(crew, worktree), git.tip(worktree.branch)
     dirty = path.exists() and git.has_changes(path)
     _refuse(crew, worktree, lost=bool(lost), dirty=dirty, force=force)
+    crew.require_lease()
     now = clock.now()
     ref = workspaces.salvage_ref(worktree.task_id, now)
     if dirty:

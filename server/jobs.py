@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
-from .errors import LeaseLost
+from .errors import DatabaseBusy, LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,9 @@ class Jobs:
             call()
         except LeaseLost:
             log.info("%s: another server's supervisor acts now", subject)
+        except DatabaseBusy as error:
+            failed = True
+            log.warning("%s: %s Tried again in %g s.", subject, error.message, RETRY_SECONDS)
         except Exception:  # a fault in one step must not stop the others (design 1)
             failed = True
             log.exception("%s failed; tried again in %g s", subject, RETRY_SECONDS)

@@ -34,6 +34,8 @@ BEATS_BEFORE_WARNING = 4
 def launch(crew: Crew, assignment_id: str) -> None:
     """Start an agent on an assignment that waits for one. A failure is an attempt that failed."""
     assignment = crew.store.read(assignments.get, assignment_id)
+    if not crew.store.read(assignments.is_waiting, assignment_id):  # the job before this one has launched it
+        return
     try:
         crew.settings.agent(assignment["agent_type"])
         worktree = provide_worktree(crew, assignment["task_id"])

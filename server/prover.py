@@ -53,6 +53,8 @@ class CheckFailed(CrewyardError):
 def prove(crew: Crew, assignment_id: str) -> None:
     """Look at an agent's work; record it as done and queue its merge, or as a failed attempt."""
     assignment = crew.store.read(assignments.get, assignment_id)
+    if assignment["status"] != "running":  # the job before this one has done it
+        return
     task = crew.store.read(tasks.get, assignment["task_id"])
     worktree = crew.store.read(worktrees.require_live, task["task_id"])
     now = clock.now()

@@ -56,6 +56,9 @@ class Runners:
                     pid, began = answer.decode().split()
                     return None if began == "-" else Identity(int(pid), began, process.boot_id())
                 self._end_server()  # somebody killed it; what it started goes on
+                claim = journals.runner_of(run_dir)
+                if claim is not None:
+                    return Identity(*claim, process.boot_id())
         raise SpawnFailed("The parent of the runners cannot be started.", hint=f"See {self._runs}/forkserver.log.")
 
     def close(self) -> None:

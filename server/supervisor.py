@@ -40,7 +40,7 @@ from . import (
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import CrewyardError, LeaseLost
+from .errors import CrewyardError, DatabaseBusy, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
 from .store import Row, Transaction
@@ -99,6 +99,9 @@ class Supervisor:
             except LeaseLost:
                 log.warning("the lease is lost; standing by")
                 self.crew.term = 0
+            except DatabaseBusy as error:
+                log.warning("%s Trying again.", error.message)
+                self._first_try.set()
             except Exception:  # the thread must outlive whatever one tick ran into (style 10)
                 log.exception("the supervisor's tick failed")
                 self._first_try.set()
@@ -180,7 +183,7 @@ class Supervisor:
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except LeaseLost:
+        except (LeaseLost, DatabaseBusy):
             raise
         except Exception:  # a fault in one step must not stop the others (design 1)
             log.exception("step %s failed", step.__name__)
