@@ -11,7 +11,6 @@ import select
 import signal
 import time
 
-from . import group
 from .descendants import kill_all, signal_all, start_time
 from .journal import Journal, timestamp
 from .limits import Limits
@@ -21,34 +20,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .group import Group
+
 CHUNK = 1 << 16
 CHUNKS_AT_ONCE = 16
 LOOK_SECONDS = 0.01
 SWEEP_GRACE_SECONDS = 2.0
 
 
-def main(run_dir: str) -> int:
+def main(run_dir: str, own: "Group | None") -> int:
+    """``own`` is the control group that we are in; the agent is born there."""
     os.chdir(run_dir)
     try:
         claim = os.open("claim", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
+        if own is not None and own.leave():
+            own.remove()
         return 3
     me = f"{os.getpid()} {start_time(os.getpid())}"
-    os.write(claim, me.encode())
+    # The group is known to whoever finds us dead before anything is in it.
+    os.write(claim, (me if own is None else f"{me} {own.folder}").encode())
+    os.close(claim)
     with open("launch.marshal", "rb") as file:
         order = marshal.load(file)  # noqa: S302  (ours, in a folder that nobody else may enter)
     os.unlink("launch.marshal")  # it holds the agent's token
-    own = group.make(me.replace(" ", "-"), memory=bool(order["memory_limit_mb"]))
-    if own is not None:  # known to whoever finds us dead, before anything is in it
-        os.write(claim, f" {own.folder}".encode())
-    os.close(claim)
     return Runner(order, own).run()
 
 
 class Runner:
     """Keeps one agent from its start to the end of its last descendant."""
 
-    def __init__(self, order: "dict[str, Any]", own: "group.Group | None") -> None:
+    def __init__(self, order: "dict[str, Any]", own: "Group | None") -> None:
         self.order = order
         self.group = own
         self.journal = Journal(order["bell"])
@@ -68,27 +70,24 @@ class Runner:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         try:
-            self.agent, self.pipe = self._start()
+            if self.group is not None:
+                self.group.limit_memory(self.order["memory_limit_mb"])
+            self.agent, self.pipe = spawn(self.order["argv"], self.order["cwd"], self.order["env"])
         except OSError as error:
+            self._leave_group()
             if self.group is not None:
                 self.group.remove()
             self.journal.write("not_started", message=f"{self.order['argv'][0]}: {error.strerror}")
             return 1
         self.journal.write("started", pid=self.agent, start_time=start_time(self.agent))
+        self._leave_group()
         self._watch(wake)
         return 0
 
-    def _start(self) -> "tuple[int, int]":
-        """The agent's pid and the pipe it writes to; it is born in its group, where there is one."""
-        own = self.group
-        inside = own is not None and own.enter()
-        try:
-            return spawn(self.order["argv"], self.order["cwd"], self.order["env"])
-        finally:
-            if own is not None and (not inside or not own.leave()):
-                self.group = None
-            elif own is not None:
-                own.limit_memory(self.order["memory_limit_mb"])
+    def _leave_group(self) -> None:
+        """The agent stays in it. Where we cannot get out of it, it is of no use: to end it would end us."""
+        if self.group is not None and not self.group.leave():
+            self.group = None
 
     def _note(self, number: int, frame: object) -> None:
         if number == signal.SIGTERM:
@@ -118,8 +117,10 @@ class Runner:
         self._sweep()
         self._drain()
         if self.group is not None:
-            self.group.remove()
+            self.group.kill()
         self.journal.write("ended", at=ended_at, reason=self.reason, **decoded(self.status))
+        if self.group is not None:
+            self.group.remove()
 
     def _drain(self) -> bool:
         """Copy some of what the agent has written, so that one that never stops keeps us from nothing else.

@@ -5,10 +5,14 @@ was killed. Where the memory controller is delegated to us the kernel keeps the 
 (``limits``), and where no group can be made the subreaper's sweep must do.
 """
 
+import contextlib
 import os
 import time
 
+from .descendants import start_time
+
 PREFIX = "crewyard-"
+NAME_WORDS = 3  # crewyard-PID-START
 MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 LOOK_SECONDS = 0.005
 REMOVE_SECONDS = 1.0
@@ -63,29 +67,42 @@ class Group:
         return not os.path.exists(self.folder)
 
 
-def make(name: str, *, memory: bool) -> "Group | None":
-    """A new group beside or below our own; None where there is no cgroup v2 that we may write to.
+def make(name: str) -> "Group | None":
+    """A new group, entered already; None where there is no cgroup v2 that we may write to.
 
-    For a memory limit it must lie where that controller is handed on, which is beside our own group at best: a group
-    with processes in it hands nothing on.
+    It lies beside our own where the memory controller is handed on there (a group with processes in it hands nothing
+    on), else below our own.
     """
     home = _home()
     if home is None:
         return None
     beside = os.path.dirname(home)
-    places = [beside, home] if memory and "memory" in _read(f"{beside}/cgroup.subtree_control").split() else [home]
+    places = [beside, home] if "memory" in _read(f"{beside}/cgroup.subtree_control").split() else [home]
     for place in places:
-        folder = f"{place}/{PREFIX}{name}"
+        made = Group(f"{place}/{PREFIX}{name}", home)
         if not os.access(f"{place}/cgroup.procs", os.W_OK):
             continue
         try:
-            os.mkdir(folder)
+            os.mkdir(made.folder)
         except OSError:
             continue
-        if os.path.exists(f"{folder}/cgroup.kill"):
-            return Group(folder, home)
-        os.rmdir(folder)
+        if os.path.exists(f"{made.folder}/cgroup.kill") and made.enter():
+            return made
+        os.rmdir(made.folder)
     return None
+
+
+def clear_leftovers() -> None:
+    """Take away the empty groups of runners that were killed: each is named by its runner's pid and start time."""
+    home = _home()
+    for place in {home, os.path.dirname(home)} if home else ():
+        for name in os.listdir(place):
+            words = name.split("-")
+            if name.startswith(PREFIX) and len(words) == NAME_WORDS and words[1].isdigit():
+                gone = start_time(int(words[1])) != words[2]
+                if gone and not _read(f"{place}/{name}/cgroup.procs"):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(f"{place}/{name}")
 
 
 def _home() -> "str | None":
