@@ -213,6 +213,13 @@ class Repository:
         entries = sorted(folder.iterdir()) if folder.is_dir() else []
         return [entry for entry in entries if not all(_has_text(entry / name) for name in _POINTERS)]
 
+    def mend_entry(self, entry: Path, path: Path, branch: str) -> None:
+        """Write again what such a folder points to: the worktree at ``path``, on ``branch``."""
+        wanted = {"gitdir": f"{path / '.git'}", "commondir": "../..", "HEAD": f"ref: refs/heads/{branch}"}
+        for name, text in wanted.items():
+            if not _has_text(entry / name):
+                (entry / name).write_text(text + "\n", encoding="utf-8")
+
     # ------------------------------------------------------------------------------------------------ refs
 
     def create_branch(self, branch: str, commit: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import merging, runners, workspaces, worktrees
 from .crew import Crew
+from .worktrees import Worktree
 
 log = logging.getLogger(__name__)
 
@@ -25,24 +26,39 @@ def settle(crew: Crew) -> None:
 
 
 def mend_worktree_list(crew: Crew) -> None:
-    """Strike off git's list what a git that was killed had begun to put there for us. Nothing was checked out yet."""
-    ours = {Path(row.path) for row in crew.store.read(worktrees.listed)}
+    """Mend, or strike off git's list, what a git that was killed left there unreadable.
+
+    Of a worktree that was ready its entry is written again, for there may be work in it; one that was still being made
+    is begun anew.
+    """
     for entry in crew.repository.half_made():
-        if _is_ours(entry, ours, crew.paths.checks):
-            crew.require_lease()
-            log.warning("removing the half-made worktree entry %s", entry)
+        crew.require_lease()
+        row = _ours(entry, crew.store.read(worktrees.listed))
+        if row is not None and row.status != "creating":
+            log.warning("mending git's entry %s", entry)
+            crew.repository.mend_entry(entry, Path(row.path), row.branch)
+        elif row is not None or _is_of_a_check(entry, crew.paths.checks):
+            log.warning("removing git's half-made entry %s", entry)
             shutil.rmtree(entry)
+            if row is not None:
+                workspaces.remove_bare_start(Path(row.path))
         else:
             log.warning("%s is half made and not ours; `git worktree` fails until it is removed", entry)
 
 
-def _is_ours(entry: Path, worktrees_of_ours: set[Path], checks: Path) -> bool:
-    """By the folder that it names; where it came to name none, by its own name, which git may have numbered."""
+def _ours(entry: Path, rows: list[Worktree]) -> Worktree | None:
+    """By the folder that the entry names; where it came to name none, by its own name, which git may have numbered."""
     named = workspaces.named_by(entry)
-    if named is not None:
-        return named in worktrees_of_ours or named.parent == checks
-    names = [path.name for path in worktrees_of_ours]
-    return any(re.fullmatch(re.escape(name) + r"\d*", entry.name) for name in names) or bool(CHECK.match(entry.name))
+    for row in rows:
+        name = re.escape(Path(row.path).name)
+        if named == Path(row.path) or (named is None and re.fullmatch(name + r"\d*", entry.name)):
+            return row
+    return None
+
+
+def _is_of_a_check(entry: Path, checks: Path) -> bool:
+    named = workspaces.named_by(entry)
+    return bool(CHECK.match(entry.name)) if named is None else named.parent == checks
 
 
 def _clear_checks(crew: Crew) -> None:

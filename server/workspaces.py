@@ -61,6 +61,13 @@ def forget(repository: Repository, path: Path) -> None:
     repository.try_git("worktree", "remove", "--force", "--force", "--", str(path))
 
 
+def remove_bare_start(path: Path) -> None:
+    """Remove a worktree's folder that `git worktree add` had made and put nothing into yet."""
+    if path.is_dir() and {each.name for each in path.iterdir()} <= {".git"}:
+        (path / ".git").unlink(missing_ok=True)
+        path.rmdir()
+
+
 def named_by(entry: Path) -> Path | None:
     """The worktree that one of git's own folders of worktrees belongs to; None where it does not say."""
     try:

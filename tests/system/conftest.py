@@ -15,6 +15,11 @@ from typing import Any
 
 import pytest
 
+from crewyard.server import clock, lease, process, settings
+from crewyard.server.crew import Crew
+from crewyard.server.repository import Repository
+from crewyard.server.store import Store
+
 CREWYARD = [sys.executable, "-m", "crewyard.server.cli"]
 FAST = "[crew]\nrestart_backoff_seconds = 0.05\n"
 
@@ -175,3 +180,16 @@ def yard(git_repo: Path, tmp_path: Path, git: Callable[..., str]) -> Iterator[Ya
     for pid in made.processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def crew(yard: Yard) -> Iterator[Crew]:
+    """A crew that holds the lease, with nobody acting but the test."""
+    yard.git(yard.repo, "branch", "roadmap")
+    made = Crew.of(Repository.discover(yard.repo), settings.load(yard.repo), Store(yard.repo / "data/orchestrator.db"))
+    me = process.myself()
+    holder = lease.Holder("test", me.pid, me.start_time, me.boot_id)
+    made.term = made.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime()) or 0
+    yield made
+    made.runners.close()
+    made.store.close()

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crewyard.server import clock, lease, merger, merges, merging, process, settings, supervisor
+from crewyard.server import clock, lease, merger, merges, merging, process, supervisor
 from crewyard.server.crew import Crew
-from crewyard.server.repository import Repository
-from crewyard.server.store import Store
 
 Script = Callable[..., str]
 
@@ -155,17 +153,6 @@ def test_two_runs_with_different_plans_work_side_by_side(yard, script: Script) -
 
 
 # ------------------------------------------------------------------------------------------ one step at a time
-
-
-@pytest.fixture
-def crew(yard) -> Crew:
-    """A crew that holds the lease, with nobody acting but the test."""
-    yard.git(yard.repo, "branch", "roadmap")
-    made = Crew.of(Repository.discover(yard.repo), settings.load(yard.repo), Store(yard.repo / "data/orchestrator.db"))
-    me = process.myself()
-    holder = lease.Holder("test", me.pid, me.start_time, me.boot_id)
-    made.term = made.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime()) or 0
-    return made
 
 
 def proven_task(crew: Crew, yard, name: str) -> int:

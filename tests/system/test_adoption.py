@@ -1,0 +1,234 @@
+"""What a new supervisor finds, and how it settles that: one step at a time, with nobody acting but the test."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crewyard.server import (
+    agents,
+    assignments,
+    auditor,
+    clock,
+    dispatches,
+    due_times,
+    janitor,
+    journals,
+    keeper,
+    launcher,
+    lease,
+    plans,
+    process,
+    readers,
+    runners,
+    settler,
+    tasks,
+    worktrees,
+)
+from crewyard.server.crew import Crew
+from crewyard.server.errors import LeaseLost
+
+Wait = Callable[..., float]
+HIDDEN = (
+    "import os, sys, time\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    if os.fork() == 0:\n"
+    "        open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+    "        os.execve(sys.executable, [sys.executable, '-c', 'import time; time.sleep(600)'], {})\n"
+    "    os._exit(0)\n"
+    "os.wait()\n"
+    "while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read(): time.sleep(0.001)\n"
+)
+
+
+def assigned(crew: Crew, yard, *, agent_type: str = "scripted", description: str = "") -> str:
+    """Task A in an agent type's hands; returns the assignment."""
+    draft = readers.read_plan(
+        json.dumps({"tasks": [{"task_id": "A", "title": "A", "description": description}]}).encode(), name="plan.json"
+    )
+    crew.store.run(plans.import_plan, draft, now=clock.now(), actor="test", agent_types={agent_type})
+    row = crew.store.run(
+        lambda tx: assignments.create(
+            tx, tasks.get(tx, "A"), agent_type=agent_type, dispatch_id=None, now=clock.now(), actor="test"
+        )
+    )
+    return str(row["orchestrator_task_id"])
+
+
+def planned(crew: Crew, assignment_id: str) -> str:
+    """An agent whose launch is recorded, and no more."""
+    worktree = launcher.provide_worktree(crew, "A")
+    order = agents.LaunchOrder(
+        "scripted", "scripted", "A", assignment_id, worktree.path, str(crew.paths.runs), 60.0, None, "f" * 64, crew.term
+    )
+    return str(crew.store.run(agents.plan_launch, order, now=clock.now(), actor="test")["agent_id"])
+
+
+def only_agent(crew: Crew):
+    return crew.store.read(lambda tx: tx.only("SELECT * FROM agent_lifecycle"))
+
+
+def event_kinds(crew: Crew) -> list[str]:
+    return [row["kind"] for row in crew.store.read(lambda tx: tx.all("SELECT kind FROM event ORDER BY event_id"))]
+
+
+def test_a_launch_that_was_recorded_and_not_made_is_given_up_and_not_counted(crew: Crew, yard) -> None:
+    assignment_id = assigned(crew, yard)
+    planned(crew, assignment_id)
+    row = only_agent(crew)
+    keeper.take_in(crew, journals.Reader(), row)
+    ended = only_agent(crew)
+    assert (ended["status"], ended["runner_pid"]) == ("lost", None)
+    assert crew.store.read(agents.launches, assignment_id) == 0
+    # A runner that comes late finds the launch given up, and starts nothing.
+    runners.write_order(Path(row["run_dir"]), {})
+    who = crew.runners.start(Path(row["run_dir"]))
+    assert who is None or process.wait_until_gone(who, 10)
+    assert not (Path(row["run_dir"]) / "journal.jsonl").exists()
+
+
+def test_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard) -> None:
+    launcher.launch(crew, assigned(crew, yard, description="```crew-script\nsleep 600\n```"))
+    row = only_agent(crew)
+    again = crew.runners.start(Path(row["run_dir"]))
+    assert again is None or process.wait_until_gone(again, 10), "the second runner goes"
+    assert keeper.runner_lives(row), "the first one stays"
+    process.send(process.Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"]), signal.SIGTERM)
+
+
+def test_an_entry_that_a_killed_git_left_half_made_is_taken_off_gits_list(crew: Crew, yard) -> None:
+    assigned(crew, yard)
+    worktree = launcher.provide_worktree(crew, "A")
+    crew.store.run(lambda tx: tx.run("UPDATE git_worktree_tracker SET status = 'creating'"))
+    (yard.repo / ".git/worktrees" / Path(worktree.path).name / "commondir").write_text("")
+    (Path(worktree.path) / "README.md").unlink()  # git checks files out last
+    with pytest.raises(subprocess.CalledProcessError):
+        yard.git(yard.repo, "worktree", "list")
+    settler.settle(crew)
+    assert yard.worktrees() == 1
+    assert launcher.provide_worktree(crew, "A").path == worktree.path, "and it is made anew"
+    assert yard.git(Path(worktree.path), "status", "--porcelain") == ""
+
+
+def test_an_unreadable_entry_of_a_worktree_with_work_in_it_is_mended(crew: Crew, yard) -> None:
+    assigned(crew, yard)
+    worktree = launcher.provide_worktree(crew, "A")
+    (Path(worktree.path) / "work.txt").write_text("not committed yet")
+    for name in ("gitdir", "commondir", "HEAD"):
+        (yard.repo / ".git/worktrees" / Path(worktree.path).name / name).write_text("")
+    settler.settle(crew)
+    assert yard.git(Path(worktree.path), "status", "--porcelain") == "?? work.txt"
+    assert yard.git(Path(worktree.path), "symbolic-ref", "HEAD") == f"refs/heads/{worktree.branch}"
+
+
+def test_a_half_made_entry_of_the_users_is_left_alone_and_named(crew: Crew, yard, caplog) -> None:
+    yard.git(yard.repo, "worktree", "add", "--quiet", "--detach", str(yard.folder / "mine"))
+    entry = yard.repo / ".git/worktrees/mine"
+    (entry / "commondir").write_text("")
+    settler.settle(crew)
+    assert entry.exists()
+    assert str(entry) in caplog.text
+
+
+def test_the_tree_of_a_check_that_nobody_waits_for_is_removed(crew: Crew, yard) -> None:
+    tree = crew.paths.merge_log(5, 1).with_suffix("")
+    yard.git(yard.repo, "worktree", "add", "--quiet", "--detach", str(tree))
+    run_dir = crew.paths.merge_log(6, 1).with_suffix(".run")
+    run_dir.mkdir(parents=True)
+    log = crew.paths.merge_log(7, 1)
+    log.write_text("what a message names")
+    settler.settle(crew)
+    assert (tree.exists(), run_dir.exists(), log.exists()) == (False, False, True)
+    assert yard.worktrees() == 1
+
+
+def test_a_check_leaves_no_daemon_behind_however_it_hides(crew: Crew, yard) -> None:
+    where = yard.folder / "hidden.pid"
+    done = crew.runners.check(
+        [sys.executable, "-c", HIDDEN, str(where)],
+        cwd=yard.repo, log=yard.folder / "check.log", timeout_seconds=60, environment={},
+    )  # fmt: skip
+    assert done.code == 0
+    assert process.start_time(int(where.read_text())) is None
+
+
+def test_a_check_is_ended_with_its_daemons_when_its_time_is_over(crew: Crew, yard) -> None:
+    where = yard.folder / "hidden.pid"
+    done = crew.runners.check(
+        [sys.executable, "-c", HIDDEN + "time.sleep(600)\n", str(where)],
+        cwd=yard.repo, log=yard.folder / "check.log", timeout_seconds=1, environment={},
+    )  # fmt: skip
+    assert done.code is None
+    assert process.start_time(int(where.read_text())) is None
+
+
+def test_processes_of_an_agent_that_nobody_counts_any_more_are_ended(crew: Crew, yard) -> None:
+    agent_id = planned(crew, assigned(crew, yard))
+    prompt = Path(only_agent(crew)["run_dir"]) / "prompt.md"
+    mine = {process.AGENT_VARIABLE: str(prompt)}
+    stray = subprocess.Popen(["sleep", "600"], env=mine, start_new_session=True)
+    another = subprocess.Popen(["sleep", "600"], env={process.AGENT_VARIABLE: str(yard.folder / "prompt.md")})
+    try:
+        auditor.end_strays(crew)
+        assert stray.poll() is None, "its agent is alive, as far as the database knows"
+        long_ago = clock.plus(clock.now(), -60)
+        crew.store.run(agents.ended, agent_id, agents.Exit("lost", long_ago), actor="test")
+        auditor.end_strays(crew)
+        assert stray.wait(10) == -signal.SIGKILL
+        assert another.poll() is None, "that one is not ours"
+        assert "strays_ended" in event_kinds(crew)
+    finally:
+        for each in (stray, another):
+            each.kill()
+            each.wait()
+
+
+def test_a_supervisor_whose_lease_is_over_ends_no_process(crew: Crew, yard) -> None:
+    agent_id = planned(crew, assigned(crew, yard))
+    prompt = Path(only_agent(crew)["run_dir"]) / "prompt.md"
+    crew.store.run(agents.ended, agent_id, agents.Exit("lost", clock.plus(clock.now(), -60)), actor="test")
+    stray = subprocess.Popen(["sleep", "600"], env={process.AGENT_VARIABLE: str(prompt)})
+    try:
+        crew.store.run(lease.release, crew.term, now=clock.now())
+        with pytest.raises(LeaseLost):
+            auditor.end_strays(crew)
+        assert stray.poll() is None
+    finally:
+        stray.kill()
+        stray.wait()
+
+
+def test_a_cleanup_that_was_cut_off_is_finished(crew: Crew, yard) -> None:
+    """The worktree is gone already, its branch and its row are not."""
+    assigned(crew, yard)
+    worktree = launcher.provide_worktree(crew, "A")
+    yard.git(yard.repo, "worktree", "remove", "--force", worktree.path)
+    janitor.tidy(crew, worktree)
+    assert crew.store.read(worktrees.get, worktree_id=worktree.worktree_id)["status"] == "cleaned"
+    assert "refs/heads/roadmap-implementation_task-A" not in yard.refs()
+
+
+def test_what_is_still_due_moves_with_a_clock_that_is_set(crew: Crew, yard) -> None:
+    assignment_id = assigned(crew, yard)
+    due = clock.plus(clock.now(), 4)
+    crew.store.run(
+        lambda tx: tx.run(
+            "UPDATE orchestrator_task SET not_before = ? WHERE orchestrator_task_id = ?", (due, assignment_id)
+        )
+    )
+    crew.store.run(due_times.shift, -3600.0, now=clock.now(), actor="test")
+    moved = crew.store.read(assignments.get, assignment_id)["not_before"]
+    assert moved == clock.plus(due, -3600.0)
+    assert "clock_set" in event_kinds(crew)
+
+
+def test_a_crew_without_work_has_no_runner_and_no_parent_of_runners(crew: Crew) -> None:
+    assert crew.store.read(dispatches.listed) == []
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    assert not children.exists() or children.read_text().split() == []
