@@ -289,6 +289,14 @@ def waiting(tx: Transaction, *, now: str) -> list[Row]:
     )
 
 
+def at_work(tx: Transaction) -> list[Row]:
+    """Assignments that a live agent works on."""
+    return tx.all(
+        "SELECT o.* FROM orchestrator_task o WHERE EXISTS (SELECT 1 FROM agent_lifecycle a "
+        "WHERE a.orchestrator_task_id = o.orchestrator_task_id AND a.status IN ('starting', 'running'))"
+    )
+
+
 def is_waiting(tx: Transaction, assignment_id: str) -> bool:
     """Whether an agent is still to be started for it."""
     return bool(

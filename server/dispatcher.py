@@ -57,7 +57,7 @@ class _Round:
     def __init__(self, tx: Transaction, crew: Crew, now: str, launches: int) -> None:
         self.tx, self.crew, self.now, self.launches = tx, crew, now, launches
         self.chosen: list[Row] = []
-        self.at_work = _agents_at_work(tx)
+        self.at_work = assignments.at_work(tx)
 
     def take(self, waiting: list[Row]) -> None:
         """Choose of the assignments that wait, in their order."""
@@ -140,12 +140,6 @@ def _give_up(tx: Transaction, crew: Crew, hold: Row, now: str) -> None:
             actor=ACTOR,
         )
     holds.lift(tx, name, failed_starts.REASON, now=now, actor=ACTOR)
-
-
-def _agents_at_work(tx: Transaction) -> list[Row]:
-    """The assignments that a live agent works on."""
-    live = {row["orchestrator_task_id"] for row in agents.live(tx)}
-    return [assignments.get(tx, assignment_id) for assignment_id in sorted(live - {None})]
 
 
 def _alive_since(tx: Transaction, agent_type: str, moment: str) -> int:

@@ -36,6 +36,14 @@ class Reader:
             known = self._seen[run_dir] = (size, parse(path.read_bytes()))
         return known[1]
 
+    def has_grown(self, run_dir: Path) -> bool:
+        """Whether there is anything in the journal that was not read yet."""
+        known = self._seen.get(run_dir)
+        try:
+            return known is None or known[0] != (run_dir / "journal.jsonl").stat().st_size
+        except FileNotFoundError:
+            return True
+
     def forget(self, run_dir: Path) -> None:
         self._seen.pop(run_dir, None)
 

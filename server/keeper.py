@@ -32,16 +32,23 @@ def take_in(crew: Crew, reader: Reader, row: Row) -> None:
             _lost(crew, row, journal)
             reader.forget(run_dir)
             return
-    crew.write(_record_progress, row["agent_id"], journal)
     if journal.not_started is not None:
         how = Exit(
             "failed", journal.not_started["at"], message=f"It could not be started: {journal.not_started['message']}"
         )
-        _end(crew, row, how, code="spawn_failed")
+        _end(crew, row, journal, how, code="spawn_failed")
     elif journal.ended is not None:
-        _end(crew, row, _exit_of(journal.ended), code=CODES.get(journal.ended["reason"]))
+        _end(crew, row, journal, _exit_of(journal.ended), code=CODES.get(journal.ended["reason"]))
+    elif _has_progress(row, journal):
+        crew.write(_record_progress, row["agent_id"], journal)
     if journal.ended or journal.not_started:
         reader.forget(run_dir)
+
+
+def has_news(reader: Reader, row: Row) -> bool:
+    """Whether a live agent is worth a closer look: it is only starting, is to be ended, or its journal has grown."""
+    starting_or_ending = row["status"] != "running" or row["kill_requested_at"] is not None
+    return starting_or_ending or reader.has_grown(Path(row["run_dir"]))
 
 
 def _note_claim(crew: Crew, row: Row) -> Row:
@@ -87,6 +94,14 @@ def end_requested(row: Row) -> None:
     partial.write_text(grace, encoding="ascii")
     partial.replace(wish)
     process.send(who, signal.SIGTERM)
+
+
+def _has_progress(row: Row, journal: Journal) -> bool:
+    """Whether the journal knows more of a live agent than its row."""
+    began, alive = journal.started, journal.alive
+    return (began is not None and row["status"] == "starting") or (
+        alive is not None and alive["at"] > (row["last_output_at"] or "")
+    )
 
 
 def _record_progress(tx: Transaction, agent_id: str, journal: Journal) -> None:
@@ -143,20 +158,19 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
         if row["runner_pid"] is None:  # the server died before it came to that: no attempt was made
             crew.write(agents.ended, row["agent_id"], how, actor=ACTOR)
         else:
-            _end(crew, row, how, code="startup_failed")
+            _end(crew, row, journal, how, code="startup_failed")
         return
     if row["runner_pid"] is None and runner_lives(row):  # it claimed the launch in this very moment
         return
     crew.require_lease()
     process.end_agent(run_dir / "prompt.md", journals.group_of(run_dir))
-    crew.write(_record_progress, row["agent_id"], journal)
     if row["kill_requested_at"] is not None:  # the wish may have met its runner before that could listen
-        _end(crew, row, Exit("killed", clock.now(), message="It was ended on request."))
+        _end(crew, row, journal, Exit("killed", clock.now(), message="It was ended on request."))
     else:
-        _end(crew, row, Exit("lost", clock.now(), message="Its runner died; how it ended is not known."))
+        _end(crew, row, journal, Exit("lost", clock.now(), message="Its runner died; how it ended is not known."))
 
 
-def _end(crew: Crew, row: Row, how: Exit, *, code: str | None = None) -> None:
+def _end(crew: Crew, row: Row, journal: Journal, how: Exit, *, code: str | None = None) -> None:
     run_dir = Path(row["run_dir"])
     (run_dir / "mcp.json").unlink(missing_ok=True)
     if how.status == "killed":
@@ -164,16 +178,15 @@ def _end(crew: Crew, row: Row, how: Exit, *, code: str | None = None) -> None:
     text = journals.tail(run_dir / "output.log")
     if how.status == "failed" and text.strip():
         how = replace(how, message=f"{how.message} Its last words: {text.strip().splitlines()[-1][:LINE_LENGTH]}")
-    crew.write(
-        consequences.of_end,
-        row["agent_id"],
-        how,
-        code=code,
-        output=text,
-        rules=rules(crew, row["agent_type"]),
-        now=clock.now(),
-        actor=ACTOR,
-    )
+    crew.write(_record_end, row["agent_id"], journal, how, code, text, rules(crew, row["agent_type"]))
+
+
+def _record_end(
+    tx: Transaction, agent_id: str, journal: Journal, how: Exit, code: str | None, output: str, rules: Rules
+) -> None:
+    """What the journal still had to tell, the end, and what follows from it: in one transaction."""
+    _record_progress(tx, agent_id, journal)
+    consequences.of_end(tx, agent_id, how, code=code, output=output, rules=rules, now=clock.now(), actor=ACTOR)
 
 
 def rules(crew: Crew, agent_type: str) -> Rules:

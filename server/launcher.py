@@ -1,6 +1,7 @@
 """Starts an agent for an assignment: worktree, prompt, runner. Every step can be done again after a crash."""
 
 import json
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -66,6 +67,15 @@ def launch(crew: Crew, assignment_id: str) -> None:
             start_time=identity.start_time,
             boot_id=identity.boot_id,
         )
+
+
+def is_quick(crew: Crew, assignment: Row) -> bool:
+    """Whether starting its agent takes no git: a restart in the worktree that is there, with nothing to bring in."""
+    if assignment["worktree_path"] is None or not Path(assignment["worktree_path"]).exists():
+        return False
+    worktree = crew.store.read(worktrees.live, assignment["task_id"])
+    last = crew.store.read(merges.latest, assignment["task_id"])
+    return worktree is not None and worktree.status == "active" and (last is None or last["status"] != "conflicted")
 
 
 def _code_of(error: Exception) -> str:
@@ -248,5 +258,5 @@ def _mcp_config(crew: Crew, token: str) -> dict[str, object]:
 
 
 def _private(path: Path, data: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(data)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)

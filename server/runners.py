@@ -124,9 +124,9 @@ class Runners:
 
 def write_order(run_dir: Path, order: dict[str, Any]) -> None:
     """Lay down what the runner of ``run_dir`` is to do, for its owner's eyes only: it may hold a token."""
-    path = run_dir / "launch.marshal"
-    path.touch(mode=0o600)
-    path.write_bytes(marshal.dumps(order))
+    descriptor = os.open(run_dir / "launch.marshal", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        marshal.dump(order, file)
 
 
 def end_check(log: Path) -> None:

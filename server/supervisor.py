@@ -68,6 +68,8 @@ class Supervisor:
         self._renewed = 0.0
         self._checked = time.monotonic()
         self._vigil = Vigil()
+        self._look_at_all = True
+        self._gone: set[str] = set()  # agents whose runner has ended
         self._clocks = clock.Pair.now()
         self._first_try = threading.Event()
 
@@ -137,6 +139,7 @@ class Supervisor:
         if crew.term:
             crew.bell.listen()
             self._clocks = clock.Pair.now()
+            self._look_at_all = True
             for step in (self._settle_in, self._audit_processes):
                 self._guarded(step)
         return bool(crew.term)
@@ -197,7 +200,12 @@ class Supervisor:
             self.crew.write(due_times.shift, jump, now=clock.now(), actor=ACTOR)
 
     def _keep_agents(self) -> None:
+        """Look at those agents of which there is news; at all of them now and then, in case any was missed."""
+        all_of_them, self._look_at_all = self._look_at_all, False
+        gone, self._gone = self._gone, set()
         for seen in self.crew.store.read(agents.live):
+            if not (all_of_them or seen["agent_id"] in gone or keeper.has_news(self._journals, seen)):
+                continue
             if self._jobs.is_busy(f"task {seen['task_id']}"):
                 continue
             # Read again: the launch may have ended, and named its runner, between the first look and the question.
@@ -232,7 +240,11 @@ class Supervisor:
         if not self.crew.store.read(dispatcher.has_work, clock.now()):
             return
         for row in dispatcher.to_launch(self.crew):
-            self._job(f"task {row['task_id']}", launcher.launch, row["orchestrator_task_id"])
+            subject, assignment_id = f"task {row['task_id']}", row["orchestrator_task_id"]
+            if not self._jobs.is_busy(subject) and launcher.is_quick(self.crew, row):
+                self._guarded(partial_named(launcher.launch, self.crew, assignment_id))
+            else:
+                self._job(subject, launcher.launch, assignment_id)
 
     def _settle(self) -> None:
         dispatcher.end_finished(self.crew)
@@ -241,6 +253,7 @@ class Supervisor:
         """What is looked at now and then only: silent agents, processes that nobody knows, mail nobody took."""
         if time.monotonic() - self._checked >= self.crew.settings.health.check_interval_seconds:
             self._checked = time.monotonic()
+            self._look_at_all = True
             for step in (self._watch_signs_of_life, self._audit_processes, self._sweep_messages):
                 self._guarded(step)
 
@@ -266,22 +279,25 @@ class Supervisor:
             return
         poller = select.poll()
         poller.register(self.crew.bell.listen(), select.POLLIN)
-        for descriptor in self._runners():
+        watched = self._runners()
+        for descriptor in watched:
             poller.register(descriptor, select.POLLIN)
-        poller.poll(self._seconds_to_next() * 1000)
+        ready = poller.poll(self._seconds_to_next() * 1000)
+        self._gone = {watched[descriptor] for descriptor, _ in ready if descriptor in watched}
 
-    def _runners(self) -> list[int]:
-        """Descriptors of the live agents' runners, opened once each."""
+    def _runners(self) -> dict[int, str]:
+        """The live agents by the descriptor of their runner, each opened once."""
         live = {row["agent_id"]: row for row in self.crew.store.read(agents.live)}
         for agent_id in set(self._watched) - set(live):
             os.close(self._watched.pop(agent_id))
         for agent_id, row in live.items():
-            who = keeper.runner_identity(row)
-            if agent_id not in self._watched and who is not None:
+            if agent_id not in self._watched and (who := keeper.runner_identity(row)) is not None:
                 descriptor = process.watch(who)
-                if descriptor is not None:
+                if descriptor is None:  # it has ended already
+                    self._look_at_all = True
+                else:
                     self._watched[agent_id] = descriptor
-        return list(self._watched.values())
+        return {descriptor: agent_id for agent_id, descriptor in self._watched.items()}
 
     def _seconds_to_next(self) -> float:
         now = clock.now()

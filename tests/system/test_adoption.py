@@ -93,13 +93,18 @@ def test_a_launch_that_was_recorded_and_not_made_is_given_up_and_not_counted(cre
     assert not (Path(row["run_dir"]) / "journal.jsonl").exists()
 
 
-def test_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard) -> None:
+def test_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard, wait_until: Wait) -> None:
     launcher.launch(crew, assigned(crew, yard, description="```crew-script\nsleep 600\n```"))
     row = only_agent(crew)
-    again = crew.runners.start(Path(row["run_dir"]))
-    assert again is None or process.wait_until_gone(again, 10), "the second runner goes"
-    assert keeper.runner_lives(row), "the first one stays"
-    process.send(process.Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"]), signal.SIGTERM)
+    run_dir = Path(row["run_dir"])
+    both = [process.Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"]), crew.runners.start(run_dir)]
+    wait_until(lambda: journals.Reader().read(run_dir).started is not None)
+    stays = keeper.runner_identity(row)
+    for who in both:
+        assert who in (None, stays) or process.wait_until_gone(who, 10), "whichever comes second goes"
+    assert keeper.runner_lives(row)
+    assert (run_dir / "journal.jsonl").read_text().count('"started"') == 1
+    process.send(stays, signal.SIGTERM)
 
 
 def test_an_entry_that_a_killed_git_left_half_made_is_taken_off_gits_list(crew: Crew, yard) -> None:
