@@ -79,6 +79,14 @@ def start_time(pid: int) -> "str | None":
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
+def parent(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return ""
+    return stat[stat.rindex(")") + 2 :].split()[1]
+
+
 def processes(folder: Path, *, having: bytes = b"") -> list[Process]:
     """All that name ``folder`` in their environment or arguments, or work in it, and have a certain word there."""
     found = []
@@ -231,6 +239,11 @@ class Yard:
                 found.append(Process(int(words[0]), words[1]))
         return found
 
+    def parents(self) -> list[Process]:
+        """Of runners: what a run has started beside its gits."""
+        ours = {str(run.pid) for run in self.runs if run.poll() is None}
+        return [found for found in processes(self.folder, having=b"/runner/") if parent(found.pid) in ours]
+
     def end_everything(self) -> None:
         """Kill all of it, as often as something is found."""
         while found := processes(self.folder):
@@ -309,6 +322,7 @@ STRIKES: dict[str, Strike] = {
     "the server": kill_server,
     "a runner": kill_one(Yard.runners),
     "an agent": kill_one(Yard.agents),
+    "runners' parent": kill_one(Yard.parents),
     "all runners": kill_runners,
     "everything": kill_everything,
     "the machine": kill_machine,

@@ -12,7 +12,16 @@ from types import ModuleType
 import pytest
 
 PATH = Path(__file__).parents[2] / "scripts" / "chaos.py"
-KINDS = ["the server", "a runner", "an agent", "all runners", "everything", "the machine", "server stopped"]
+KINDS = [
+    "the server",
+    "a runner",
+    "an agent",
+    "runners' parent",
+    "all runners",
+    "everything",
+    "the machine",
+    "server stopped",
+]
 
 
 def load() -> ModuleType:

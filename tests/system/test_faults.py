@@ -22,9 +22,12 @@ Wait = Callable[..., float]
 
 
 @pytest.fixture(autouse=True)
-def whatever_else_the_machine_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine holds launches; that has its own tests."""
+def whatever_else_the_machine_does(yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A busy machine holds launches; that has its own tests. What hid from a run that failed is ended in any case."""
     monkeypatch.setenv("CREWYARD_LAUNCH_MAX_CPU_PERCENT", "100")
+    yield
+    for who in still_there(yard, "agents", "hidden", "bomb"):
+        process.send(who, signal.SIGKILL)
 
 
 def program(yard, name: str, text: str) -> str:
@@ -443,12 +446,12 @@ def test_an_agent_and_what_it_hid_end_although_both_are_deaf(yard, wait_until: W
     took = wait_until(lambda: running.process.poll() is not None, 10)
     assert running.finish().code == 130
     assert took < 5.0, "the grace is 0.3 s"
-    assert gone(yard, "agents", "hidden") == []
+    assert still_there(yard, "agents", "hidden") == []
     assert yard.processes() == []
     assert yard.rows("SELECT status FROM agent_lifecycle")[0]["status"] == "killed"
 
 
-def gone(yard, *names: str) -> list[process.Identity]:
+def still_there(yard, *names: str) -> list[process.Identity]:
     """Those of the processes that were put down that still live."""
     return [who for name in names for who in identities(yard, name) if process.is_alive(who)]
 
@@ -532,7 +535,7 @@ def test_two_hundred_processes_that_an_agent_leaves_are_gone_when_it(yard, wait_
     outcome = running.finish()
     assert outcome.code == (0 if how == "ends" else 1), outcome.err
     assert len(identities(yard, "bomb")) == 200
-    assert gone(yard, "bomb") == []
+    assert still_there(yard, "bomb") == []
     assert yard.processes() == []
 
 
@@ -549,11 +552,8 @@ def test_what_an_agent_hid_ends_with_its_runner(yard, wait_until: Wait, environm
     wait_until(lambda: yard.holds("SELECT 1 FROM agent_lifecycle WHERE status = 'running'"))
     os.kill(yard.rows("SELECT runner_pid FROM agent_lifecycle")[0]["runner_pid"], signal.SIGKILL)
     outcome = running.finish()
-    left = gone(yard, "agents", "hidden")
-    for who in left:
-        process.send(who, signal.SIGKILL)
     assert outcome.code == 0, outcome.err
-    assert left == []
+    assert still_there(yard, "agents", "hidden") == []
     states = [row["status"] for row in yard.rows("SELECT status FROM agent_lifecycle ORDER BY attempt")]
     assert states == ["lost", "completed"]
     assert noted(yard, "starts") == ["A 1", "A 2"]
