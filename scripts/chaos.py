@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -36,6 +37,9 @@ RUN_SECONDS = 120.0
 TAKE_OVER_SECONDS = 15.0
 GONE_SECONDS = 5.0
 MARK = "CHAOS_FOLDER"  # in the environment of all that a run starts, agents and checks apart
+# What a traceback ends with. A holder that is stopped inside a transaction holds the database too.
+ERROR = re.compile(r"^ {2,}\S.*\n([A-Za-z_][\w.]*(?:: .*)?)$", re.MULTILINE)
+BUSY = re.compile(r"(sqlite3\.OperationalError: database is locked|.*\.DatabaseBusy: .*)")
 MERGED, FAILED = "merged", ("failed", "review", "blocked", "cancelled")
 
 
@@ -232,12 +236,12 @@ class Yard:
 
     def runners(self) -> list[Process]:
         """Those that live, as they put themselves down."""
-        found = []
-        for claim in self.repo.glob("data/crewyard/agents/*/claim"):
-            words = claim.read_text().split()
-            if len(words) == 2 and Process(int(words[0]), words[1]).lives():
-                found.append(Process(int(words[0]), words[1]))
-        return found
+        named = (Process(int(words[0]), words[1]) for words in self.claims() if len(words) > 1)
+        return [process for process in named if process.lives()]
+
+    def claims(self) -> list[list[str]]:
+        """What each runner put down of itself: pid, start time, and its agent's control group where there is one."""
+        return [claim.read_text().split(maxsplit=2) for claim in self.repo.glob("data/crewyard/agents/*/claim")]
 
     def parents(self) -> list[Process]:
         """Of runners: what a run has started beside its gits."""
@@ -432,8 +436,8 @@ def of_the_runs(yard: Yard, runs: "list[subprocess.Popen[bytes]]") -> Complaints
     for run in runs:
         if run.returncode not in (0, 1):
             yield f"a run ended with {run.returncode}: {yard.errors(run)[-600:]}"
-        elif "Traceback" in yard.errors(run):
-            yield f"a run met something unexpected: {yard.errors(run)[-1500:]}"
+        elif met := {name for name in ERROR.findall(yard.errors(run)) if not BUSY.fullmatch(name)}:
+            yield f"a run met something unexpected: {', '.join(sorted(met))}"
 
 
 def of_tasks(yard: Yard, runs: "list[subprocess.Popen[bytes]]") -> Complaints:
@@ -502,6 +506,9 @@ def of_processes(yard: Yard) -> Complaints:
     found = left_after(yard.folder, 0.0)
     if found:
         yield f"{len(found)} processes are left: {'; '.join(map(told, found))}"
+    groups = [words[2] for words in yard.claims() if len(words) > 2 and Path(words[2]).exists()]
+    if groups:
+        yield f"control groups are left: {', '.join(groups)}"
 
 
 def of_git(yard: Yard) -> Complaints:
