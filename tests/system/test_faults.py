@@ -557,3 +557,40 @@ def test_what_an_agent_hid_ends_with_its_runner(yard, wait_until: Wait, environm
     states = [row["status"] for row in yard.rows("SELECT status FROM agent_lifecycle ORDER BY attempt")]
     assert states == ["lost", "completed"]
     assert noted(yard, "starts") == ["A 1", "A 2"]
+
+
+# ------------------------------------------------------------------------------------- what a killed git leaves
+
+
+def test_a_lock_that_a_killed_agents_git_left_does_not_fail_the_next_attempt(yard) -> None:
+    """An agent that is ended is often just then committing."""
+    steps = (
+        "import subprocess\n"
+        "git = lambda *words: subprocess.run(['git', *words], check=True, capture_output=True, text=True).stdout\n"
+        "if os.environ['CREWYARD_ATTEMPT'] == '1':\n"
+        "    open(git('rev-parse', '--absolute-git-dir').strip() + '/index.lock', 'w').close()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "work()\ngit('add', '--all')\ngit('commit', '--quiet', '-m', 'Done')\n"
+    )
+    yard.configure(program(yard, "committer", steps))
+    outcome = yard.run(yard.plan({"task_id": "A", "agent_type": "committer"}))
+    assert outcome.code == 0, outcome.err
+    assert noted(yard, "starts") == ["A 1", "A 2"]
+
+
+@pytest.mark.parametrize("branch", ["roadmap", "roadmap-implementation_task-B"])
+def test_a_lock_of_a_branch_of_ours_that_a_killed_git_left_is_no_obstacle(yard, wait_until: Wait, branch: str) -> None:
+    yard.configure(program(yard, "waiter", "wait_for('gate'); work()\n"))
+    plan = yard.plan(
+        {"task_id": "A", "agent_type": "waiter"}, {"task_id": "B", "agent_type": "waiter", "depends_on": ["A"]}
+    )
+    running = yard.start(plan)
+    wait_until(lambda: noted(yard, "starts"))
+    running.process.kill()
+    running.process.wait()
+    (yard.repo / f".git/refs/heads/{branch}.lock").touch()
+    yard.open_gate()
+    outcome = yard.run(plan)
+    assert outcome.code == 0, outcome.err
+    assert noted(yard, "starts") == ["A 1", "B 1"]
+    assert not (yard.repo / f".git/refs/heads/{branch}.lock").exists()
