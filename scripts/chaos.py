@@ -231,6 +231,11 @@ class Yard:
         rows = self.rows("SELECT term FROM supervisor_lease")
         return rows[0]["term"] if rows else 0
 
+    def holder(self) -> "subprocess.Popen[bytes] | None":
+        """The run that has the lease."""
+        pids = [row["pid"] for row in self.rows("SELECT pid FROM supervisor_lease")]
+        return next((run for run in self.runs if run.pid in pids and run.poll() is None), None)
+
     def agents(self) -> list[Process]:
         return processes(self.folder, having=b"CREWYARD_PROMPT_FILE=")
 
@@ -311,14 +316,18 @@ def kill_machine(yard: Yard, run: "subprocess.Popen[bytes]") -> int:
 
 def stop_server(yard: Yard, run: "subprocess.Popen[bytes]") -> int:
     """Stop the holder for a while: at times for less than its lease holds, at times until another has it."""
+    while (holder := yard.holder()) is None:
+        if run.poll() is not None:
+            return 0
     before, long = yard.term(), yard.dice.random() < 0.5
-    run.send_signal(signal.SIGSTOP)
+    other = next(other for other in yard.runs if other is not holder)
+    holder.send_signal(signal.SIGSTOP)
     limit = time.monotonic() + (TAKE_OVER_SECONDS if long else yard.dice.uniform(0.2, 4.0))
     while time.monotonic() < limit and (not long or yard.term() == before):
         time.sleep(0.02)
     if long and yard.term() != before:
-        wait_for_event(yard, yard.events() + yard.dice.randrange(40), yard.runs[-1])
-    run.send_signal(signal.SIGCONT)
+        wait_for_event(yard, yard.events() + yard.dice.randrange(40), other)
+    holder.send_signal(signal.SIGCONT)
     return 1
 
 
@@ -377,8 +386,7 @@ def strike_and_restart(yard: Yard, done: Round) -> "list[subprocess.Popen[bytes]
     run = yard.start()
     runs = [run]
     if done.kind == "server stopped":
-        wait_for(lambda: yard.term() > 0, run)
-        runs.append(yard.start())
+        runs.append(yard.start())  # at once, and one of the two will hold the lease
         wait_for(lambda: len(yard.rows("SELECT 1 FROM dispatch_watcher")) == 2, run)
     once = done.kind == "server stopped"
     for moment in moments(yard.dice, 1 if once else yard.dice.randint(1, 3), yard.events()):
@@ -399,7 +407,7 @@ def strike_and_restart(yard: Yard, done: Round) -> "list[subprocess.Popen[bytes]
 def moments(dice: random.Random, number: int, already: int) -> list[int]:
     """After which events to strike; 0 is while the program starts."""
     first = [0] if not already and dice.random() < 0.1 else []
-    later = sorted(dice.sample(range(already + 1, EVENTS), number))
+    later = sorted(dice.sample(range(already + 1, max(EVENTS, already + 1 + number)), number))
     return (first + later)[:number]
 
 
