@@ -40,6 +40,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
     try:
         crew.settings.agent(assignment["agent_type"])
         worktree = provide_worktree(crew, assignment["task_id"])
+        saving.remove_stale_lock(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
         conflicts = _bring_in_target(crew, assignment, worktree)
     except (GitError, ConfigurationError, OSError) as error:
         crew.write(
@@ -71,7 +72,8 @@ def launch(crew: Crew, assignment_id: str) -> None:
 
 def is_quick(crew: Crew, assignment: Row) -> bool:
     """Whether starting its agent takes no git: a restart in the worktree that is there, with nothing to bring in."""
-    if assignment["worktree_path"] is None or not Path(assignment["worktree_path"]).exists():
+    path = assignment["worktree_path"] and Path(assignment["worktree_path"])
+    if not path or not path.exists() or (crew.repository.admin_dir(path) / "index.lock").exists():
         return False
     worktree = crew.store.read(worktrees.live, assignment["task_id"])
     last = crew.store.read(merges.latest, assignment["task_id"])
@@ -176,7 +178,6 @@ def _bring_in_target(crew: Crew, assignment: Row, worktree: Worktree) -> list[st
     last = crew.store.read(merges.latest, assignment["task_id"])
     if last is None or last["status"] != "conflicted":
         return []
-    saving.remove_stale_lock(crew.repository, Path(worktree.path))
     tip = crew.repository.require_tip(crew.target)
     return workspaces.begin_merge(crew.repository, Path(worktree.path), tip, crew.target)
 

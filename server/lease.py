@@ -32,8 +32,12 @@ def current(tx: Transaction) -> Row | None:
 
 
 def is_held(row: Row | None, *, uptime: float) -> bool:
-    """Whether the lease's row is in force, as far as time goes; a holder of another boot is gone in any case."""
-    return row is not None and uptime < row["until_monotonic"] <= uptime + TTL_SECONDS
+    """Whether the lease's row is in force, as far as time goes; of another boot the holder is gone in any case.
+
+    A moment of before a renewal says the same as one of after it, so that whoever had to wait for the database between
+    its look at the clock and its turn takes no lease from the living.
+    """
+    return row is not None and uptime < row["until_monotonic"]
 
 
 def acquire(tx: Transaction, holder: Holder, *, now: str, uptime: float, dead_term: int | None = None) -> int | None:

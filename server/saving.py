@@ -70,11 +70,12 @@ def refuse_gitlinks(repository: Repository, base: str, head: str) -> None:
 
 
 def remove_stale_lock(repository: Repository, path: Path) -> None:
-    """Remove the lock that a git killed in this worktree left; nobody works there: its agent and all it started ended.
+    """Remove the lock that a killed git left in this worktree; its agent and all it had started are ended."""
+    remove_lock(repository.admin_dir(path) / "index.lock")
 
-    A lock that is younger than two seconds may be a person's, who looks in: that long it is waited for.
-    """
-    lock = repository.admin_dir(path) / "index.lock"
+
+def remove_lock(lock: Path) -> None:
+    """Remove the lock of a git that was killed. A young one may be a person's, who looks in: it is waited for."""
     until = time.monotonic() + LOCK_SECONDS
     while lock.exists() and time.monotonic() < until and time.time() - lock.stat().st_mtime < LOCK_SECONDS:
         time.sleep(0.05)

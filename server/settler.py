@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import merging, runners, workspaces, worktrees
+from . import merging, runners, saving, workspaces, worktrees
 from .crew import Crew
 from .worktrees import Worktree
 
@@ -22,6 +22,7 @@ CHECK = re.compile(r"merge-\d+-term-\d+")
 def settle(crew: Crew) -> None:
     """May be done again at any time while no job is at work."""
     mend_worktree_list(crew)
+    _clear_ref_locks(crew)
     _clear_checks(crew)
 
 
@@ -71,3 +72,13 @@ def _clear_checks(crew: Crew) -> None:
                 shutil.rmtree(place, ignore_errors=True)
             else:
                 merging.discard(crew.repository, place)
+
+
+def _clear_ref_locks(crew: Crew) -> None:
+    """Those of branches of ours: no git of the last supervisor's is at work any more."""
+    heads = Path(crew.repository.git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "refs/heads"
+    for name in (crew.target, crew.paths.branch("*")):
+        for lock in heads.glob(f"{name}.lock"):
+            crew.require_lease()
+            log.warning("removing %s, which a killed git left", lock)
+            saving.remove_lock(lock)

@@ -69,6 +69,7 @@ class Supervisor:
         self._checked = time.monotonic()
         self._vigil = Vigil()
         self._look_at_all = True
+        self._to_settle = True
         self._gone: set[str] = set()  # agents whose runner has ended
         self._clocks = clock.Pair.now()
         self._first_try = threading.Event()
@@ -139,13 +140,15 @@ class Supervisor:
         if crew.term:
             crew.bell.listen()
             self._clocks = clock.Pair.now()
-            self._look_at_all = True
-            for step in (self._settle_in, self._audit_processes):
-                self._guarded(step)
+            self._look_at_all = self._to_settle = True
+            self._guarded(self._audit_processes)
         return bool(crew.term)
 
     def _settle_in(self) -> None:
-        settler.settle(self.crew)
+        """Only while no job of ours is at work: what one has half done is not what a dead one left."""
+        if self._to_settle and self._jobs.is_idle():
+            self._to_settle = False
+            settler.settle(self.crew)
 
     def _wait_for_quiet(self, last: str) -> None:
         """Let a git that the last holder started come to its end: nothing may be judged by what it left so far.
@@ -171,6 +174,7 @@ class Supervisor:
         self.crew.bell.drain()
         steps = (
             self._follow_the_clock,
+            self._settle_in,
             self._keep_agents,
             self._prove,
             self._merge,
@@ -253,7 +257,7 @@ class Supervisor:
         """What is looked at now and then only: silent agents, processes that nobody knows, mail nobody took."""
         if time.monotonic() - self._checked >= self.crew.settings.health.check_interval_seconds:
             self._checked = time.monotonic()
-            self._look_at_all = True
+            self._look_at_all = self._to_settle = True
             for step in (self._watch_signs_of_life, self._audit_processes, self._sweep_messages):
                 self._guarded(step)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import process
+from crewyard.server import journals, process
 from crewyard.server.process import Identity
 
 
@@ -69,7 +69,8 @@ def agent_of(repo: Path) -> tuple[Identity, Identity]:
 def ends(git_repo: Path) -> Iterator[None]:
     """Nothing that a test starts outlives it."""
     yield
-    process.end_agent(next((git_repo / "data/crewyard/agents").iterdir()) / "prompt.md")
+    for prompt in (git_repo / "data/crewyard/agents").glob("*/prompt.md"):
+        process.end_agent(prompt, journals.group_of(prompt.parent))
 
 
 def configure(repo: Path, on_exit: str) -> None:

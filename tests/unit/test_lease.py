@@ -69,6 +69,14 @@ def test_a_wall_clock_that_jumps_neither_ends_a_lease_nor_prolongs_it(store: Sto
     assert store.run(lease.acquire, TWO, now=jumped, uptime=1000.0 + lease.TTL_SECONDS) == 2
 
 
+def test_one_that_had_to_wait_for_the_database_takes_no_lease_from_the_living(store: Store) -> None:
+    """It looked at the clock before the holder renewed, and comes to its turn after that."""
+    take(store, ONE)
+    store.run(lease.renew, 1, **later(lease.TTL_SECONDS - 1))
+    assert take(store, TWO, 4.0) is None
+
+
 def test_a_lease_of_an_earlier_boot_holds_nobody_up(store: Store) -> None:
+    """Its time says nothing; that its holder is gone does."""
     take(store, ONE, 1_000_000)
-    assert take(store, TWO) == 2
+    assert take(store, TWO, dead_term=1) == 2
