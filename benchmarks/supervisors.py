@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=[one.name for one in SUPERVISORS])
     parser.add_argument("--json", action="store_true", help="print one object")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind then either
     results = {one.name: examine(one, options) for one in SUPERVISORS if one.name in (options.only or [one.name])}
     if options.json:
         print(json.dumps({"children": options.children, "rounds": options.rounds, "supervisors": results}))
