@@ -107,3 +107,12 @@ def test_the_example_of_the_demonstration_is_a_plan_without_warnings() -> None:
 
 def _spans(document: str) -> list[str]:
     return typing.cast("list[str]", re.findall(r"`([^`\n]+)`", document))
+
+
+def test_each_test_that_the_reliability_table_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
+    written = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^(?:async )?def (test_\w+)\(", written, re.MULTILINE))
+
+    assert len(named) > 30
+    assert named - there == set()
