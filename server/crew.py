@@ -69,11 +69,17 @@ class Crew:
     def write(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work under the lease, in one transaction with its check. Raises LeaseLost."""
 
-        def fenced(tx: Transaction) -> T:
-            lease.require(tx, self.term, uptime=clock.uptime())
-            return unit(tx, *args, **kwargs)
+        return self.store.run(self._fenced, unit, *args, **kwargs)
 
-        return self.store.run(fenced)
+    def take_in(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``write``, for what a runner's journal holds: it does not wait for the disk, where the journal is."""
+        return self.store.run_again_if_lost(self._fenced, unit, *args, **kwargs)
+
+    def _fenced(
+        self, tx: Transaction, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        lease.require(tx, self.term, uptime=clock.uptime())
+        return unit(tx, *args, **kwargs)
 
     def require_lease(self) -> None:
         """Raises LeaseLost. Asked last before anything is done to the world that a successor could do as well."""

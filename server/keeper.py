@@ -40,7 +40,7 @@ def take_in(crew: Crew, reader: Reader, row: Row) -> None:
     elif journal.ended is not None:
         _end(crew, row, journal, _exit_of(journal.ended), code=CODES.get(journal.ended["reason"]))
     elif _has_progress(row, journal):
-        crew.write(_record_progress, row["agent_id"], journal)
+        crew.take_in(_record_progress, row["agent_id"], journal)
     if journal.ended or journal.not_started:
         reader.forget(run_dir)
 
@@ -178,7 +178,7 @@ def _end(crew: Crew, row: Row, journal: Journal, how: Exit, *, code: str | None 
     text = journals.tail(run_dir / "output.log")
     if how.status == "failed" and text.strip():
         how = replace(how, message=f"{how.message} Its last words: {text.strip().splitlines()[-1][:LINE_LENGTH]}")
-    crew.write(_record_end, row["agent_id"], journal, how, code, text, rules(crew, row["agent_type"]))
+    crew.take_in(_record_end, row["agent_id"], journal, how, code, text, rules(crew, row["agent_type"]))
 
 
 def _record_end(

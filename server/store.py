@@ -128,6 +128,20 @@ class Store:
         self._after_commit()
         return result
 
+    def run_again_if_lost(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``run``, for what is taken from files that stay: a power cut may lose it, and then it is taken in again.
+
+        It is on disk with the next transaction at the latest, and does not wait for the disk itself.
+        """
+        with self._write_lock, _mapped_errors(self.path):
+            self._writer.execute("PRAGMA main.synchronous = NORMAL")
+            try:
+                result = in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
+            finally:
+                self._writer.execute("PRAGMA main.synchronous = FULL")
+        self._after_commit()
+        return result
+
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that only reads; it never waits for a writer."""
         with self._read_lock:

@@ -19,15 +19,16 @@ class Journal:
         line = json.dumps({"kind": kind, "at": at or timestamp(), **facts}).encode() + b"\n"
         while not self._append(line):
             time.sleep(1.0)
-        ring(self.bell)
 
     def _append(self, line: bytes) -> bool:
+        """Whoever is rung for reads the line while it is still on its way to the disk, and records it himself."""
         descriptor = -1
         try:
             descriptor = os.open("journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             # A line that an earlier try left half written is closed, and skipped by the reader.
             if os.write(descriptor, b"\n" + line) != len(line) + 1:
                 return False
+            ring(self.bell)
             os.fsync(descriptor)
             return True
         except OSError as error:

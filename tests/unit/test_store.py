@@ -277,3 +277,17 @@ async def test_a_database_that_cannot_be_opened_leaves_no_thread_behind(database
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
         assert not thread.is_alive()
+
+
+def test_what_can_be_taken_in_again_leaves_the_next_transaction_as_durable_as_ever(store: Store) -> None:
+    def note(tx: Transaction) -> int:
+        tx.run("INSERT INTO roadmap_priority (id) VALUES ('P')")
+        return int(tx.value("PRAGMA main.synchronous"))
+
+    full = store.run(lambda tx: tx.value("PRAGMA main.synchronous"))
+    assert store.run_again_if_lost(note) < full
+    assert store.run(lambda tx: tx.value("PRAGMA main.synchronous")) == full
+    assert store.read(lambda tx: tx.value("SELECT count(*) FROM roadmap_priority")) == 1
+    with pytest.raises(sqlite3.IntegrityError):
+        store.run_again_if_lost(note)
+    assert store.run(lambda tx: tx.value("PRAGMA main.synchronous")) == full
