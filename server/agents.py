@@ -16,6 +16,7 @@ from .store import Row, Transaction
 
 # The documents' thresholds (R-168): under two minutes healthy, over five stalled.
 HEARTBEAT_SECONDS = 60.0
+STALLED = "agent_stalled"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ def launches(tx: Transaction, assignment_id: str) -> int:
             (assignment_id,),
         )
     )
+
+
+def next_attempt(tx: Transaction, task_id: str) -> int:
+    """The number of the next agent that is launched for the task, of all its assignments."""
+    sql = "SELECT count(*) FROM agent_lifecycle WHERE task_id = ? AND runner_pid IS NOT NULL"
+    return 1 + int(tx.value(sql, (task_id,)))
 
 
 def history(tx: Transaction, assignment_id: str) -> list[dict[str, Any]]:
@@ -189,9 +196,7 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
     require_single(tx, order.agent_type, None if order.everywhere else order.workspace)
     session_id, resumed = conversation(tx, order)
     agent_id = next_id(tx, order.agent_type, now)
-    attempt = 1 + int(
-        tx.value("SELECT count(*) FROM agent_lifecycle WHERE task_id = ? AND runner_pid IS NOT NULL", (order.task_id,))
-    )
+    attempt = next_attempt(tx, order.task_id)
     row = tx.only(
         "INSERT INTO agent_lifecycle (agent_id, agent_type, kind, task_id, orchestrator_task_id, attempt, workspace, "
         "run_dir, term, timeout_seconds, memory_limit_mb, token_hash, session_id, metadata, created_at) "
@@ -351,3 +356,20 @@ def request_kill(
         (now, reason, outcome, code, grace_seconds, agent_id),
     )
     return get(tx, agent_id)
+
+
+def end_stalled(tx: Transaction, agent_id: str, why: str, *, grace_seconds: float, now: str, actor: str) -> Row:
+    """Have a stalled agent ended; its task goes on with another one, which counts as a restart (C-09).
+
+    Raises AgentNotFound, or IllegalTransition when it has ended already.
+    """
+    return request_kill(
+        tx,
+        agent_id,
+        reason=f"It was stalled: {why}.",
+        outcome="restart",
+        code=STALLED,
+        grace_seconds=grace_seconds,
+        now=now,
+        actor=actor,
+    )

@@ -36,7 +36,7 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
     )
     row = tx.only(
         "INSERT INTO orchestrator_task (orchestrator_task_id, task_id, dispatch_id, spec_id, agent_type, priority, "
-        "estimated_hours, assigned_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        "estimated_hours, next_prompt, assigned_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             f"ot-{uuid.uuid4().hex[:12]}",
             task["task_id"],
@@ -45,6 +45,7 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
             agent_type,
             task["priority"],
             task["estimated_hours"],
+            _last_words(tx, task["task_id"]),
             now,
             now,
         ),
@@ -61,6 +62,24 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
         agent_type=agent_type,
     )
     return row
+
+
+def open_again(tx: Transaction, task_id: str, *, now: str, actor: str) -> Row:
+    """Give a task that failed to an agent of the same type again, with what was asked for it and a fresh count."""
+    last = tx.only("SELECT * FROM orchestrator_task WHERE task_id = ? ORDER BY rowid DESC LIMIT 1", (task_id,))
+    dispatch_id = tx.value(
+        "SELECT dispatch_id FROM dispatch WHERE dispatch_id = ? AND status = 'active'", (last["dispatch_id"],)
+    )
+    tasks.release(tx, task_id, now=now, actor=actor, why=f"restarted by {actor}")
+    row = create(
+        tx, tasks.get(tx, task_id), agent_type=last["agent_type"], dispatch_id=dispatch_id, now=now, actor=actor
+    )
+    assignment_id = row["orchestrator_task_id"]
+    tx.run(
+        "UPDATE orchestrator_task SET metadata = ? WHERE orchestrator_task_id = ?", (last["metadata"], assignment_id)
+    )
+    log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now)
+    return get(tx, assignment_id)
 
 
 def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, actor: str) -> None:
@@ -130,19 +149,17 @@ def attempt_failed(
     if verdict.delay_seconds is None:
         final = code if code in backoff.PERMANENT else "max_retries_exceeded"
         text = message if final == code else f"{message} Given up after {max(launches, verdict.attempt + 1)} attempts."
-        give_up(tx, assignment_id, code=final, message=text, review=final != code, now=now, actor=actor)
+        give_up(tx, assignment_id, code=final, message=text, tail=tail, review=final != code, now=now, actor=actor)
         return verdict
     due = clock.plus(exited_at, verdict.delay_seconds)
-    prompt = f"An earlier attempt at this task failed: {message}\n{tail}".rstrip()
-    if row["rework_count"] and row["next_prompt"]:  # why it was sent back still holds
-        prompt = f"{row['next_prompt']}\n\n{prompt}"
+    prompt = _prompt_after(row, message, tail)
     _wait_again(tx, row, why=message, not_before=due, prompt=prompt, now=now, actor=actor)
     tx.run(
         "UPDATE orchestrator_task SET retry_count = ?, error_code = ?, error_message = ? "
         "WHERE orchestrator_task_id = ?",
         (verdict.attempt, code, message, assignment_id),
     )
-    _log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now)
+    log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now)
     return verdict
 
 
@@ -151,14 +168,16 @@ def wait(
 ) -> None:
     """Its agent ended for no fault of the task's: again, from ``until`` on, without counting a restart."""
     row = get(tx, assignment_id)
-    prompt = "\n\n".join(filter(None, [row["next_prompt"], f"An earlier attempt was cut off: {message}"]))
+    said = f"An earlier attempt was cut off: {message}"
+    before = row["next_prompt"] or ""
+    prompt = before if said in before else f"{before}\n\n{said}".strip()
     _wait_again(tx, row, why=message, not_before=until, prompt=prompt, now=now, actor=actor)
     tx.run(
         "UPDATE orchestrator_task SET error_code = ?, error_message = ? WHERE orchestrator_task_id = ?",
         (code, message, assignment_id),
     )
     delay = clock.seconds_between(now, until) if until else 0.0
-    _log_restart(tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now)
+    log_restart(tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now)
 
 
 def begin_anew(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> None:
@@ -196,14 +215,23 @@ def send_back(
         "WHERE orchestrator_task_id = ?",
         (code, message, assignment_id),
     )
-    _log_restart(tx, row, code=code, attempt=row["rework_count"] + 1, delay=0.0, due=now, now=now)
+    log_restart(tx, row, code=code, attempt=row["rework_count"] + 1, delay=0.0, due=now, now=now)
     return True
 
 
 def give_up(
-    tx: Transaction, assignment_id: str, *, code: str, message: str, review: bool, now: str, actor: str
+    tx: Transaction,
+    assignment_id: str,
+    *,
+    code: str,
+    message: str,
+    review: bool,
+    now: str,
+    actor: str,
+    tail: str = "",
 ) -> None:
-    """End the assignment without its work; its worktree and branch stay."""
+    """End the assignment without its work; its worktree and branch stay, and the next one's agent is told why."""
+    prompt = _prompt_after(get(tx, assignment_id), message, tail)
     row = events.transition(
         tx,
         states.ASSIGNMENT,
@@ -214,6 +242,7 @@ def give_up(
         why=message,
         error_code=code,
         error_message=message,
+        next_prompt=prompt,
         completed_at=now,
     )
     tasks.fail(tx, row["task_id"], now=now, actor=actor, code=code, message=message, review=review)
@@ -325,6 +354,21 @@ def unproven(tx: Transaction) -> list[Row]:
     )
 
 
+def _last_words(tx: Transaction, task_id: str) -> str | None:
+    """What the agent of a task's next assignment must know of the one before, whose worktree it may find."""
+    text: str | None = tx.value(
+        "SELECT next_prompt FROM orchestrator_task WHERE task_id = ? ORDER BY rowid DESC LIMIT 1", (task_id,)
+    )
+    return text
+
+
+def _prompt_after(row: Row, message: str, tail: str) -> str:
+    prompt = f"An earlier attempt at this task failed: {message}\n{tail}".rstrip()
+    if row["rework_count"] and row["next_prompt"]:  # why it was sent back still holds
+        prompt = f"{row['next_prompt']}\n\n{prompt}"
+    return prompt
+
+
 def _wait_again(
     tx: Transaction, row: Row, *, why: str, not_before: str | None, prompt: str, now: str, actor: str
 ) -> None:
@@ -340,7 +384,8 @@ def _wait_again(
     )
 
 
-def _log_restart(tx: Transaction, row: Row, *, code: str, attempt: int, delay: float, due: str, now: str) -> None:
+def log_restart(tx: Transaction, row: Row, *, code: str, attempt: int, delay: float, due: str, now: str) -> None:
+    """Put a restart of this assignment's task down; the agent that follows is added when it is launched (R-174)."""
     last = agents.of_task(tx, row["task_id"])
     if last:
         tx.run(

@@ -13,6 +13,16 @@ MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured of an agent's processes at one moment; None where none of them ran."""
+
+    process_alive: bool
+    runner_alive: bool
+    cpu_percent: float | None = None
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
 class Seen:
     """What was seen of one agent. ``waits`` for an answer of a person: its silence is no fault."""
 
@@ -26,7 +36,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Judgement:
-    """``health`` is healthy, warning, stalled or dead; ``reasons`` say what is not as it should be."""
+    """``health`` is healthy, warning, stalled or dead; ``reasons`` say what is not as it should be.
+
+    Of an agent that has ended it is completed or failed (``checkups``).
+    """
 
     health: str
     reasons: tuple[str, ...] = ()
@@ -51,7 +64,8 @@ def of_crew(judgements: Sequence[Judgement]) -> str:
     """``healthy``, ``degraded`` where any agent is not, ``critical`` where one is stalled, dead or far too large."""
     if any(judgement.is_critical for judgement in judgements):
         return "critical"
-    return "degraded" if any(judgement.health != "healthy" for judgement in judgements) else "healthy"
+    well = ("healthy", "completed")
+    return "healthy" if all(judgement.health in well for judgement in judgements) else "degraded"
 
 
 def _loads(seen: Seen, limits: Health) -> tuple[tuple[str, ...], bool]:

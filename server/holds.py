@@ -9,6 +9,7 @@ from .store import Row, Transaction
 
 EVERYONE = "*"
 REASONS = ("stopped", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts")
+PASSING = ("cpu", "launch_rate")  # these slow launches down, and stop none for long
 
 
 def hold(

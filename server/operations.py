@@ -5,14 +5,14 @@ the database shows what became of its wish.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import anyio.to_thread
 
-from . import agents, clock, gates, janitor, merges, preflight, tasks, wishes, workspaces, worktrees
+from . import agents, clock, gates, janitor, keeper, merges, preflight, process, tasks, wishes, workspaces, worktrees
 from .crew import Crew
 from .errors import (
     GitError,
@@ -21,6 +21,8 @@ from .errors import (
     StartupTimeout,
     UncommittedChanges,
 )
+from .health import Measured
+from .process import Identity, Tree
 from .repository import Repository
 from .settings import Settings
 from .store import Row, Store, Transaction
@@ -32,6 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.02
+MEASURE_SECONDS = 0.25
 WAIT_SECONDS = 30.0
 
 
@@ -82,6 +85,9 @@ class GitOperations:
         self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
     ) -> Spawned:
         return await _on_thread(self._spawn, task_id, agent_type, timeout_seconds, actor)
+
+    async def measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
+        return await _on_thread(self._measure, agent_ids)
 
     async def has_room(self) -> bool:
         return await _on_thread(self._has_room)
@@ -220,6 +226,22 @@ class GitOperations:
             raise SpawnFailed(begun["error_message"] or "The agent could not be started.", task_id=task_id)
         return Spawned(begun["agent_id"], begun["pid"], begun["workspace"], begun["started_at"])
 
+    def _measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
+        rows = [self._crew.store.read(agents.get, agent_id) for agent_id in agent_ids]
+        trees = {row["agent_id"]: Tree(keeper.runner_identity(row), _root_of(row)) for row in rows}
+        used = process.measure(trees, MEASURE_SECONDS)
+        found = {}
+        for row in rows:
+            name, root = row["agent_id"], trees[row["agent_id"]].root
+            usage = used.get(name)
+            found[name] = Measured(
+                root is not None and process.is_alive(root),
+                keeper.runner_lives(row),
+                None if usage is None else usage.cpu_percent,
+                None if usage is None else usage.memory_mb,
+            )
+        return found
+
     def _wait(self, look: Callable[[Transaction], T | None], found: Callable[[T], bool] = lambda _: True) -> T:
         """What ``look`` reads, once ``found`` says so. Raises StartupTimeout where no supervisor got to it."""
         self._crew.bell.ring()
@@ -234,6 +256,10 @@ class GitOperations:
                     hint="The resource crewyard://status shows who supervises.",
                 )
             time.sleep(LOOK_SECONDS)
+
+
+def _root_of(row: Row) -> Identity | None:
+    return None if row["pid"] is None else Identity(row["pid"], row["pid_start_time"], row["boot_id"])
 
 
 async def _on_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

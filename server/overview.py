@@ -108,7 +108,7 @@ def agent_views(rows: Sequence[Row], *, now: str) -> list[AgentView]:
             row["status"],
             row["task_id"],
             row["pid"],
-            _uptime(row, now),
+            uptime(row, now),
             row["last_heartbeat"],
             row["restarts"],
         )
@@ -156,12 +156,13 @@ def agent_detail(tx: Transaction, agent_id: str, *, now: str) -> dict[str, Any]:
     reports = tx.all(
         "SELECT kind, summary, no_change, at FROM agent_report WHERE agent_id = ? ORDER BY report_id", (agent_id,)
     )
-    detail["uptime_seconds"] = _uptime(row, now)
+    detail["uptime_seconds"] = uptime(row, now)
     detail["reports"] = [dict(report) for report in reports[-50:]]
     return detail
 
 
-def _uptime(row: Row, now: str) -> float | None:
+def uptime(row: Row, now: str) -> float | None:
+    """Seconds since the agent was started, or for which it ran; None where it never was."""
     if row["started_at"] is None:
         return None
     return round(clock.seconds_between(row["started_at"], row["completed_at"] or now), 3)

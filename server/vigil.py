@@ -8,8 +8,6 @@ from .crew import ACTOR, Crew
 from .health import Judgement, Seen
 from .store import Row, Transaction
 
-STALLED = "agent_stalled"
-
 
 @dataclass
 class Vigil:
@@ -55,13 +53,5 @@ def _take_down(tx: Transaction, crew: Crew, row: Row, judged: Judgement, now: st
     title = f"Agent {agent_id} is stalled"
     alerts.alert(tx, "warning", title, f"{why}; {then}.", now=now, agent=agent_id, task_id=row["task_id"])
     if restarts:
-        agents.request_kill(
-            tx,
-            agent_id,
-            reason=f"It was stalled: {why}.",
-            outcome="restart",
-            code=STALLED,
-            grace_seconds=crew.settings.crew.grace_period_seconds,
-            now=now,
-            actor=ACTOR,
-        )
+        grace = crew.settings.crew.grace_period_seconds
+        agents.end_stalled(tx, agent_id, why, grace_seconds=grace, now=now, actor=ACTOR)

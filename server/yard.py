@@ -5,7 +5,7 @@ is opened by the first client and closed by the last: each in-process client ent
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import anyio.to_thread
 from . import agents, recipients
 from .async_store import AsyncStore
 from .errors import NotAuthorized
+from .health import Measured
 from .paths import Paths
 from .settings import Settings
 from .wakeup import Bell
@@ -109,6 +110,10 @@ class Operations(Protocol):
 
     async def has_room(self) -> bool:
         """Whether the machine can take another agent."""
+        ...
+
+    async def measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
+        """What the processes of each of these agents use at this moment."""
         ...
 
     async def spawn(

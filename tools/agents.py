@@ -1,4 +1,4 @@
-"""``agents``: list, spawn, heartbeat, kill and read the log of the crew's agents."""
+"""``agents``: list the crew, look at its health, start, restart and kill agents, and read what they wrote."""
 
 from typing import Annotated, Literal
 
@@ -10,68 +10,62 @@ from ..server import agents as domain
 from ..server import clock, outputs, overview
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.store import Row, Transaction
-from ..server.waiting import until
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, fitting, page, tool, yard_of
+from . import agents_ends, agents_health
+from .agents_results import Agent, AgentsResult, AgentsShown
+from .shape import BUDGET, Call, Cursor, Limit, fitting, page, refuse_others, required, tool, yard_of
 
-KILL_SLACK_SECONDS = 3.0
 STATES = ("starting", "running", "completed", "failed", "killed", "timeout", "lost", "all")
-
-
-class Agent(Lean):
-    agent_id: str
-    agent_type: str
-    status: str
-    task_id: str | None
-    pid: int | None
-    uptime_seconds: float | None
-    last_heartbeat: str | None
-    restarts: int
-
-
-class AgentsShown(Result):
-    agents: list[Agent] | None = None
-    total: int | None = None
-    agent_id: str | None = None
-    last_heartbeat: str | None = None
-    next_heartbeat_due: str | None = None
-
-
-class AgentsResult(AgentsShown):
-    pid: int | None = None
-    worktree_path: str | None = None
-    started_at: str | None = None
-    agents_killed: int | None = None
-    killed_gracefully: bool | None = None
-    kill_signal: str | None = None
-    text: str | None = None
-    uri: str | None = None
+TAKES = {
+    "list": {"agent_type", "state", "limit", "cursor"},
+    "health": {"agent_id", "agent_type", "limit", "cursor"},
+    "spawn": {"agent_type", "task_id", "timeout_seconds"},
+    "heartbeat": {"agent_id"},
+    "restart": {"agent_id", "force", "grace_period_seconds"},
+    "restart_failed": {"agent_type", "force"},
+    "kill": {"agent_id", "force", "grace_period_seconds"},
+    "kill_stalled": {"agent_type", "force", "grace_period_seconds"},
+    "log": {"agent_id", "lines"},
+}
 
 
 async def agents(
     call: Call,
-    action: Literal["list", "spawn", "heartbeat", "kill", "log"] = "list",
+    action: Literal[
+        "list", "health", "spawn", "heartbeat", "restart", "restart_failed", "kill", "kill_stalled", "log"
+    ] = "list",
     agent_id: str = "",
     agent_type: str = "",
     state: Annotated[str, Field(description="list: a status, or all; default the live ones")] = "",
     task_id: str = "",
     timeout_seconds: Annotated[float | None, Field(gt=0)] = None,
-    force: Annotated[bool, Field(description="kill at once")] = False,
-    grace_period_seconds: Annotated[float, Field(ge=0, le=600)] = 10,
-    lines: Annotated[int, Field(ge=1, le=1000)] = 50,
-    limit: Limit = 50,
+    force: Annotated[bool, Field(description="kill at once; restart: failed tasks too")] = False,
+    grace_period_seconds: Annotated[float | None, Field(ge=0, le=600, description="default 10")] = None,
+    lines: Annotated[int | None, Field(ge=1, le=1000, description="default 50")] = None,
+    limit: Limit | None = None,
     cursor: Cursor = "",
 ) -> AgentsResult:
+    given = {name: value for name, value in locals().items() if name not in ("call", "action")}
+    refuse_others(action, TAKES, given)
+    grace = 0.0 if force else grace_period_seconds
     match action:
         case "list":
-            return await _list(call, agent_type, state, limit, cursor)
+            return await _list(call, agent_type, state, limit or 50, cursor)
+        case "health":
+            return await agents_health.health(call, agent_id, agent_type, limit or 50, cursor)
         case "spawn":
             return await _spawn(call, agent_type, task_id, timeout_seconds)
         case "heartbeat":
             return await _heartbeat(call, agent_id)
+        case "restart":
+            return await agents_ends.restart(call, agent_id, force, grace)
+        case "restart_failed":
+            return await agents_ends.restart_failed(call, agent_type, force)
         case "kill":
-            return await _kill(call, agent_id, 0.0 if force else grace_period_seconds)
+            return await agents_ends.kill(call, agent_id, grace)
+        case "kill_stalled":
+            return await agents_ends.kill_stalled(call, agent_type, grace)
         case "log":
-            return await _log(call, agent_id, lines)
+            return await _log(call, agent_id, lines or 50)
 
 
 async def own_agents(
@@ -80,11 +74,13 @@ async def own_agents(
     agent_id: str = "",
     agent_type: str = "",
     state: str = "",
-    limit: Limit = 50,
+    limit: Limit | None = None,
     cursor: Cursor = "",
 ) -> AgentsShown:
+    given = {name: value for name, value in locals().items() if name not in ("call", "action")}
+    refuse_others(action, TAKES, given)
     if action == "list":
-        return await _list(call, agent_type, state, limit, cursor)
+        return await _list(call, agent_type, state, limit or 50, cursor)
     return await _heartbeat(call, agent_id)
 
 
@@ -109,8 +105,7 @@ def _listed(
 
 
 async def _spawn(call: Call, agent_type: str, task_id: str, timeout_seconds: float | None) -> AgentsResult:
-    if not task_id:
-        raise InvalidInput("spawn needs a task.", hint="assign(action='find') lists the tasks that are ready.")
+    required("spawn", "task_id", task_id, hint="assign(action='find') lists the tasks that are ready.")
     yard = yard_of(call)
     if agent_type:
         yard.settings.agent(agent_type)
@@ -132,8 +127,7 @@ async def _heartbeat(call: Call, agent_id: str) -> AgentsResult:
     yard = yard_of(call)
     caller = await yard.caller()
     if caller.is_lead:
-        if not agent_id:
-            raise InvalidInput("heartbeat needs an agent_id.", hint="agents(action='list') shows the live agents.")
+        required("heartbeat", "agent_id", agent_id, hint="agents(action='list') shows the live agents.")
     elif agent_id and agent_id != caller.name:
         raise NotAuthorized(f"You are {caller.name}; you cannot beat for {agent_id}.", hint="Leave agent_id out.")
     now = clock.now()
@@ -142,43 +136,8 @@ async def _heartbeat(call: Call, agent_id: str) -> AgentsResult:
     return AgentsResult(action="heartbeat", agent_id=subject, last_heartbeat=now, next_heartbeat_due=due)
 
 
-async def _kill(call: Call, agent_id: str, grace: float) -> AgentsResult:
-    if not agent_id:
-        raise InvalidInput("kill needs an agent_id.", hint="agents(action='list') shows the live agents.")
-    yard = yard_of(call)
-    caller = await yard.caller()
-    await yard.store.run(
-        domain.request_kill,
-        agent_id,
-        reason=f"killed by {caller.name}",
-        outcome="fail",
-        grace_seconds=grace,
-        now=clock.now(),
-        actor=caller.name,
-    )
-
-    async def ended() -> Row | None:
-        row = await yard.store.read(domain.get, agent_id)
-        return row if row["completed_at"] else None
-
-    row = await until(yard.store, ended, timeout_seconds=grace + KILL_SLACK_SECONDS)
-    if row is None:
-        note = "It has not ended yet; why(subject=agent_id) tells how it stands."
-        return AgentsResult(action="kill", status="partial", agent_id=agent_id, agents_killed=0, note=note)
-    sigkilled = row["exit_signal"] == 9
-    return AgentsResult(
-        action="kill",
-        agent_id=agent_id,
-        pid=row["pid"],
-        agents_killed=1,
-        killed_gracefully=not sigkilled,
-        kill_signal="SIGKILL" if sigkilled else "SIGTERM",
-    )
-
-
 async def _log(call: Call, agent_id: str, lines: int) -> AgentsResult:
-    if not agent_id:
-        raise InvalidInput("log needs an agent_id.", hint="agents(action='list', state='all') shows every agent.")
+    required("log", "agent_id", agent_id, hint="agents(action='list', state='all') shows every agent.")
     row = await yard_of(call).store.read(domain.get, agent_id)
     # The beginning is left to the resource where it does not fit; JSON writes a control character as six.
     text = fitting(outputs.tail(row["run_dir"], lines=lines, max_chars=BUDGET))
@@ -189,7 +148,8 @@ def lead_tool() -> Tool:
     return tool(
         agents,
         name="agents",
-        description="List the crew's agents, spawn (start) one on a task, kill (stop) one, read its log output.",
+        description="List the crew's agents, check their health, spawn (start) one on a task, restart or kill (stop) "
+        "them, read their log output.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
     )
 

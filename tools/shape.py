@@ -5,7 +5,7 @@ to go on. A client pays for every schema in every session, so titles, nulls and 
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from mcp.server.mcpserver import Context
@@ -14,6 +14,7 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from ..server import clock
+from ..server.errors import InvalidInput
 from ..server.yard import Yard
 
 T = TypeVar("T")
@@ -45,6 +46,23 @@ class Result(Lean):
 
 def yard_of(call: Call) -> Yard:
     return call.request_context.lifespan_context
+
+
+def refuse_others(action: str, takes: Mapping[str, Collection[str]], given: Mapping[str, Any]) -> None:
+    """Raises InvalidInput where an argument is given that this action has no use for: it would be lost in silence."""
+    for name, value in given.items():
+        is_given = value is not None and value is not False and value != ""  # 0 is a value
+        if is_given and name not in takes[action]:
+            others = ", ".join(other for other in takes if name in takes[other])
+            raise InvalidInput(
+                f"{action} takes no {name}.", hint=f"Leave it out; {name} belongs to {others}.", argument=name
+            )
+
+
+def required(action: str, name: str, value: str, *, hint: str) -> None:
+    """Raises InvalidInput where ``value`` is not given."""
+    if not value:
+        raise InvalidInput(f"{action} needs {'an' if name[0] in 'aeiou' else 'a'} {name}.", hint=hint, argument=name)
 
 
 def tool(function: Callable[..., Any], *, name: str, description: str, hints: ToolAnnotations) -> Tool:

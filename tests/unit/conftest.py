@@ -1,5 +1,6 @@
 """What the tests of tools and resources need: a yard over a real database, and clients of both protocol eras."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,14 +10,24 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from crewyard.server import agents, assignments, clock, tasks
+from crewyard.server import agents, assignments, backoff, clock, consequences, failed_starts, tasks
 from crewyard.server.compose import build_app
 from crewyard.server.errors import CrewyardError
+from crewyard.server.health import Measured
+from crewyard.server.sections import QUOTA_PATTERN
 from crewyard.server.settings import Settings
 from crewyard.server.store import Row, Store, Transaction
 from crewyard.server.yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned, Yard
 
 NOW = "2026-01-01T00:00:00.000Z"
+MEASURED = Measured(process_alive=True, runner_alive=True, cpu_percent=3.04, memory_mb=21.96)
+
+RULES = consequences.Rules(
+    backoff.Policy(3, 2.0, 120.0, healthy_after=600.0, max_launches=20),
+    failed_starts.Limits(seconds=5.0, tasks=3, pause=10.0, cap=120.0, pauses=5),
+    quota_pattern=QUOTA_PATTERN,
+    quota_pause_seconds=300.0,
+)
 
 
 @dataclass
@@ -26,6 +37,7 @@ class StandIn:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     refuse: CrewyardError | None = None
     merged: bool = True
+    measured: Measured = field(default_factory=lambda: MEASURED)
 
     def _take(self, name: str, **arguments: Any) -> None:
         self.calls.append((name, arguments))
@@ -37,6 +49,9 @@ class StandIn:
 
     async def has_room(self) -> bool:
         return True
+
+    async def measure(self, agent_ids: Any) -> dict[str, Measured]:
+        return dict.fromkeys(agent_ids, self.measured)
 
     async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
         self._take("create_worktree", task_id=task_id, base_branch=base_branch, actor=actor)
@@ -64,6 +79,7 @@ class Bench:
     yard: Yard
     store: Store
     operations: StandIn
+    rules: consequences.Rules = RULES
 
     def value(self, sql: str, *parameters: Any) -> Any:
         return self.store.read(lambda tx: tx.value(sql, parameters))
@@ -75,9 +91,30 @@ class Bench:
     def add_edge(self, blocking: str, dependent: str) -> None:
         self.store.run(_add_edge, blocking, dependent)
 
-    def add_agent(self, task_id: str, *, agent_type: str = "builder", token: str = "", pid: int = 4242) -> str:
-        """A running agent on the task, past the processes; returns its id."""
-        return self.store.run(_add_agent, task_id, agent_type, token, pid, str(self.yard.root))
+    def add_agent(
+        self, task_id: str, *, agent_type: str = "builder", token: str = "", pid: int = 4242, at: str | None = None
+    ) -> str:
+        """A running agent on the task, past the processes, started now or at ``at``; returns its id."""
+        return self.store.run(_add_agent, task_id, agent_type, token, pid, str(self.yard.root), at or clock.now())
+
+    def finish(self, agent_id: str, status: str, *, said: str = "", error: str | None = None, **how: Any) -> None:
+        """The agent ends, and what follows from that happens, as the keeper has it. ``said`` is its output's end."""
+        at = how.pop("at", clock.now())
+        self.store.run(
+            consequences.of_end, agent_id, agents.Exit(status, at, **how), code=error, output=said, rules=self.rules,
+            now=at, actor="test",
+        )  # fmt: skip
+
+    def row(self, table: str, **where: Any) -> Row:
+        """The only row of ``table`` with these values."""
+        terms = " AND ".join(f"{name} = :{name}" for name in where) or "1"
+        [row] = self.store.read(lambda tx: tx.all(f"SELECT * FROM {table} WHERE {terms}", where))
+        return row
+
+    def alerts(self, box: str) -> list[dict[str, Any]]:
+        sql = "SELECT content FROM agent_message WHERE to_agent = ? AND message_type = 'alert' ORDER BY id"
+        rows = self.store.read(lambda tx: tx.all(sql, (box,)))
+        return [json.loads(row["content"]) for row in rows]
 
     def end_agent(self, agent_id: str, status: str = "completed", **how: Any) -> None:
         self.store.run(agents.ended, agent_id, agents.Exit(status, clock.now(), **how), actor="test")
@@ -100,8 +137,7 @@ def _add_edge(tx: Transaction, blocking: str, dependent: str) -> None:
     )
 
 
-def _add_agent(tx: Transaction, task_id: str, agent_type: str, token: str, pid: int, root: str) -> str:
-    now = clock.now()
+def _add_agent(tx: Transaction, task_id: str, agent_type: str, token: str, pid: int, root: str, now: str) -> str:
     work: Row = assignments.of_task(tx, task_id) or assignments.create(
         tx, tasks.get(tx, task_id), agent_type=agent_type, dispatch_id=None, now=now, actor="test"
     )
@@ -118,6 +154,7 @@ def _add_agent(tx: Transaction, task_id: str, agent_type: str, token: str, pid: 
         term=1,
     )
     agent_id = str(agents.plan_launch(tx, order, now=now, actor="test")["agent_id"])
+    agents.runner_started(tx, agent_id, pid=pid + 1, start_time="1", boot_id="b")
     agents.started(tx, agent_id, pid=pid, start_time="1", boot_id="b", at=now, actor="test")
     assignments.started(tx, work["orchestrator_task_id"], agent_id, now=now, actor="test")
     return agent_id
