@@ -11,8 +11,9 @@ from . import names
 ONE_YEAR = 366 * 24 * 3600
 # As the providers' own programs say it; a plain "rate limit" in some test's output is not enough.
 QUOTA_PATTERN = (
-    r"(?i)\b(?:usage|rate|session|weekly|hour|quota|token)s?[ _-]?limit (?:has been |was |is )?(?:reached|exceeded|hit)"
-    r"(?:\|(?P<reset>\d{10}))?|\bhit your (?:\w+ )?limit\b|\brate_limit_error\b|\binsufficient_quota\b"
+    r"(?i)\b(?:usage|rate|session|daily|weekly|hour|quota)s?[ _-]?limit[ _](?:has been |was |is )?"
+    r"(?:reached|exceeded|hit)(?:\|(?P<reset>\d{10}))?|\bhit your (?:\w+ )?limit\b|\brate_limit_error\b"
+    r"|\binsufficient_quota\b|\b(?:exceeded|exhausted) your (?:\w+ )?quota\b|\bquota exceeded for\b"
 )
 Positive = Annotated[int, Field(gt=0)]
 Delay = Annotated[float, Field(ge=0, le=ONE_YEAR)]
