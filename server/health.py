@@ -47,7 +47,10 @@ class Judgement:
 
 
 def judge(seen: Seen, limits: Health) -> Judgement:
-    """Bands are closed below and open above: exactly 120 s of silence is a warning already."""
+    """Bands are closed below and open above: exactly 120 s of silence, or 80 % of the CPU, is a warning already.
+
+    Of memory the border itself is still well (C-11).
+    """
     if not seen.process_alive:
         return Judgement("dead", ("its process does not run",), is_critical=True)
     loads, critical = _loads(seen, limits)
@@ -71,9 +74,9 @@ def of_crew(judgements: Sequence[Judgement]) -> str:
 def _loads(seen: Seen, limits: Health) -> tuple[tuple[str, ...], bool]:
     """What it uses too much of, and whether that is critical."""
     reasons, critical = [], False
-    if seen.cpu_percent is not None and seen.cpu_percent > limits.cpu_warn_percent:
+    if seen.cpu_percent is not None and seen.cpu_percent >= limits.cpu_warn_percent:
         reasons.append(f"it uses {seen.cpu_percent:.0f} % of the CPU")
-        critical = seen.cpu_percent > limits.cpu_critical_percent
+        critical = seen.cpu_percent >= limits.cpu_critical_percent
     limit = seen.memory_limit_mb or 0
     warn = max(limits.memory_warn_mb, MEMORY_SHARE * limit)
     if seen.memory_mb is not None and seen.memory_mb > warn:

@@ -140,8 +140,8 @@ class Health(Section):
     on_stalled: Literal["restart", "warn"] | None = Field(
         None, description="What is done with a stalled agent; unset: restart with profile task, warn with profile team."
     )
-    cpu_warn_percent: Percent = Field(80.0, description="Above it an agent's CPU use is a warning; 100 is all cores.")
-    cpu_critical_percent: Percent = Field(95.0, description="Above it, it is critical.")
+    cpu_warn_percent: Percent = Field(80.0, description="From it on an agent's CPU use is a warning; 100 is all cores.")
+    cpu_critical_percent: Percent = Field(95.0, description="From it on, it is critical.")
     memory_warn_mb: Positive = Field(
         256, description="Above it an agent's memory is a warning; with a larger memory_limit_mb, 80 % of that."
     )
