@@ -36,7 +36,8 @@ def of_end(
     limit = endings.quota(output, rules.quota_pattern, now=now) if _may_be_quota(how) else None
     if limit is None:
         failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)
-        if how.status in ("completed", "timeout"):
+        hold = holds.get(tx, agent["agent_type"], "quota")
+        if hold is not None and how.status in ("completed", "timeout") and agent["created_at"] >= hold["since"]:
             holds.lift(tx, agent["agent_type"], "quota", now=now, actor=actor)
     assignment = assignments.get(tx, agent["orchestrator_task_id"])
     if assignment["status"] not in ("assigned", "running"):
@@ -45,6 +46,8 @@ def of_end(
         _wait_for_quota(tx, agent, limit, rules, now, actor)
     elif how.status == "completed":
         _after_its_word(tx, agent, how, report, output, rules, now, actor)
+    elif report is not None and how.status in ("failed", "timeout") and reports.waits(tx, agent_id):
+        _ask_a_person(tx, agent, report, now, actor)
     elif how.status == "killed" and agent["kill_code"] is None:
         _as_asked(tx, agent, assignment, now, actor)
     elif how.status == "killed":
@@ -60,12 +63,17 @@ def _after_its_word(
     """It ended well, as far as its exit goes. What it reported of a failure counts; otherwise the evidence decides."""
     kind = None if report is None else report.kind
     if report is not None and kind in ("blocked", "question"):
-        assignment = assignments.get(tx, agent["orchestrator_task_id"])
-        said = f"{agent['agent_id']} reported: {kind}. {report.summary}"
-        _give_up(tx, assignment, "non_retryable_error", said, now, actor, review=True)
+        _ask_a_person(tx, agent, report, now, actor)
     elif report is not None and kind == "failed":
         how = Exit("failed", how.at, how.code, message=f"It reported to have failed: {report.summary}")
         _try_again(tx, agent, how, "agent_failed", output, rules, now, actor)
+
+
+def _ask_a_person(tx: Transaction, agent: Row, report: Report, now: str, actor: str) -> None:
+    """It asked something, or cannot go on, and ended so: another one would ask the same."""
+    assignment = assignments.get(tx, agent["orchestrator_task_id"])
+    said = f"{agent['agent_id']} reported: {report.kind}. {report.summary}"
+    _give_up(tx, assignment, "non_retryable_error", said, now, actor, review=True)
 
 
 def _may_be_quota(how: Exit) -> bool:

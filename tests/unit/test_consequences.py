@@ -1,0 +1,259 @@
+"""What follows from each way in which an agent can end, for its task and for others of its type (R-116 to R-120)."""
+
+import json
+from typing import Any
+
+import pytest
+
+from crewyard.server import agents, clock, holds, reports
+
+NOW = "2026-01-01T00:00:00.000Z"
+LIMIT = "Claude AI usage limit reached"
+
+
+def later(seconds: float) -> str:
+    return clock.plus(NOW, seconds)
+
+
+def started(bench: Any, task_id: str = "A", *, at: str = NOW, **facts: Any) -> str:
+    if not bench.value("SELECT count(*) FROM specs_task WHERE task_id = ?", task_id):
+        bench.add_tasks(task_id)
+    return str(bench.add_agent(task_id, at=at, **facts))
+
+
+def kill(bench: Any, agent_id: str, outcome: str, code: str | None = None) -> None:
+    bench.store.run(
+        agents.request_kill, agent_id, reason="It was time.", outcome=outcome, grace_seconds=1, now=NOW, actor="lead",
+        code=code,
+    )  # fmt: skip
+
+
+def work(bench: Any, task_id: str = "A") -> Any:
+    return bench.row("orchestrator_task", task_id=task_id)
+
+
+def status(bench: Any, task_id: str = "A") -> str:
+    return str(bench.row("specs_task", task_id=task_id)["status"])
+
+
+# --------------------------------------------------------------------------------------------- ends and failures
+
+
+def test_an_agent_that_ended_well_is_not_believed_yet(bench: Any) -> None:
+    bench.finish(started(bench), "completed", code=0, at=later(60))
+    assert (work(bench)["status"], status(bench)) == ("running", "in_progress")
+
+
+def test_a_failed_one_is_followed_by_another_that_knows_of_it(bench: Any) -> None:
+    bench.finish(started(bench), "failed", code=7, message="exit code 7.", said="oops", at=later(60))
+    row = work(bench)
+    assert (row["status"], row["retry_count"], row["error_code"]) == ("assigned", 1, "agent_failed")
+    assert row["not_before"] == later(62), "the delay counts from the exit"
+    assert "exit code 7" in row["next_prompt"]
+    assert "oops" in row["next_prompt"]
+    log = bench.row("agent_restart_log")
+    assert (log["reason"], log["attempt_number"], log["backoff_seconds"]) == ("agent_failed", 1, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("end", "error", "code"),
+    [("failed", None, "agent_failed"), ("lost", None, "agent_lost"), ("failed", "startup_failed", "startup_failed")],
+)
+def test_each_failure_has_its_code(bench: Any, end: str, error: str | None, code: str) -> None:
+    bench.finish(started(bench), end, error=error, at=later(60))
+    assert work(bench)["error_code"] == code
+
+
+def test_one_that_ran_out_of_time_gets_twice_as_long_and_at_most_two_restarts(bench: Any) -> None:
+    waits = []
+    for n in range(3):
+        agent_id = started(bench, at=later(1000 * n))
+        bench.store.run(
+            lambda tx, agent_id=agent_id: tx.run(
+                "UPDATE agent_lifecycle SET timeout_seconds = coalesce((SELECT json_extract(metadata, "
+                "'$.timeout_seconds') FROM orchestrator_task), 60) WHERE agent_id = ?",
+                (agent_id,),
+            )
+        )
+        bench.finish(agent_id, "timeout", at=later(1000 * n + 60))
+        waits.append(json.loads(work(bench)["metadata"]).get("timeout_seconds"))
+    assert waits == [120, 240, 240]
+    assert (status(bench), bench.row("specs_task")["needs_review"]) == ("failed", 1)
+
+
+def test_one_that_was_too_large_waits_longer_and_at_most_twice(bench: Any) -> None:
+    due = []
+    for n in range(3):
+        agent_id = started(bench, at=later(1000 * n))
+        bench.finish(agent_id, "failed", error="resource_exhaustion", at=later(1000 * n + 60))
+        due.append(work(bench)["not_before"])
+    assert due[:2] == [later(68), later(1076)]
+    assert status(bench) == "failed"
+
+
+def test_after_the_last_restart_a_person_is_told_what_each_attempt_did(bench: Any) -> None:
+    for n in range(4):
+        bench.finish(started(bench, at=later(100 * n)), "failed", code=n + 1, at=later(100 * n + 60))
+    task = bench.row("specs_task")
+    assert (task["status"], task["error_code"], task["needs_review"]) == ("failed", "max_retries_exceeded", 1)
+    for box in ("lead", "project_manager"):
+        [alert] = bench.alerts(box)
+        assert (alert["level"], alert["sound"], alert["agent_id"]) == ("critical", False, "orchestrator")
+        assert [each["exit_code"] for each in alert["attempts"]] == [1, 2, 3, 4]
+
+
+def test_a_healthy_time_takes_back_the_restarts_before_it(bench: Any) -> None:
+    for n in range(3):
+        bench.finish(started(bench, at=later(1000 * n)), "failed", code=1, at=later(1000 * n + 60))
+    assert work(bench)["retry_count"] == 3
+    bench.finish(started(bench, at=later(4000)), "failed", code=1, at=later(4600))
+    assert (work(bench)["retry_count"], status(bench)) == (1, "assigned")
+
+
+# ------------------------------------------------------------------------------------------------ ended on request
+
+
+@pytest.mark.parametrize(("outcome", "task"), [("fail", "failed"), ("release", "ready"), ("restart", "assigned")])
+def test_one_that_was_ended_on_request_leaves_its_task_as_asked(bench: Any, outcome: str, task: str) -> None:
+    bench.finish(started(bench), "failed", code=1, at=later(10))
+    agent_id = started(bench, at=later(20))
+    kill(bench, agent_id, outcome)
+    bench.finish(agent_id, "killed", signal=15, at=later(30))
+    assert status(bench) == task
+    assert bench.row("specs_task")["needs_review"] == 0
+    assert bench.alerts("lead") == [], "whoever asked knows"
+    if outcome == "restart":
+        row = work(bench)
+        assert (row["retry_count"], row["not_before"]) == (0, None), "by hand: at once, and counted anew"
+        assert "It was time." in row["next_prompt"]
+
+
+def test_a_stalled_one_that_was_ended_counts_as_a_failure(bench: Any) -> None:
+    agent_id = started(bench)
+    bench.store.run(agents.end_stalled, agent_id, "no sign of life for 301 s", grace_seconds=1, now=NOW, actor="test")
+    bench.finish(agent_id, "killed", signal=9, said="thinking", at=later(400))
+    row = work(bench)
+    assert (row["status"], row["retry_count"], row["error_code"]) == ("assigned", 1, "agent_stalled")
+    assert row["not_before"] == later(402)
+    assert "stalled: no sign of life for 301 s" in row["next_prompt"]
+    assert "thinking" in row["next_prompt"]
+
+
+def test_what_somebody_else_has_dealt_with_is_left_alone(bench: Any) -> None:
+    agent_id = started(bench)
+    bench.store.run(lambda tx: tx.run("UPDATE orchestrator_task SET status = 'cancelled'"))
+    bench.finish(agent_id, "failed", code=1, at=later(60))
+    assert bench.row("agent_lifecycle")["status"] == "failed"
+    assert work(bench)["status"] == "cancelled"
+
+
+# ---------------------------------------------------------------------------------------------------- its own word
+
+
+@pytest.mark.parametrize("kind", ["question", "blocked"])
+@pytest.mark.parametrize("end", ["completed", "failed", "timeout"])
+def test_a_question_waits_for_a_person_and_is_no_failure_to_repeat(bench: Any, kind: str, end: str) -> None:
+    agent_id = started(bench)
+    bench.store.run(reports.record, agent_id, kind, "which colour?", now=later(50))
+    bench.finish(agent_id, end, code=0 if end == "completed" else 1, at=later(60))
+    task = bench.row("specs_task")
+    assert (task["status"], task["error_code"], task["needs_review"]) == ("failed", "non_retryable_error", 1)
+    assert "which colour?" in task["error_message"]
+    assert work(bench)["retry_count"] == 0
+    for box in ("lead", "project_manager"):
+        levels = [alert["level"] for alert in bench.alerts(box)]
+        assert levels == ["high", "critical"], "when it asks, and when its task waits for the answer"
+
+
+def test_who_went_on_after_a_question_and_failed_is_tried_again(bench: Any) -> None:
+    agent_id = started(bench)
+    for kind in ("question", "progress"):
+        bench.store.run(reports.record, agent_id, kind, "x", now=later(50))
+    bench.finish(agent_id, "failed", code=1, at=later(60))
+    assert (work(bench)["status"], work(bench)["retry_count"]) == ("assigned", 1)
+
+
+def test_a_failure_that_it_reports_counts_although_it_exits_with_nought(bench: Any) -> None:
+    agent_id = started(bench)
+    bench.store.run(reports.record, agent_id, "failed", "the tests do not pass", now=later(50))
+    bench.finish(agent_id, "completed", code=0, at=later(60))
+    assert (work(bench)["status"], work(bench)["retry_count"]) == ("assigned", 1)
+    assert "the tests do not pass" in work(bench)["next_prompt"]
+
+
+def test_one_that_reported_to_be_complete_is_looked_at_although_it_exits_otherwise(bench: Any) -> None:
+    agent_id = started(bench)
+    bench.store.run(reports.record, agent_id, "complete", "done", now=later(50))
+    bench.finish(agent_id, "failed", code=1, message="exit code 1.", at=later(60))
+    assert (bench.row("agent_lifecycle")["status"], work(bench)["status"]) == ("completed", "running")
+
+
+# -------------------------------------------------------------------------------------------------- providers' limits
+
+
+def test_a_providers_limit_is_no_failure_and_holds_the_type_until_it_is_over(bench: Any) -> None:
+    reset = int(clock.parse(later(3600)).timestamp())
+    bench.finish(started(bench), "failed", code=1, said=f"{LIMIT}|{reset}", at=later(60))
+    row = work(bench)
+    assert (row["status"], row["retry_count"], row["error_code"], row["not_before"]) == ("assigned", 0, "quota", None)
+    hold = bench.row("launch_hold")
+    assert (hold["scope"], hold["reason"], hold["until"]) == ("builder", "quota", later(3600))
+    assert LIMIT in hold["message"]
+    assert bench.store.read(holds.in_force, "architect", later(61)) is None
+    for box in ("lead", "project_manager"):
+        assert [alert["level"] for alert in bench.alerts(box)] == ["high"]
+
+
+def test_where_it_names_no_time_the_pause_grows_with_each_trial_that_fails(bench: Any) -> None:
+    now, pauses = 0.0, []
+    for _ in range(6):
+        agent_id = started(bench, at=later(now + 1))
+        bench.finish(agent_id, "failed", code=1, said=LIMIT, at=later(now + 3))
+        until = bench.row("launch_hold")["until"]
+        pauses.append(clock.seconds_between(later(now + 3), until))
+        now = clock.seconds_between(NOW, until)
+    assert pauses == [300, 600, 1200, 2400, 3600, 3600]
+    assert len(bench.alerts("lead")) == 1, "told once"
+    assert work(bench)["next_prompt"].count(LIMIT) == 1
+
+
+def test_agents_that_meet_one_limit_together_count_it_once(bench: Any) -> None:
+    names = [started(bench, task_id) for task_id in "ABC"]
+    for n, agent_id in enumerate(names):
+        bench.finish(agent_id, "failed", code=1, said=LIMIT, at=later(60 + n))
+    hold = bench.row("launch_hold")
+    assert (hold["times"], hold["until"]) == (1, later(360))
+    assert len(bench.alerts("lead")) == 1
+
+
+def test_one_that_works_again_ends_the_hold(bench: Any) -> None:
+    bench.finish(started(bench), "failed", code=1, said=LIMIT, at=later(10))
+    bench.finish(started(bench, at=later(400)), "completed", code=0, at=later(460))
+    assert bench.value("SELECT count(*) FROM launch_hold") == 0
+
+
+def test_one_that_was_nearly_done_when_the_limit_came_says_nothing_of_it(bench: Any) -> None:
+    before = started(bench, "B")
+    bench.finish(started(bench), "failed", code=1, said=LIMIT, at=later(10))
+    bench.finish(before, "completed", code=0, at=later(11))
+    assert bench.store.read(holds.in_force, "builder", later(12)) is not None
+
+
+@pytest.mark.parametrize("end", [("completed", 0), ("timeout", None), ("lost", None), ("killed", None)])
+def test_only_a_failure_can_be_a_limit(bench: Any, end: tuple[str, int | None]) -> None:
+    bench.finish(started(bench), end[0], code=end[1], said=LIMIT, at=later(60))
+    assert bench.value("SELECT count(*) FROM launch_hold") == 0
+
+
+def test_a_limit_is_no_failed_start_though_its_agent_died_at_once(bench: Any) -> None:
+    for task_id in "ABC":
+        bench.finish(started(bench, task_id), "failed", code=1, said=LIMIT, at=later(1))
+    assert [row["reason"] for row in bench.store.read(holds.listed)] == ["quota"]
+
+
+def test_not_even_limits_launch_a_task_for_ever(bench: Any) -> None:
+    for n in range(20):
+        bench.finish(started(bench, at=later(10_000 * n)), "failed", code=1, said=LIMIT, at=later(10_000 * n + 60))
+    task = bench.row("specs_task")
+    assert (task["status"], task["error_code"], task["needs_review"]) == ("failed", "max_retries_exceeded", 1)
+    assert LIMIT in task["error_message"]
