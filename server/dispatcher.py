@@ -91,7 +91,7 @@ class _Round:
             bounds = []
             if name in settings.instance_limits:
                 bounds.append(settings.instance_limits[name] - busy.count(name))
-            if holds.in_force(tx, name, self.now) is not None:
+            if holds.of_type(tx, name, self.now) is not None:
                 bounds.append(0)
             elif (trial := holds.trial_of(tx, name, self.now)) is not None:
                 bounds.append(1 - _alive_since(tx, name, trial["until"]) - chosen.count(name))
@@ -109,8 +109,10 @@ def _open_gates(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> int:
     over = [reason for reason in MACHINE if refusal is None or reason != refusal.reason]
     holds.lift(tx, holds.EVERYONE, *over, now=now, actor=ACTOR)
     if refusal is None:
-        stopped = holds.get(tx, holds.EVERYONE, "stopped")
-        return 0 if stopped is not None else limits.max_per_minute - launched
+        if holds.get(tx, holds.EVERYONE, "stopped") is not None:
+            return 0
+        is_busy = gates.of_machine(load, limits, agents_at_work=1) is not None
+        return 1 if is_busy else limits.max_per_minute - launched
     present = holds.get(tx, holds.EVERYONE, refusal.reason)
     if refusal.reason == "cpu" and present is not None and present["until"] > now:
         return 0

@@ -216,6 +216,17 @@ def slots_used(tx: Transaction, dispatch_id: str) -> int:
     )
 
 
+def agents_at_work(tx: Transaction, dispatch_id: str) -> int:
+    """Agents of the dispatch that are starting or running."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM agent_lifecycle a JOIN orchestrator_task o USING (orchestrator_task_id) "
+            "WHERE o.dispatch_id = ? AND a.status IN ('starting', 'running')",
+            (dispatch_id,),
+        )
+    )
+
+
 def is_over(tx: Transaction, dispatch_id: str) -> bool:
     """Whether nothing of the scope can go on: each task is settled, or waits for one that never will be."""
     of_scope = "SELECT t.task_id FROM dispatch_task d JOIN specs_task t USING (task_id) WHERE d.dispatch_id = ? "

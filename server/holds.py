@@ -89,6 +89,13 @@ def in_force(tx: Transaction, agent_type: str, now: str) -> Row | None:
     )
 
 
+def of_type(tx: Transaction, agent_type: str, now: str) -> Row | None:
+    """What holds this type alone at this moment."""
+    return tx.one(
+        "SELECT * FROM launch_hold WHERE scope = ? AND (until IS NULL OR until > ?) LIMIT 1", (agent_type, now)
+    )
+
+
 def trial_of(tx: Transaction, agent_type: str, now: str) -> Row | None:
     """The hold of the type whose time is over, and which waits for its trial to be passed."""
     return tx.one(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from . import agents, assignments, dispatches, holds, merges, schedule, tasks
 from .errors import NotFound
 from .store import Row, Transaction
-from .why_subjects import Answer, Bounds, of_agent, of_dispatch, of_merge, of_message
+from .why_subjects import Answer, Bounds, is_in_trouble, of_agent, of_dispatch, of_merge, of_message
 
 __all__ = ["Bounds", "Explanation", "explain", "instances_left"]
 
@@ -75,7 +75,7 @@ def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
             f"assign(action='resume', dispatch_id='{dispatch['dispatch_id']}')",
         )
     agent_type = dispatch["agent_type"] or task["agent_type"] or bounds.default_agent
-    held = _launches_held(tx, agent_type, now) or _held(tx, dispatch, task_id, bounds)
+    held = _launches_held(tx, agent_type, now) or _held(tx, dispatch, task_id, agent_type, bounds)
     if held is None:
         return (
             f"Task {task_id} is ready and next in line in dispatch {dispatch['dispatch_id']}; an agent starts now.",
@@ -84,7 +84,7 @@ def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
     return f"Task {task_id} is ready, but {held}.", "agents(action='list')"
 
 
-def _held(tx: Transaction, dispatch: Row, task_id: str, bounds: Bounds) -> str | None:
+def _held(tx: Transaction, dispatch: Row, task_id: str, agent_type: str, bounds: Bounds) -> str | None:
     """What keeps the dispatcher from starting the task, decided as the dispatcher does."""
     used = dispatches.slots_used(tx, dispatch["dispatch_id"])
     if used >= dispatch["max_parallel"]:
@@ -104,7 +104,27 @@ def _held(tx: Transaction, dispatch: Row, task_id: str, bounds: Bounds) -> str |
         busy_files=dispatches.busy_files(tx),
         instances_left=instances_left(tx, bounds),
     )
-    return choice.held.get(task_id)
+    held = choice.held.get(task_id)
+    return _instances_busy(tx, agent_type, bounds) or held if held else None
+
+
+def _instances_busy(tx: Transaction, agent_type: str, bounds: Bounds) -> str | None:
+    """The agents that are all there may be of a type at the same time (C-15)."""
+    limit = bounds.max_instances.get(agent_type)
+    busy = [f"{row['agent_id']} on task {row['task_id']}" for row in agents.live(tx) if row["agent_type"] == agent_type]
+    if limit is None or len(busy) < limit:
+        return None
+    return f"max_instances ({limit}) agents of type {agent_type} are at work: {', '.join(busy[:5])}"
+
+
+def _no_room(tx: Transaction, work: Row, bounds: Bounds) -> str | None:
+    """What keeps an assignment that waits for its agent waiting, decided as the dispatcher does."""
+    if work["dispatch_id"]:
+        slots = dispatches.get(tx, work["dispatch_id"])["max_parallel"]
+        used = dispatches.agents_at_work(tx, work["dispatch_id"])
+        if used >= slots:
+            return f"{used} of {slots} agents of dispatch {work['dispatch_id']} are at work"
+    return _instances_busy(tx, work["agent_type"], bounds)
 
 
 def _launches_held(tx: Transaction, agent_type: str, now: str) -> str | None:
@@ -125,15 +145,20 @@ def instances_left(tx: Transaction, bounds: Bounds) -> dict[str, int]:
     return {kind: limit - alive.get(kind, 0) for kind, limit in bounds.max_instances.items()}
 
 
-def _assigned(tx: Transaction, task: Row, now: str, _bounds: Bounds) -> Answer:
+def _assigned(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
     task_id, work = task["task_id"], assignments.of_task(tx, task["task_id"])
     if work is None:
         return f"Task {task_id} is assigned, but nothing is recorded of an agent.", "agents(action='list')"
+    held = _launches_held(tx, work["agent_type"], now)
     if work["not_before"] and work["not_before"] > now:
+        also = f" Besides, {held}." if held else ""
+        last = agents.of_task(tx, task_id)
         return (
             f"Task {task_id} waits until {work['not_before']} for restart {work['retry_count']}, because its last "
-            f"attempt failed: {work['error_message']}",
-            "agents(action='list', state='all')",
+            f"attempt failed: {work['error_message']}{also}",
+            f"agents(action='restart', agent_id='{last[-1]['agent_id']}')"
+            if last
+            else "agents(action='restart_failed')",
         )
     starting = next((row for row in reversed(agents.of_task(tx, task_id)) if row["status"] == "starting"), None)
     if starting is not None:
@@ -151,7 +176,7 @@ def _assigned(tx: Transaction, task: Row, now: str, _bounds: Bounds) -> Answer:
             f"Task {task_id} is assigned, but its dispatch {paused} is paused.",
             f"assign(action='resume', dispatch_id='{paused}')",
         )
-    if held := _launches_held(tx, work["agent_type"], now):
+    if held := held or _no_room(tx, work, bounds):
         return f"Task {task_id} is given to a {work['agent_type']}, but {held}.", "agents(action='list')"
     return (
         f"Task {task_id} is given to a {work['agent_type']} since {work['assigned_at']}; its worktree and agent are "
@@ -179,6 +204,8 @@ def _in_progress(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer
             f"Agent {row['agent_id']} says that task {task['task_id']} is done; the evidence is being checked.",
             f"agents(action='log', agent_id='{row['agent_id']}')",
         )
+    if is_in_trouble(tx, row):
+        return of_agent(tx, row, now, bounds)
     return (
         f"Agent {row['agent_id']} works on task {task['task_id']} since {row['started_at']}; it is {row['status']}, "
         f"last sign of life {row['last_heartbeat']}.",

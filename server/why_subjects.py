@@ -1,12 +1,14 @@
 """Why an agent, a message, a merge or a dispatch stands as it does; ``why`` asks here, and knows the tasks itself."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import dispatches, merges
+from . import dispatches, events, merges, reports
 from .store import Row, Transaction
 
 Answer = tuple[str, str]  # because, and the next call
+HEALTH = {"warning": "not well"}
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,22 @@ class Bounds:
     auto_approve: bool
 
 
-def of_agent(_tx: Transaction, agent: Row, _now: str, _bounds: Bounds) -> Answer:
+def is_in_trouble(tx: Transaction, agent: Row) -> bool:
+    """Whether there is more to say of a live agent than that it works."""
+    is_unwell = agent["health"] not in (None, "healthy")
+    return agent["completed_at"] is None and bool(
+        agent["kill_requested_at"] or is_unwell or reports.waits(tx, agent["agent_id"])
+    )
+
+
+def of_agent(tx: Transaction, agent: Row, now: str, _bounds: Bounds) -> Answer:
     name, log = agent["agent_id"], f"agents(action='log', agent_id='{agent['agent_id']}')"
     on = f" on task {agent['task_id']}" if agent["task_id"] else ""
     if agent["kill_requested_at"] and agent["completed_at"] is None:
-        return f"Agent {name} is being ended since {agent['kill_requested_at']}: {agent['kill_reason']}.", log
+        reason = agent["kill_reason"].rstrip(".")
+        return f"Agent {name} is being ended{on} since {agent['kill_requested_at']}: {reason}.", log
+    if is_in_trouble(tx, agent):
+        return _in_trouble(tx, agent, on)
     if agent["status"] == "starting":
         return f"Agent {name} is starting{on} since {agent['created_at']}.", log
     if agent["status"] == "running":
@@ -30,7 +43,45 @@ def of_agent(_tx: Transaction, agent: Row, _now: str, _bounds: Bounds) -> Answer
     end = f"exit code {agent['exit_code']}" if agent["exit_code"] is not None else f"signal {agent['exit_signal']}"
     said = f": {agent['error_message'].rstrip('.')}" if agent["error_message"] else ""
     next_call = f"why(subject='{agent['task_id']}')" if agent["task_id"] else log
-    return f"Agent {name} ended{on} at {agent['completed_at']} ({agent['status']}, {end}){said}.", next_call
+    because = f"Agent {name} ended{on} at {agent['completed_at']} ({agent['status']}, {end}){said}."
+    return f"{because}{_restart_due(tx, agent, now)}", next_call
+
+
+def _in_trouble(tx: Transaction, agent: Row, on: str) -> Answer:
+    """Of a live agent that waits for an answer, or that the last health check found something wrong with."""
+    name = agent["agent_id"]
+    report = reports.last(tx, name)
+    if report is not None and reports.waits(tx, name):
+        return (
+            f"Agent {name} waits{on} since {report.at} for an answer; it reported: {report.kind}. {report.summary}",
+            f"route(action='send', target_agent='{name}', content=…)",
+        )
+    reasons = next(
+        (
+            json.loads(event["data"]).get("reasons", "")
+            for event in reversed(events.of(tx, "agent", name))
+            if event["kind"] == f"agent_{agent['health']}"
+        ),
+        "",
+    )
+    said = f": {reasons}" if reasons else ""
+    next_call = f"agents(action='health', agent_id='{name}')"
+    if agent["health"] == "stalled":
+        next_call = f"agents(action='restart', agent_id='{name}')"
+    return (
+        f"Agent {name} runs{on} since {agent['started_at']}, and the last health check found it "
+        f"{HEALTH.get(agent['health'], agent['health'])}{said}; last sign of life {agent['last_heartbeat']}.",
+        next_call,
+    )
+
+
+def _restart_due(tx: Transaction, agent: Row, now: str) -> str:
+    """Of an agent that has ended: when its task is tried again, where that is still to come."""
+    row = tx.one(
+        "SELECT * FROM orchestrator_task WHERE orchestrator_task_id = ? AND status = 'assigned' AND not_before > ?",
+        (agent["orchestrator_task_id"], now),
+    )
+    return "" if row is None else f" Restart {row['retry_count']} of its task is due at {row['not_before']}."
 
 
 def of_message(tx: Transaction, message: Row, now: str, _bounds: Bounds) -> Answer:

@@ -4,7 +4,20 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import assignments, backoff, clock, dispatches, merges, messages, states, tasks, why
+from crewyard.server import (
+    agents,
+    assignments,
+    backoff,
+    clock,
+    dispatches,
+    holds,
+    merges,
+    messages,
+    reports,
+    states,
+    tasks,
+    why,
+)
 from crewyard.server.errors import NotFound
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -150,6 +163,64 @@ def test_an_agent_that_starts_and_one_that_is_being_ended(bench: Any) -> None:
     )
     assert "being ended" in ask(bench, agent_id).because
     assert "enough" in ask(bench, agent_id).because
+
+
+def test_an_agent_that_waits_for_an_answer(bench: Any) -> None:
+    bench.add_tasks("A")
+    agent_id = bench.add_agent("A")
+    bench.store.run(reports.record, agent_id, "question", "which colour?", now=NOW)
+    for subject in (agent_id, "A"):
+        answer = ask(bench, subject)
+        assert f"waits on task A since {NOW} for an answer" in answer.because
+        assert "which colour?" in answer.because
+        assert answer.next_call.startswith(f"route(action='send', target_agent='{agent_id}'")
+    bench.store.run(reports.record, agent_id, "progress", "going on", now=NOW)
+    assert "answer" not in ask(bench, "A").because
+
+
+@pytest.mark.parametrize(
+    ("health", "said", "call"), [("stalled", "found it stalled", "restart"), ("warning", "found it not well", "health")]
+)
+def test_an_agent_that_a_health_check_found_wanting(bench: Any, health: str, said: str, call: str) -> None:
+    bench.add_tasks("A")
+    agent_id = bench.add_agent("A")
+    bench.store.run(agents.judged, agent_id, health, "no sign of life for 301 s", now=NOW, actor="supervisor")
+    for subject in (agent_id, "A"):
+        answer = ask(bench, subject)
+        assert f"{said}: no sign of life for 301 s" in answer.because
+        assert answer.next_call == f"agents(action='{call}', agent_id='{agent_id}')"
+    bench.store.run(agents.judged, agent_id, "healthy", "", now=NOW, actor="supervisor")
+    assert "found it" not in ask(bench, agent_id).because
+
+
+def test_a_stalled_agent_that_is_being_ended(bench: Any) -> None:
+    bench.add_tasks("A")
+    agent_id = bench.add_agent("A")
+    bench.store.run(agents.end_stalled, agent_id, "no sign of life", grace_seconds=1, now=NOW, actor="supervisor")
+    for subject in (agent_id, "A"):
+        assert "is being ended on task A" in ask(bench, subject).because
+        assert "It was stalled: no sign of life." in ask(bench, subject).because
+
+
+def test_an_ended_agent_whose_task_is_tried_again(bench: Any) -> None:
+    bench.add_tasks("A")
+    agent_id = bench.add_agent("A", at=NOW)
+    bench.finish(agent_id, "failed", code=3, message="exit code 3.", at=clock.plus(NOW, 10))
+    answer = ask(bench, agent_id, now=clock.plus(NOW, 11))
+    assert "Restart 1 of its task is due at 2026-01-01T00:00:12.000Z" in answer.because
+    assert "due" not in ask(bench, agent_id, now=clock.plus(NOW, 13)).because
+    waits = ask(bench, "A", now=clock.plus(NOW, 11))
+    assert waits.next_call == f"agents(action='restart', agent_id='{agent_id}')"
+    bench.store.run(holds.hold, "builder", "quota", "the limit", until=clock.plus(NOW, 99), now=NOW, actor="supervisor")
+    waits = ask(bench, "A", now=clock.plus(NOW, 11))
+    assert "launches are held until 2026-01-01T00:01:39.000Z (quota): the limit" in waits.because
+
+
+def test_a_singleton_is_named(bench: Any) -> None:
+    bench.add_tasks("C", "D", agent_type="architect")
+    dispatch(bench, "C", "D", parallel=3)
+    agent_id = bench.add_agent("C", agent_type="architect")
+    assert f"max_instances (1) agents of type architect are at work: {agent_id} on task C" in ask(bench, "D").because
 
 
 @pytest.mark.parametrize("alive", [True, False])
