@@ -3,8 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from . import clock, events
+from . import clock, events, holds
 from .store import Row, Transaction
 
 
@@ -88,6 +89,8 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | No
         row = tx.only("SELECT * FROM orchestrator_task WHERE orchestrator_task_id = ?", (subject,))
         told_of_agent = why.startswith(f"{row['assigned_agent']}:")
         return None if told_of_agent or row["task_id"] not in task_ids else f"{row['task_id']}: {why}"
+    if event["subject_type"] == "launches":
+        return _of_launches(kind, subject, data)
     task_id = _task_of(tx, event["subject_type"], subject)
     if task_id not in task_ids:
         return None
@@ -97,6 +100,7 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | No
         "agent_timeout": f"{task_id}: {subject} ran out of time",
         "agent_killed": f"{task_id}: {subject} was ended",
         "agent_lost": f"{task_id}: {subject} was lost: {why}",
+        "agent_stalled": f"{task_id}: {subject} is stalled: {data.get('reasons')}",
         "agent_completed": f"{task_id}: {subject} finished",
         "merge_conflicted": f"{task_id}: {why}",
         "merge_rejected": f"{task_id}: {why}",
@@ -104,6 +108,17 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | No
         "leftover_branch_salvaged": f"{task_id}: work of an earlier run is kept under {data.get('ref')}",
     }
     return sentences.get(kind) if kind != "merge_queued" or not why else f"{task_id}: merge waits: {why}"
+
+
+def _of_launches(kind: str, scope: str, data: dict[str, Any]) -> str | None:
+    """What keeps agents from being started, and that it does no more; what only slows launches down is not told."""
+    if data["reason"] in holds.PASSING:
+        return None
+    who = "agents" if scope == holds.EVERYONE else f"agents of type {scope}"
+    if kind == "launches_free":
+        return f"{who} are started again ({data['reason']})"
+    until = f" until {clock.local_time(data['until'])}" if data.get("until") else ""
+    return f"no {who} are started{until} ({data['reason']}): {_short(data['message'])}"
 
 
 def _task_of(tx: Transaction, subject_type: str, subject: str) -> str | None:
