@@ -25,6 +25,19 @@ command = ["sh", "-c", "echo $CREWYARD_TASK_ID | tee $CREWYARD_TASK_ID.txt; git 
 [agents.sleeper]
 kind = "command"
 command = ["sleep", "60"]
+[agents.busy]
+kind = "command"
+command = ["sh", "-c", "(while :; do :; done) & wait"]
+[agents.broken]
+kind = "command"
+command = ["sh", "-c", "exit 3"]
+[health]
+check_interval_seconds = 0.2
+warn_after_seconds = 1
+stale_after_seconds = 2
+on_stalled = "warn"
+[launch]
+max_cpu_percent = 100
 """
 
 
@@ -74,3 +87,63 @@ async def test_an_agent_is_spawned_and_killed_on_demand(call: Any) -> None:
     assert (killed["agents_killed"], killed["killed_gracefully"]) == (1, True)
     assert not Path(f"/proc/{agent['pid']}").exists()
     assert (await call("plan", task_id="A"))["tasks"][0]["status"] in ("in_progress", "failed")
+
+
+async def test_health_is_measured_over_the_whole_tree_of_each_agent(call: Any) -> None:
+    await call("plan", action="add", tasks=[{"task_id": "A", "agent_type": "busy"}, {"task_id": "B"}])
+    busy = await call("agents", action="spawn", task_id="A")
+    began = anyio.current_time()
+    seen = await call("agents", action="health", agent_id=busy["agent_id"])
+    assert anyio.current_time() - began < 5
+    [agent] = seen["agents"]
+    assert (agent["process_alive"], agent["pid"]) == (True, busy["pid"])
+    share = 100 / (os.cpu_count() or 1)  # one child of the shell's takes one core, as far as the machine has one
+    assert share * 0.2 < agent["cpu_percent"] <= share * 1.3
+    assert 0.5 < agent["memory_mb"] < 50
+    await call("agents", action="kill", agent_id=busy["agent_id"], force=True)
+    seen = await call("agents", action="health", agent_id=busy["agent_id"])
+    assert (seen["agents"][0]["health"], seen["agents"][0]["process_alive"]) == ("failed", False)
+    assert seen["agents_killed"] == 1
+    assert "cpu_percent" not in seen["agents"][0], "nothing of it runs"
+
+
+async def test_an_agent_is_restarted_on_demand(call: Any) -> None:
+    await call("plan", action="add", tasks=[{"task_id": "A", "agent_type": "sleeper"}])
+    old = await call("agents", action="spawn", task_id="A")
+    done = await call("agents", action="restart", agent_id=old["agent_id"])
+    assert (done["status"], done["old_agent_id"], done["attempt"]) == ("success", old["agent_id"], 2)
+    assert not Path(f"/proc/{old['pid']}").exists()
+    [live] = (await call("agents"))["agents"]
+    assert live["agent_id"] == done["new_agent_id"] != old["agent_id"]
+    assert (await call("agents", action="health"))["agents_restarted"] == 1
+
+
+async def test_the_stalled_are_killed_on_demand_and_their_tasks_go_on(call: Any) -> None:
+    await call("plan", action="add", tasks=[{"task_id": "A", "agent_type": "sleeper"}])
+    old = await call("agents", action="spawn", task_id="A")
+    assert (await call("agents", action="kill_stalled"))["agents_killed"] == 0
+    with anyio.fail_after(20):
+        while (await call("agents", action="health"))["agents_stalled"] == 0:
+            await anyio.sleep(0.05)
+    done = await call("agents", action="kill_stalled")
+    [killed] = done["killed_agents"]
+    assert (killed["agent_id"], killed["kill_signal"]) == (old["agent_id"], "SIGTERM")
+    assert killed["seconds_since_heartbeat"] >= 2
+    with anyio.fail_after(20):
+        while not (await call("agents"))["agents"]:
+            await anyio.sleep(0.05)
+
+
+async def test_what_waits_or_has_failed_is_started_again_on_demand(call: Any) -> None:
+    await call("plan", action="add", tasks=[{"task_id": "A", "agent_type": "broken"}])
+    await call("assign")
+    with anyio.fail_after(20):
+        while "restart 2" not in (await call("why", subject="A"))["because"]:
+            await anyio.sleep(0.02)
+    done = await call("agents", action="restart_failed")
+    assert [each["task_id"] for each in done["agents_scheduled"]] == ["A"]
+    assert "exit code 3" in done["agents_scheduled"][0]["reason"]
+    with anyio.fail_after(20):
+        while "restart 1" not in (await call("why", subject="A"))["because"]:  # counted from nought again
+            await anyio.sleep(0.02)
+    assert (await call("agents", state="all"))["total"] == 3

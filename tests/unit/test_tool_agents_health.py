@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import agents, clock, reports
+from crewyard.server import agents, checkups, clock, reports
 from crewyard.server.health import Measured
 
 pytestmark = pytest.mark.anyio
@@ -145,3 +145,17 @@ async def test_a_check_records_nothing(bench: Any, call: Any) -> None:
     await call("agents", action="health")
     assert bench.value("SELECT count(*) FROM event") == events
     assert bench.store.read(agents.live)[0]["health"] is None
+
+
+def test_who_gives_a_sign_of_life_after_it_was_looked_at_is_not_ended(bench: Any) -> None:
+    bench.add_tasks("A", "B")
+    names = [bench.add_agent(task) for task in "AB"]
+    for name in names:
+        silence(bench, name, 400)
+    found = bench.store.read(checkups.subjects, None, None)
+    measured = dict.fromkeys(names, bench.operations.measured)
+    checked, _ = checkups.all_of(found, measured, bench.yard.settings.health, now=clock.now())
+    bench.store.run(agents.heartbeat, names[0], now=clock.now())
+    ended = bench.store.run(checkups.end_stalled, checked, grace_seconds=1, now=clock.now(), actor="lead")
+    assert [each.row["agent_id"] for each in ended] == [names[1]]
+    assert bench.row("agent_lifecycle", agent_id=names[0])["kill_requested_at"] is None
