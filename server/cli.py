@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
+from . import cli_daemon
+from .cli_options import Json, Repo, address_of, names_of, opened, say
 from .errors import CrewyardError
 
 app = typer.Typer(
@@ -26,9 +28,6 @@ app = typer.Typer(
 plan_app = typer.Typer(help="Import, show and export plans.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 
-Repo = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-
 
 def main() -> None:
     """Entry point: the one mapper from our errors to exit codes."""
@@ -39,9 +38,9 @@ def main() -> None:
     try:
         app()
     except CrewyardError as error:
-        _say(f"crewyard: {error.message}")
+        say(f"crewyard: {error.message}")
         if error.hint:
-            _say(f"  → {error.hint}")
+            say(f"  → {error.hint}")
         sys.exit(2)
 
 
@@ -83,7 +82,7 @@ def run(
         terminal.print_outcome(result)
     if begun.interrupted:
         what = "The agents were ended and their work is kept" if begun.agents_ended else "Another run goes on with it"
-        _say(f"Interrupted. {what}; the same command goes on from here.")
+        say(f"Interrupted. {what}; the same command goes on from here.")
     raise typer.Exit(headless.exit_code(result))
 
 
@@ -91,6 +90,8 @@ def run(
 def serve(
     repo: Repo = Path(),
     http: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve over HTTP with a bearer token.")] = None,
+    agents: Annotated[str | None, typer.Option(hidden=True)] = None,
+    as_daemon: Annotated[int | None, typer.Option(hidden=True, help="By `start`: where to say how it went.")] = None,
 ) -> None:
     """Serve MCP: over standard input and output, or over HTTP."""
     from . import compose
@@ -99,10 +100,11 @@ def serve(
     root_of = Repository.discover(repo).root
     if http is None:
         raise typer.Exit(compose.serve_stdio(root_of))
-    host, _, port = http.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
-        raise typer.BadParameter(f"{http!r} is not HOST:PORT", param_hint="--http")
-    raise typer.Exit(compose.serve_http(root_of, host.strip("[]"), int(port)))
+    host, port = address_of(http)
+    if as_daemon is None:
+        raise typer.Exit(compose.serve_http(root_of, host, port))
+    code = compose.serve_as_daemon(root_of, host, port, only=names_of(agents), started_by=as_daemon)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -115,17 +117,7 @@ def init(repo: Repo = Path()) -> None:
     typer.echo(starter.write(root_of))
 
 
-@app.command()
-def status(repo: Repo = Path(), as_json: Json = False) -> None:
-    """Show tasks, agents, merges and who supervises."""
-    from . import clock, overview, views
-
-    with _open(repo) as store:
-        seen = store.read(overview.overview, now=clock.now(), uptime=clock.uptime())
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(seen)))
-    else:
-        views.print_overview(seen)
+cli_daemon.register(app)
 
 
 @app.command()
@@ -137,7 +129,7 @@ def logs(
     """Print what an agent wrote."""
     from . import agents, states
 
-    with _open(repo) as store:
+    with opened(repo) as (_, store):
         row = store.read(agents.named, agent)
         folder = Path(row["run_dir"])
         for name in ("output.log.1", "output.log"):
@@ -169,7 +161,7 @@ def plan_import(
         typer.echo(json.dumps(dataclasses.asdict(report)))
         return
     for warning in report.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     typer.echo(
         f"{len(report.tasks_added)} tasks added, {len(report.tasks_updated)} updated, "
         f"{report.tasks_unchanged} unchanged, {report.dependencies_added} dependencies added."
@@ -185,7 +177,7 @@ def plan_show(
     """Show the plan: tasks, states, what waits for what."""
     from . import graph, views
 
-    with _open(repo) as store:
+    with opened(repo) as (_, store):
         seen = store.read(graph.snapshot)
     if mermaid:
         typer.echo(graph.to_mermaid(seen))
@@ -200,7 +192,7 @@ def plan_export(repo: Repo = Path()) -> None:
     """Print the plan as JSON that `plan import` takes."""
     from . import plans
 
-    with _open(repo) as store:
+    with opened(repo) as (_, store):
         typer.echo(json.dumps(store.read(plans.export_plan), indent=2))
 
 
@@ -227,37 +219,19 @@ def _refusals(as_json: bool, told: Callable[[CrewyardError], dict[str, Any]]) ->
         raise
 
 
-@contextmanager
-def _open(repo: Path) -> Iterator[Any]:
-    """The repository's database. An InvalidInput says what to do where there is none yet."""
-    from . import settings
-    from .errors import InvalidInput
-    from .paths import Paths
-    from .repository import Repository
-    from .store import Store
-
-    repository = Repository.discover(repo)
-    path = Paths(repository.root, settings.load(repository.root)).database
-    if not path.exists():
-        raise InvalidInput(f"{repository.root} has no yard yet.", hint="Start one with `crewyard run PLAN`.")
-    store = Store(path)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def _announce(begun: Any) -> None:
+    for hold in begun.held:
+        say(f"warning: no {hold['scope']} is started: {hold['message']}.")
     if begun.branch_made:
-        _say(f"Made branch {begun.crew.target} from HEAD; finished work is merged into it.")
+        say(f"Made branch {begun.crew.target} from HEAD; finished work is merged into it.")
     for warning in begun.report.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     if begun.joined:
-        _say(f"Going on with dispatch {begun.dispatch_id}, which works the same tasks off.")
+        say(f"Going on with dispatch {begun.dispatch_id}, which works the same tasks off.")
     if begun.reopened:
-        _say(f"Trying again what failed before: {', '.join(begun.reopened)}.")
+        say(f"Trying again what failed before: {', '.join(begun.reopened)}.")
     if begun.dispatch_id is None:
-        _say("Every task of this plan is done already.")
+        say("Every task of this plan is done already.")
 
 
 def _copy(path: Path, position: int) -> int:
@@ -272,10 +246,6 @@ def _copy(path: Path, position: int) -> int:
             return file.tell()
     except FileNotFoundError:
         return 0
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 if __name__ == "__main__":

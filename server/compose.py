@@ -4,14 +4,16 @@ Only here do tools, resources and effects meet. Importing this module takes most
 brings in ``mcp``; the command line imports it only to serve.
 """
 
+import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import __version__, resources, tools
+from . import clock
 from . import settings as configuration
 from .endpoint import Endpoint
 from .errors import CrewyardError
@@ -72,11 +74,11 @@ def build_app(yard: Yard, **options: Any) -> Endpoint:
     return app
 
 
-def configure_logging() -> None:
+def configure_logging(*, anew: bool = False) -> None:
     """Plain lines on stderr, before the library puts rich's wide tracebacks there; stdout is the protocol's."""
-    if not logging.getLogger().handlers:
+    if anew or not logging.getLogger().handlers:
         logging.basicConfig(
-            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=anew
         )
         for noisy in ("mcp", "httpx", "uvicorn.access"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -94,7 +96,43 @@ def serve_http(root: Path, host: str, port: int) -> int:
     return _served(root, lambda yard: transport.serve(yard, lambda **options: build_app(yard, **options), host, port))
 
 
-def _served(root: Path, serve: Callable[[Yard], None]) -> int:
+def serve_as_daemon(root: Path, host: str, port: int, *, only: Collection[str] | None, started_by: int) -> int:
+    """Serve over HTTP as the repository's daemon; returns the exit code. ``only`` these agent types are launched.
+
+    The word that it is ready, or why it never will be, goes to the descriptor ``started_by``.
+    """
+    from . import daemon, daemon_start, transport
+
+    configure_logging(anew=True)  # its log is read later, and wants times
+    starter = os.fdopen(os.dup(started_by), "w", encoding="utf-8")  # a copy: no child of ours would hold it open
+    os.close(started_by)
+
+    def serve(yard: Yard) -> None:
+        def ready(url: str, kept_in: str) -> None:
+            life.record(url, kept_in, now=clock.now())
+            logging.getLogger(__name__).info("the daemon of %s is ready at %s", root, url)
+            with starter:
+                json.dump({}, starter)
+
+        with daemon.life(yard.paths) as life:
+            transport.serve(
+                yard,
+                lambda **options: build_app(yard, **options),
+                host,
+                port,
+                opening=lambda: daemon_start.let_in(yard.paths, yard.settings, only),
+                ready=ready,
+            )
+
+    def failed(error: CrewyardError) -> None:
+        if not starter.closed:
+            with starter:
+                json.dump({"code": error.code, "message": error.message, "hint": error.hint}, starter)
+
+    return _served(root, serve, failed)
+
+
+def _served(root: Path, serve: Callable[[Yard], None], failed: Callable[[CrewyardError], None] | None = None) -> int:
     configure_logging()
     try:
         serve(build_yard(root))
@@ -103,6 +141,8 @@ def _served(root: Path, serve: Callable[[Yard], None]) -> int:
         if cause is None:
             raise
         print(f"crewyard: {cause.message} {cause.hint}".rstrip(), file=sys.stderr)  # noqa: T201
+        if failed is not None:
+            failed(cause)
         return 2
     return 0
 

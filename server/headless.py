@@ -19,7 +19,7 @@ from .plans import ImportReport
 from .readers.draft import PlanDraft
 from .repository import Repository
 from .settings import Settings
-from .store import Store, Transaction
+from .store import Row, Store, Transaction
 from .supervisor import Supervisor
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class Begun:
     joined: bool
     reopened: list[str]
     branch_made: bool
+    held: list[Row]  # types of agents that nobody starts until somebody lifts that
     began: float = field(default_factory=time.monotonic)
     interrupted: bool = False
     agents_ended: bool = False  # by an interruption; another run may still want them
@@ -67,9 +68,9 @@ def prepare(
     preflight.require_fit(repository, settings, ours=[plan])
     agent_type = preflight.resolve_agent(settings, agent) if agent else None
     draft = read_plan(plan, settings, known_tasks(Paths(repository.root, settings)))
-    wanted = {agent_type} if agent_type else {task.agent_type or settings.default_agent for task in draft.tasks}
-    preflight.require_agents(settings, wanted, repository.root)
-    return Prepared(repository, settings, draft, agent_type, max_parallel or settings.crew.max_parallel)
+    prepared = Prepared(repository, settings, draft, agent_type, max_parallel or settings.crew.max_parallel)
+    preflight.require_agents(settings, _types(prepared), repository.root)
+    return prepared
 
 
 def read_plan(plan: Path, settings: Settings, known: frozenset[str]) -> PlanDraft:
@@ -91,7 +92,8 @@ def begin(prepared: Prepared) -> Begun:
     begin = partial(store.run, _begin, prepared, who, clock.now())
     report, task_ids, dispatch_id, joined, reopened = _insist(begin, BUSY_SECONDS)
     crew.bell.ring()
-    return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made)
+    held = [row for row in store.read(holds.left_out) if row["scope"] in _types(prepared)]
+    return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made, held)
 
 
 @dataclass
@@ -158,6 +160,12 @@ def refusal(error: CrewyardError) -> dict[str, Any]:
     """The object that ``--json`` prints where nothing was begun."""
     told = {"code": error.code, "message": error.message, "hint": error.hint}
     return {"status": "refused", "duration_seconds": 0.0, "error": told, "tasks": [], "totals": outcomes.totals([])}
+
+
+def _types(prepared: Prepared) -> set[str]:
+    """The types of agents that the plan needs."""
+    default = prepared.settings.default_agent
+    return {prepared.agent_type or task.agent_type or default for task in prepared.draft.tasks}
 
 
 def exit_code(result: dict[str, Any]) -> int:

@@ -4,11 +4,13 @@ A hold is of one agent type or of all (``*``), one for each reason. Of a type th
 limit was reached, the hold stays when its time is over: one launch is let through as a trial, and its fate decides.
 """
 
+from collections.abc import Collection
+
 from . import clock, events
 from .store import Row, Transaction
 
 EVERYONE = "*"
-REASONS = ("stopped", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts")
+REASONS = ("stopped", "not_started", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts")
 PASSING = ("cpu", "launch_rate")  # these slow launches down, and stop none for long
 
 
@@ -69,6 +71,37 @@ def lift_stop(tx: Transaction, *, now: str, actor: str) -> None:
     lift(tx, EVERYONE, "stopped", now=now, actor=actor)
     for row in tx.all("SELECT DISTINCT scope FROM launch_hold WHERE reason = 'failed_starts'"):
         lift(tx, row["scope"], "failed_starts", now=now, actor=actor)
+
+
+def start_only(
+    tx: Transaction, wanted: Collection[str] | None, known: Collection[str], *, now: str, actor: str
+) -> None:
+    """Lift the stop. Of the ``known`` types only those ``wanted`` are launched from here on; None: all (R-299)."""
+    lift_stop(tx, now=now, actor=actor)
+    others = set() if wanted is None else set(known) - set(wanted)
+    _let_in_all_but(tx, others, now=now, actor=actor)
+    chosen = ",".join(sorted(wanted or ()))
+    message = f"`crewyard start --agents {chosen}` left it out; `crewyard start` lets every type in again"
+    for scope in sorted(others):
+        hold(tx, scope, "not_started", message, until=None, now=now, actor=actor)
+
+
+def stop(tx: Transaction, *, now: str, actor: str) -> None:
+    """Nobody launches anything until somebody wants work done again; which types were left out is forgotten (R-304)."""
+    _let_in_all_but(tx, (), now=now, actor=actor)
+    message = "`crewyard stop` ended the crew; `crewyard start`, `crewyard run` or an assignment goes on"
+    hold(tx, EVERYONE, "stopped", message, until=None, now=now, actor=actor)
+
+
+def left_out(tx: Transaction) -> list[Row]:
+    """The holds of the types that ``start_only`` left out."""
+    return tx.all("SELECT * FROM launch_hold WHERE reason = 'not_started' ORDER BY scope")
+
+
+def _let_in_all_but(tx: Transaction, others: Collection[str], *, now: str, actor: str) -> None:
+    for row in left_out(tx):
+        if row["scope"] not in others:
+            lift(tx, row["scope"], "not_started", now=now, actor=actor)
 
 
 def get(tx: Transaction, scope: str, reason: str) -> Row | None:

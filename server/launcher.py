@@ -13,6 +13,7 @@ from . import (
     clock,
     environment,
     events,
+    holds,
     kinds,
     merges,
     prompts,
@@ -56,7 +57,10 @@ def launch(crew: Crew, assignment_id: str) -> None:
         )
         return
     token = secrets.token_urlsafe(32)
-    row, prompt = crew.write(_plan, crew, assignment_id, worktree, conflicts, token)
+    planned = crew.write(_plan, crew, assignment_id, worktree, conflicts, token)
+    if planned is None:
+        return
+    row, prompt = planned
     _write_run_folder(crew, row, worktree, prompt, token)
     crew.require_lease()
     identity = crew.runners.start(Path(row["run_dir"]))
@@ -184,7 +188,10 @@ def _bring_in_target(crew: Crew, assignment: Row, worktree: Worktree) -> list[st
 
 def _plan(
     tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[str], token: str
-) -> tuple[Row, str]:
+) -> tuple[Row, str] | None:
+    """The agent's row, before it is started, and its prompt; None where the crew was stopped in this moment."""
+    if holds.get(tx, holds.EVERYONE, "stopped") is not None:
+        return None
     assignment = assignments.get(tx, assignment_id)
     if assignment["status"] != "assigned":
         raise AlreadyAssigned(f"Assignment {assignment_id} is {assignment['status']}.")

@@ -37,7 +37,8 @@ CREATE INDEX main.agent_lifecycle_ended ON agent_lifecycle (agent_type, complete
 CREATE TABLE main.launch_hold (
     scope   TEXT NOT NULL,
     reason  TEXT NOT NULL
-        CHECK (reason IN ('stopped', 'cpu', 'memory', 'disk', 'launch_rate', 'quota', 'failed_starts')),
+        CHECK (reason IN ('stopped', 'not_started', 'cpu', 'memory', 'disk', 'launch_rate', 'quota',
+                          'failed_starts')),
     message TEXT NOT NULL,
     since   TEXT NOT NULL,
     until   TEXT,

@@ -51,6 +51,20 @@ class Paths:
     def bell(self) -> Path:
         return self.own / "bell"
 
+    @property
+    def daemon_record(self) -> Path:
+        """Who the daemon is, and where it listens."""
+        return self.own / "daemon.json"
+
+    @property
+    def daemon_lock(self) -> Path:
+        """Locked by the daemon for as long as it lives."""
+        return self.own / "daemon.lock"
+
+    @property
+    def daemon_log(self) -> Path:
+        return self.own / "daemon.log"
+
     def worktree(self, task_id: str) -> Path:
         return (self.root / self.settings.crew.worktree_path.format(task_id=task_id)).resolve()
 

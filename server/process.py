@@ -6,11 +6,12 @@ its start time is compared, and the signal goes through that descriptor, so that
 
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,9 @@ class Identity:
     pid: int
     start_time: str
     boot_id: str
+
+
+Child = subprocess.Popen[bytes]
 
 
 @cache
@@ -135,6 +139,37 @@ def start_fork_server(runs: Path) -> "subprocess.Popen[bytes]":
             cwd="/",
             env={RUNS_VARIABLE: str(runs)},
         )
+
+
+def start_detached(command: Sequence[str], *, log: Path, inherits: int) -> Child:
+    """Start a program that is to outlive us, in a session of its own.
+
+    It writes to ``log``, which its owner alone may read; ``inherits`` is the one descriptor of ours that it gets.
+    """
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[inherits],
+            start_new_session=True,
+            cwd="/",
+        )
+
+
+def users_of(path: Path) -> list[tuple[Identity, str]]:
+    """The processes, we ourselves left out, that have the file open, each with its command line."""
+    found = []
+    for each in psutil.process_iter():
+        try:
+            if each.pid != os.getpid() and any(file.path == str(path) for file in each.open_files()):
+                who = identify(each.pid)
+                if who is not None:
+                    found.append((who, shlex.join(each.cmdline())))
+        except psutil.Error:
+            continue
+    return found
 
 
 def end_agent(prompt_file: Path, own_group: Path | None) -> int:

@@ -56,10 +56,14 @@ JUMP_SECONDS = 2.0
 class Supervisor:
     """Acts while it holds the lease, stands by while another does. Start and stop may be called twice."""
 
-    def __init__(self, crew: Crew, *, ends_agents: bool = False) -> None:
-        """``ends_agents``: its agents end with it (the setting ``on_exit``), else they go on under their runners."""
+    def __init__(self, crew: Crew, *, ends_agents: bool = False, begins_work: bool = True) -> None:
+        """``ends_agents``: its agents end with it (the setting ``on_exit``), else they go on under their runners.
+
+        Without ``begins_work`` it takes in and carries out the ends of agents, and nothing else.
+        """
         self.crew = crew
         self._ends_agents = ends_agents
+        self._begins_work = begins_work
         self._me = process.myself()
         self._thread: threading.Thread | None = None
         self._journals = Reader()
@@ -88,7 +92,7 @@ class Supervisor:
         self.crew.stopping.set()
         self.crew.bell.ring()
         while self._thread.is_alive():
-            self._end_checks()
+            self.end_checks()
             self._thread.join(0.1)
         self._thread = None
 
@@ -172,10 +176,9 @@ class Supervisor:
 
     def _tick(self) -> None:
         self.crew.bell.drain()
+        for step in (self._follow_the_clock, self._settle_in, self._keep_agents):
+            self._guarded(step)
         steps = (
-            self._follow_the_clock,
-            self._settle_in,
-            self._keep_agents,
             self._prove,
             self._merge,
             self._launch,
@@ -184,7 +187,7 @@ class Supervisor:
             self._settle,
             self._check_health,
         )
-        for step in steps:
+        for step in steps if self._begins_work else ():
             self._guarded(step)
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -332,7 +335,7 @@ class Supervisor:
                 )
                 keeper.end_requested(asked)
 
-    def _end_checks(self) -> None:
+    def end_checks(self) -> None:
         """End the checks at work, so that stopping does not wait for them; they are run again later."""
         for row in self.crew.store.read(merges.checking):
             for log_file in self.crew.paths.merge_logs(row["merge_id"]):

@@ -58,11 +58,24 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._ready()
+        if not self.should_exit:
+            self._ready()
 
 
-def serve(yard: Yard, build: Callable[..., Endpoint], host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigurationError for an address or token that cannot be used."""
+def serve(
+    yard: Yard,
+    build: Callable[..., Endpoint],
+    host: str,
+    port: int,
+    *,
+    opening: Callable[[], None] = lambda: None,
+    ready: Callable[[str, str], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigurationError for an address or token that cannot be used.
+
+    ``opening`` is called once nothing speaks against it, before anything is supervised; ``ready``, with the URL and
+    where the token is kept, once clients are served.
+    """
     token, kept_in = http_token(yard)
     with bound(host, port) as listener:
         port = listener.getsockname()[1]
@@ -75,7 +88,8 @@ def serve(yard: Yard, build: Callable[..., Endpoint], host: str, port: int) -> N
             log_config=None,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        anyio.run(_run, Server(config, lambda: _tell(url, kept_in)), listener)
+        opening()
+        anyio.run(_run, Server(config, lambda: (ready or _tell)(f"{url}/mcp", kept_in)), listener)
 
 
 async def _run(server: Server, listener: socket.socket) -> None:
@@ -156,4 +170,4 @@ def is_loopback(host: str) -> bool:
 
 
 def _tell(url: str, kept_in: str) -> None:
-    print(f"crewyard: ready at {url}/mcp; the bearer token is in {kept_in}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"crewyard: ready at {url}; the bearer token is in {kept_in}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,7 +1,8 @@
 """What ``crewyard status`` and ``crewyard plan show`` print: fitted to a terminal, plain and whole for a pipe."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -9,27 +10,32 @@ from rich.text import Text
 
 from . import clock
 from .graph import Graph, GraphTask
-from .overview import AgentView, DispatchView, LeaseView, MergeView, Overview
+from .overview import DispatchView, MergeView, Overview
+
+if TYPE_CHECKING:
+    from .status import AgentNow, Status
 
 STYLES = {
     "completed": "green", "in_progress": "cyan", "running": "cyan", "assigned": "yellow", "starting": "yellow",
     "ready": "bold", "failed": "red", "cancelled": "dim", "pending": "dim", "checking": "blue", "queued": "blue",
-    "active": "cyan", "paused": "yellow",
+    "active": "cyan", "paused": "yellow", "running?": "red", "starting?": "red",
 }  # fmt: skip
 LONGEST_TITLE_TO_CUT = 24
 
 
-def print_overview(seen: Overview) -> None:
+def print_status(status: "Status", console: Console | None = None) -> None:
     """The yard at a glance."""
-    console = _console()
+    console = console or _console()
+    seen = status.seen
     _print_tasks(console, seen)
-    _print_supervisor(console, seen.supervisor, seen.dispatches)
+    _print_processes(console, status)
     for hold in seen.holds:
         whom = "No agent" if hold.scope == "*" else f"No {hold.scope}"
         until = f" until {clock.local_time(hold.until)}" if hold.until else ""
         _say(console, f"Held          {whom} is started{until}: {hold.message}", "yellow")
     _section(console, "Dispatches", [_dispatch_row(row, seen.at) for row in seen.dispatches], state=1)
-    _section(console, "Agents", [_agent_row(row, seen.at) for row in seen.agents], state=1)
+    heading = f"Agents, {status.agents_running}/{len(status.agents)} running"
+    _section(console, heading, [_agent_row(row, seen.at) for row in status.agents], state=1)
     _section(console, "Merge queue", [_merge_row(row, seen.at) for row in seen.merges], state=1)
     waiting = {state: number for state, number in seen.messages.items() if number and state in ("pending", "delivered")}
     if waiting:
@@ -72,11 +78,19 @@ def _print_tasks(console: Console, seen: Overview) -> None:
             _say(console, "              They need a person; `crewyard run PLAN` tries them again.", "dim")
 
 
-def _print_supervisor(console: Console, lease: LeaseView | None, dispatches: Sequence[DispatchView]) -> None:
+def _print_processes(console: Console, status: "Status") -> None:
+    lease, daemon = status.seen.supervisor, status.daemon
+    if daemon is not None:
+        _say(console, f"Daemon        process {daemon.pid}, {daemon.url}, for {_duration(daemon.uptime_seconds)}")
+    else:
+        _say(console, "Daemon        none: `crewyard start` starts it", "dim")
     if lease is not None and lease.is_held:
-        _say(console, f"Supervisor    process {lease.pid}")
-    elif dispatches:
-        _say(console, "Supervisor    none: `crewyard run PLAN` or `crewyard serve` goes on", "yellow")
+        uptime = status.supervisor_uptime_seconds
+        which = " (the daemon)" if daemon is not None and daemon.pid == lease.pid else ""
+        age = "" if uptime is None else f", for {_duration(uptime)}"
+        _say(console, f"Supervisor    process {lease.pid}{which}{age}")
+    elif status.seen.dispatches or status.agents:
+        _say(console, "Supervisor    none: `crewyard start`, `run PLAN` or `serve` goes on", "yellow")
     else:
         _say(console, "Supervisor    none, and nothing to supervise")
 
@@ -86,11 +100,20 @@ def _dispatch_row(row: DispatchView, now: str) -> list[str]:
     return [row.dispatch_id, row.status, f"{work}, for {_lasted(row.created_at, now)}"]
 
 
-def _agent_row(row: AgentView, now: str) -> list[str]:
-    age = "" if row.uptime_seconds is None else _duration(row.uptime_seconds)
-    sign = f"last sign {_lasted(row.last_heartbeat, now)} ago" if row.last_heartbeat else "no sign yet"
-    tries = f", {_number(row.restarts, 'restart')}" if row.restarts else ""
-    return [row.agent_id, row.status, row.task_id or "", age, sign + tries]
+def _agent_row(row: "AgentNow", now: str) -> list[str]:
+    view = row.view
+    sign = f"last sign {_lasted(view.last_heartbeat, now)} ago" if view.last_heartbeat else "no sign yet"
+    tries = f", {_number(view.restarts, 'restart')}" if view.restarts else ""
+    return [
+        view.agent_id,
+        f"{view.status}?" if row.note else view.status,
+        view.task_id or "",
+        f"pid {view.pid or '-'}",
+        "-" if view.uptime_seconds is None else _duration(view.uptime_seconds),
+        f"CPU {'-' if row.cpu_percent is None else f'{row.cpu_percent:.1f} %'}",
+        f"RAM {'-' if row.memory_mb is None else f'{row.memory_mb:.0f} MB'}",
+        row.note or sign + tries,
+    ]
 
 
 def _merge_row(row: MergeView, now: str) -> list[str]:

@@ -64,7 +64,7 @@ def assign(
     if (hold := holds.in_force(tx, agent_type, now)) is not None:
         raise ResourceExhaustion(
             f"No {agent_type} is started now: {hold['message']}.",
-            hint=f"Call again after {hold['until']}; assign(…) waits for that by itself.",
+            hint=f"Call again after {hold['until'] or 'somebody has lifted that'}; assign(…) waits for it by itself.",
             reason=hold["reason"],
             until=hold["until"],
         )

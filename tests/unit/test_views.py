@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from crewyard.server import views
 from crewyard.server.graph import Graph, GraphEdge, GraphTask
 from crewyard.server.overview import AgentView, DispatchView, LeaseView, MergeView, Overview
+from crewyard.server.status import AgentNow, DaemonNow, Status
 
 NOW = "2026-01-01T00:10:00.000Z"
 EARLIER = "2026-01-01T00:09:30.000Z"
@@ -47,17 +49,24 @@ def overview(**facts: object) -> Overview:
     return Overview(**{**empty, **facts})  # type: ignore[arg-type]
 
 
+def show(seen: Overview, **facts: Any) -> None:
+    alive = [AgentNow(view, process_alive=True, cpu_percent=12.5, memory_mb=45.0, processes=3) for view in seen.agents]
+    views.print_status(
+        Status(**{"seen": seen, "daemon": None, "supervisor_uptime_seconds": 61.0, "agents": alive, **facts})
+    )
+
+
 AGENT = AgentView("code_developer-20260101-001", "code_developer", "running", "T1", 1, 125.0, EARLIER, 2)
 
 
 def test_an_empty_yard_says_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
-    views.print_overview(overview())
+    show(overview())
 
     assert "crewyard run PLAN" in capsys.readouterr().out
 
 
 def test_a_pipe_gets_everything_of_the_overview(capsys: pytest.CaptureFixture[str]) -> None:
-    views.print_overview(
+    show(
         overview(
             tasks={"completed": 3, "in_progress": 1, "failed": 0},
             in_review=["T8", "T9"],
@@ -72,25 +81,47 @@ def test_a_pipe_gets_everything_of_the_overview(capsys: pytest.CaptureFixture[st
 
     assert "4: 3 completed, 1 in progress\n" in said
     assert "T8, T9" in said
-    assert "code_developer-20260101-001  running  T1  2 min  last sign 30 s ago, 2 restarts\n" in said
+    assert "Agents, 1/1 running\n" in said
+    assert "code_developer-20260101-001  running  T1  pid 1  2 min  CPU 12.5 %  RAM 45 MB  last sign 30 s ago" in said
+    assert "ago, 2 restarts\n" in said
     assert f"1. T2  queued  into roadmap  again in 7 s: {LONG}\n" in said
     assert "7 tasks, 2 of 4 agents at work, for 30 s" in said
     assert "2 pending\n" in said
-    assert "process 77" in said
+    assert "process 77, for 61 s" in said
     assert "\x1b" not in said
 
 
 def test_open_work_without_a_supervisor_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
     gone = LeaseView("crewyard-77", 77, 3, EARLIER, is_held=False)
-    views.print_overview(
-        overview(tasks={"ready": 1}, dispatches=[DispatchView("d-1", "active", 4, 1, 0, EARLIER)], supervisor=gone)
-    )
+    show(overview(tasks={"ready": 1}, dispatches=[DispatchView("d-1", "active", 4, 1, 0, EARLIER)], supervisor=gone))
 
-    assert "Supervisor    none: `crewyard run PLAN` or `crewyard serve` goes on" in capsys.readouterr().out
+    assert "Supervisor    none: `crewyard start`, `run PLAN` or `serve` goes on" in capsys.readouterr().out
+
+
+def test_the_daemon_is_named_and_that_it_supervises(capsys: pytest.CaptureFixture[str]) -> None:
+    daemon = DaemonNow(77, "http://127.0.0.1:4711/mcp", "a file", NOW, 30.0)
+    show(overview(supervisor=LeaseView("crewyard-77", 77, 3, NOW, is_held=True)), daemon=daemon)
+    said = capsys.readouterr().out
+
+    assert "Daemon        process 77, http://127.0.0.1:4711/mcp, for 30 s\n" in said
+    assert "Supervisor    process 77 (the daemon), for 61 s\n" in said
+
+
+def test_an_agent_whose_process_is_gone_is_marked_and_what_is_unknown_is_a_dash(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gone = AgentNow(
+        AGENT, process_alive=False, cpu_percent=None, memory_mb=None, processes=0, note="its process is gone"
+    )
+    show(overview(agents=[AGENT]), agents=[gone])
+    said = capsys.readouterr().out
+
+    assert "Agents, 0/1 running\n" in said
+    assert "running?  T1  pid 1  2 min  CPU -  RAM -  its process is gone\n" in said
 
 
 def test_on_a_terminal_no_line_of_a_section_is_wider_than_the_screen(terminal: io.StringIO) -> None:
-    views.print_overview(overview(merges=[MergeView(1, "T2", "queued", 1, "roadmap", None, LONG)], agents=[AGENT]))
+    show(overview(merges=[MergeView(1, "T2", "queued", 1, "roadmap", None, LONG)], agents=[AGENT]))
 
     assert max(len(line) for line in lines_of(terminal)) <= 80
     assert any(line.endswith("…") for line in lines_of(terminal))
@@ -150,8 +181,8 @@ def test_an_empty_plan_says_how_to_fill_it(capsys: pytest.CaptureFixture[str]) -
 
 def test_what_status_imports_does_not_hold_mcp() -> None:
     program = (
-        "import sys; from crewyard.server import cli, clock, overview, paths, repository, settings, store, views; "
-        "print([name for name in ('mcp', 'httpx', 'psutil', 'crewyard.server.headless') if name in sys.modules])"
+        "import sys; from crewyard.server import cli, cli_daemon, settings, status, store, views; "
+        "print([name for name in ('mcp', 'httpx', 'asyncio', 'crewyard.server.headless') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -1,0 +1,188 @@
+"""The commands around the daemon: ``start``, ``stop``, ``status`` (contract 2; R-298 to R-304)."""
+
+import dataclasses
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli_options import HttpAddress, Json, Repo, address_of, names_of, opened, say
+
+if TYPE_CHECKING:
+    from .daemon_start import Started
+    from .daemon_stop import Stopped
+    from .status import Status
+
+WATCH_SECONDS = 1.0
+
+
+def start(
+    repo: Repo = Path(),
+    http: HttpAddress = "127.0.0.1:0",
+    agents: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Launch agents of these types only; by default of every type.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start the daemon: MCP over HTTP and the supervisor, in the background. It may be running already."""
+    from . import daemon_start
+
+    host, port = address_of(http)
+    started = daemon_start.start(
+        repo, host, port, names_of(agents), lambda: say("Waiting for another `start` or `stop` to end …")
+    )
+    if as_json:
+        typer.echo(json.dumps(_started(started)))
+    else:
+        _tell_start(started)
+
+
+def stop(
+    repo: Repo = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Give the agents no time to end by themselves.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End every agent, with its work kept, and the daemon. Nothing is launched until somebody wants work again.
+
+    Ends with 0 when nothing is left, 1 when something could not be ended.
+    """
+    from . import daemon_stop
+
+    stopped = daemon_stop.stop(repo, force=force, told=say)
+    if as_json:
+        typer.echo(json.dumps({"status": stopped.status, **dataclasses.asdict(stopped)}))
+    else:
+        _tell_stop(stopped)
+    raise typer.Exit(1 if stopped.status == "incomplete" else 0)
+
+
+def status(
+    repo: Repo = Path(),
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")] = False,
+) -> None:
+    """Show tasks, agents with their CPU and memory, merges, the daemon and who supervises."""
+    from .status import Look
+
+    with opened(repo) as (paths, store):
+        look = Look(paths, store)
+        if not watch:
+            _show(look.now(), as_json=as_json)
+            return
+        try:
+            _watch(look.now, as_json=as_json)
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+
+
+def register(app: typer.Typer) -> None:
+    """Make them commands of ``app``."""
+    for command in (start, stop, status):
+        app.command()(command)
+
+
+# -------------------------------------------------------------------------------------------------- status
+
+
+def _show(seen: "Status", *, as_json: bool) -> None:
+    from . import views
+
+    if as_json:
+        typer.echo(json.dumps(seen.as_dict()))
+    else:
+        views.print_status(seen)
+
+
+def _watch(look: "Callable[[], Status]", *, as_json: bool) -> None:
+    """In place on a terminal, one after the other elsewhere."""
+    if as_json or not sys.stdout.isatty():
+        while True:
+            _show(look(), as_json=as_json)
+            sys.stdout.flush()
+            time.sleep(WATCH_SECONDS)
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from . import views
+
+    with Live(auto_refresh=False, screen=True, vertical_overflow="ellipsis") as live:
+        while True:
+            screen = io.StringIO()
+            drawn = Console(file=screen, force_terminal=True, width=live.console.width, highlight=False)
+            views.print_status(look(), drawn)
+            live.update(Text.from_ansi(screen.getvalue()), refresh=True)
+            time.sleep(WATCH_SECONDS)
+
+
+# --------------------------------------------------------------------------------------------------- start
+
+
+def _started(started: "Started") -> dict[str, object]:
+    seen = started.seen
+    return {
+        "status": "started" if started.is_new else "already_running",
+        **dataclasses.asdict(started.daemon),
+        "log": str(started.log),
+        "agents": started.only,
+        "tasks": seen.tasks,
+        "dispatches": [dataclasses.asdict(row) for row in seen.dispatches],
+        "holds": [dataclasses.asdict(row) for row in seen.holds],
+    }
+
+
+def _tell_start(started: "Started") -> None:
+    daemon = started.daemon
+    typer.echo(f"The daemon {'runs' if started.is_new else 'runs already'}: process {daemon.pid}, {daemon.url}")
+    typer.echo(f"  bearer token: in {daemon.token_in}")
+    typer.echo(f"  log:          {started.log}")
+    typer.echo(f"  agents:       {', '.join(started.only) if started.only else 'every type'}")
+    typer.echo(f"  works on:     {_work(started)}")
+    typer.echo("  to end it:    crewyard stop")
+
+
+def _work(started: "Started") -> str:
+    active = [row for row in started.seen.dispatches if row.status == "active"]
+    if active:
+        return ", ".join(f"dispatch {row.dispatch_id} ({row.tasks} tasks)" for row in active)
+    ready = started.seen.tasks.get("ready", 0)
+    return f"nothing yet ({ready} tasks are ready): call assign, or `crewyard run PLAN`"
+
+
+# ---------------------------------------------------------------------------------------------------- stop
+
+
+def _tell_stop(stopped: "Stopped") -> None:
+    if stopped.status == "nothing_to_stop":
+        typer.echo("There was nothing to stop: no daemon runs here, and no agent.")
+    _tell_agents(stopped)
+    if stopped.daemon is not None and stopped.daemon.ended_by is not None:
+        how = "" if stopped.daemon.ended_by == "SIGTERM" else f", by {stopped.daemon.ended_by}"
+        typer.echo(f"The daemon (process {stopped.daemon.pid}) has ended{how}.")
+    elif stopped.daemon is not None:
+        typer.echo(f"The daemon (process {stopped.daemon.pid}) could not be ended.")
+    if stopped.others:
+        typer.echo("These processes still use this yard; they launch no agent until work is asked for again:")
+        for other in stopped.others:
+            typer.echo(f"  {other.pid}  {other.command}")
+    if stopped.status == "stopped":
+        typer.echo("Nothing is launched until `crewyard start`, `crewyard run PLAN` or an assignment goes on.")
+
+
+def _tell_agents(stopped: "Stopped") -> None:
+    ended = [each for each in stopped.agents if each.status != "completed"]
+    killed = sum(each.exit_signal == 9 for each in ended)
+    if ended:
+        typer.echo(f"{len(ended)} agents ended{f', {killed} of them by SIGKILL' if killed else ''}:")
+    for each in stopped.agents:
+        back = f"; task {each.task_id} is {each.task_status}" if each.task_id else ""
+        kept = f"; its work is on {each.branch}" if each.branch and not each.uncommitted else ""
+        lies = f"; uncommitted work lies in {each.worktree}" if each.uncommitted else ""
+        typer.echo(f"  {each.agent_id} {each.status}{back}{kept}{lies}")
+    if stopped.left:
+        typer.echo(f"Still alive: {', '.join(stopped.left)}. `crewyard stop --force` tries again.")

@@ -1,0 +1,60 @@
+"""What the commands of the command line share: options, and how they open the repository's database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .paths import Paths
+    from .store import Store
+
+Repo = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+HttpAddress = Annotated[
+    str, typer.Option("--http", metavar="HOST:PORT", help="Where to serve; port 0 is any free one.")
+]
+
+
+@contextmanager
+def opened(repo: Path) -> "Iterator[tuple[Paths, Store]]":
+    """The repository's database. An InvalidInput says what to do where there is none yet."""
+    from . import settings
+    from .errors import InvalidInput
+    from .paths import Paths
+    from .repository import Repository
+    from .store import Store
+
+    repository = Repository.discover(repo)
+    paths = Paths(repository.root, settings.load(repository.root))
+    if not paths.database.exists():
+        raise InvalidInput(f"{repository.root} has no yard yet.", hint="Start one with `crewyard run PLAN`.")
+    store = Store(paths.database)
+    try:
+        yield paths, store
+    finally:
+        store.close()
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port. Raises typer.BadParameter."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--http")
+    return host.strip("[]"), int(port)
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """A list with commas. Raises typer.BadParameter for one without a name."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise typer.BadParameter("no agent type is named", param_hint="--agents")
+    return list(dict.fromkeys(names))
+
+
+def say(text: str) -> None:
+    typer.echo(text, err=True)
