@@ -6,8 +6,6 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +13,7 @@ import typer
 
 from .. import __version__
 from . import cli_daemon
-from .cli_options import Json, Repo, address_of, names_of, opened, say
+from .cli_options import Json, Repo, address_of, names_of, opened, refusals, say
 from .errors import CrewyardError
 
 app = typer.Typer(
@@ -67,10 +65,10 @@ def run(
     """
     from . import headless, settings, terminal
 
-    with _refusals(as_json, headless.refusal):
+    with refusals(as_json, headless.refusal):
         prepared = headless.prepare(repo, plan, settings.load, max_parallel=max_parallel, agent=agent)
     with headless.interruptible() as signals:
-        with _refusals(as_json, headless.refusal):
+        with refusals(as_json, headless.refusal):
             begun = headless.begin(prepared)
         _announce(begun)
         with terminal.progress_of(begun) as view:
@@ -206,17 +204,6 @@ def demo(
     from . import demo as demonstration
 
     raise typer.Exit(demonstration.show(folder))
-
-
-@contextmanager
-def _refusals(as_json: bool, told: Callable[[CrewyardError], dict[str, Any]]) -> Iterator[None]:
-    """What is refused in here has changed nothing; with ``--json`` it is told on standard output as well."""
-    try:
-        yield
-    except CrewyardError as error:
-        if as_json:
-            typer.echo(json.dumps(told(error)))
-        raise
 
 
 def _announce(begun: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_options import HttpAddress, Json, Repo, address_of, names_of, opened, say
+from .cli_options import HttpAddress, Json, Repo, address_of, names_of, opened, refusal, refusals, say
 
 if TYPE_CHECKING:
     from .daemon_start import Started
@@ -33,9 +33,11 @@ def start(
     from . import daemon_start
 
     host, port = address_of(http)
-    started = daemon_start.start(
-        repo, host, port, names_of(agents), lambda: say("Waiting for another `start` or `stop` to end …")
-    )
+    only = names_of(agents)
+    with refusals(as_json, refusal):
+        started = daemon_start.start(
+            repo, host, port, only, lambda: say("Waiting for another `start` or `stop` to end …")
+        )
     if as_json:
         typer.echo(json.dumps(_started(started)))
     else:
@@ -53,7 +55,8 @@ def stop(
     """
     from . import daemon_stop
 
-    stopped = daemon_stop.stop(repo, force=force, told=say)
+    with refusals(as_json, refusal):
+        stopped = daemon_stop.stop(repo, force=force, told=say)
     if as_json:
         typer.echo(json.dumps({"status": stopped.status, **dataclasses.asdict(stopped)}))
     else:

@@ -1,11 +1,14 @@
 """What the commands of the command line share: options, and how they open the repository's database."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from .errors import CrewyardError, InvalidInput
 
 if TYPE_CHECKING:
     from .paths import Paths
@@ -22,7 +25,6 @@ HttpAddress = Annotated[
 def opened(repo: Path) -> "Iterator[tuple[Paths, Store]]":
     """The repository's database. An InvalidInput says what to do where there is none yet."""
     from . import settings
-    from .errors import InvalidInput
     from .paths import Paths
     from .repository import Repository
     from .store import Store
@@ -36,6 +38,22 @@ def opened(repo: Path) -> "Iterator[tuple[Paths, Store]]":
         yield paths, store
     finally:
         store.close()
+
+
+@contextmanager
+def refusals(as_json: bool, told: Callable[[CrewyardError], dict[str, Any]]) -> Iterator[None]:
+    """What is refused in here has changed nothing; with ``--json`` it is told on standard output as well."""
+    try:
+        yield
+    except CrewyardError as error:
+        if as_json:
+            typer.echo(json.dumps(told(error)))
+        raise
+
+
+def refusal(error: CrewyardError) -> dict[str, Any]:
+    """The object that ``--json`` prints where a command was refused."""
+    return {"status": "refused", "error": {"code": error.code, "message": error.message, "hint": error.hint}}
 
 
 def address_of(text: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from . import process
 from .errors import SingletonViolation
@@ -60,7 +61,7 @@ class Life:
 @contextlib.contextmanager
 def life(paths: Paths) -> Generator[Life, None, None]:
     """Be the daemon, until the block ends or the process dies. Raises SingletonViolation where there is one."""
-    with _locked(paths.daemon_lock.name, paths, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    with _locked(paths.daemon_lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
         try:
             yield Life(paths)
         finally:
@@ -76,23 +77,23 @@ def changing(paths: Paths, *, alone: bool, waits: Callable[[], None] = lambda: N
     how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_locked("daemon.turn", paths, how | fcntl.LOCK_NB))
+            stack.enter_context(_locked(paths.daemon_turn, how | fcntl.LOCK_NB))
         except SingletonViolation:
             waits()
-            stack.enter_context(_locked("daemon.turn", paths, how))
+            stack.enter_context(_locked(paths.daemon_turn, how))
         yield
 
 
 @contextlib.contextmanager
-def _locked(name: str, paths: Paths, how: int) -> Generator[None, None, None]:
-    paths.own.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(paths.own / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(path: Path, how: int) -> Generator[None, None, None]:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, how)
     except BlockingIOError as error:
         os.close(descriptor)
         raise SingletonViolation(
-            f"A daemon holds {paths.own / name} already.", hint="`crewyard status` shows it, `crewyard stop` ends it."
+            f"A daemon holds {path} already.", hint="`crewyard status` shows it, `crewyard stop` ends it."
         ) from error
     _held.add(descriptor)
     try:

@@ -62,6 +62,11 @@ class Paths:
         return self.own / "daemon.lock"
 
     @property
+    def daemon_turn(self) -> Path:
+        """Locked by whoever starts or stops the daemon, meanwhile."""
+        return self.own / "daemon.turn"
+
+    @property
     def daemon_log(self) -> Path:
         return self.own / "daemon.log"
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import select
 import signal
 import socket
@@ -21,8 +22,11 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from crewyard.server import process
+from crewyard.server import assignments, clock, holds, launcher, lease, process, settings, tasks
+from crewyard.server.crew import Crew
 from crewyard.server.process import Identity
+from crewyard.server.repository import Repository
+from crewyard.server.store import Store, Transaction
 
 CREWYARD = [sys.executable, "-m", "crewyard.server.cli"]
 TASKS = [{"task_id": "A"}]
@@ -290,6 +294,24 @@ def test_a_record_of_a_pid_that_is_another_process_now_is_taken_over_and_nobody_
     assert process.is_alive(who)
 
 
+def test_with_json_a_refusal_is_an_object_too(yard: Yard) -> None:
+    told = yard.crewyard("start", "--json", "--agents", "nobody")
+    assert (told.code, told.json["status"], told.json["error"]["code"]) == (2, "refused", "invalid_input")
+
+
+def test_a_run_says_which_of_its_agents_the_daemon_leaves_out(yard: Yard) -> None:
+    yard.configure(one=["true"], two=["sh", "-c", "echo x > two.txt"])
+    yard.start("--agents", "one")
+    plan = yard.folder / "plan.json"
+    plan.write_text(json.dumps({"tasks": [{"task_id": "B", "agent_type": "two"}]}))
+    run = yard.begin("run", str(plan))
+    assert run.stderr is not None
+    assert "no two is started" in next(line for line in run.stderr if "warning" in line)
+    yard.start()
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, "no one" in err) == (0, False)
+
+
 def test_only_the_named_types_are_launched_until_a_start_without_names(yard: Yard) -> None:
     yard.configure(one=["sh", "-c", "echo x > one.txt"], two=["sh", "-c", "echo x > two.txt"])
     begun = yard.start("--agents", "one")
@@ -412,6 +434,35 @@ def test_after_a_stop_no_server_launches_anything_until_somebody_wants_work(yard
     until(lambda: yard.status()["tasks"].get("completed") == 1)
 
 
+def test_a_launch_that_was_chosen_before_the_stop_is_not_made_after_it(yard: Yard) -> None:
+    yard.configure(sleeper=["sleep", "600"])
+    repository = Repository.discover(yard.repo)
+    configured = settings.load(yard.repo)
+    store = Store(Crew.database(repository, configured))
+    crew = Crew.of(repository, configured, store)
+    me, now = process.myself(), clock.now()
+    holder = lease.Holder("test", me.pid, me.start_time, me.boot_id)
+    crew.term = store.run(lease.acquire, holder, now=now, uptime=clock.uptime()) or 0
+
+    def choose_and_stop(tx: Transaction) -> str:
+        tx.run(
+            "INSERT INTO specs_task (task_id, title, status, created_at, updated_at) VALUES ('A', 'A', 'ready', ?, ?)",
+            (now, now),
+        )
+        chosen = assignments.create(
+            tx, tasks.get(tx, "A"), agent_type="sleeper", dispatch_id=None, now=now, actor="test"
+        )
+        holds.stop(tx, now=now, actor="test")
+        assignment_id: str = chosen["orchestrator_task_id"]
+        return assignment_id
+
+    launcher.launch(crew, store.run(choose_and_stop))
+    assert yard.rows("SELECT * FROM agent_lifecycle") == []
+    assert [row["status"] for row in yard.rows("SELECT status FROM orchestrator_task")] == ["assigned"]
+    crew.runners.close()
+    store.close()
+
+
 # -------------------------------------------------------------------------------------------- how it ends else
 
 
@@ -489,6 +540,29 @@ def test_watching_ends_with_zero_and_without_a_word_on_ctrl_c(yard: Yard, as_jso
     if as_json:
         first, second = (json.loads(line)["daemon"]["uptime_seconds"] for line in said)
         assert second - first > 0.5
+
+
+def test_on_a_terminal_it_is_drawn_again_in_place(yard: Yard) -> None:
+    yard.start()
+    ours, theirs = pty.openpty()
+    command = [*CREWYARD, "status", "--watch", "--repo", str(yard.repo)]
+    watching = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
+    yard.others.append(watching)
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"Daemon") < 3:
+        assert select.select([ours], [], [], 20)[0], shown
+        shown += os.read(ours, 65536)
+    watching.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the terminal's end
+        while more := os.read(ours, 65536):
+            shown += more
+    os.close(ours)
+    assert watching.wait(20) == 0
+    assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l") == 1, "the screen is given back"
+    assert b"Aborted" not in shown
 
 
 def test_the_other_name_of_the_command_is_the_same_program(yard: Yard) -> None:
