@@ -181,10 +181,11 @@ def _tell_agents(stopped: "Stopped") -> None:
     ended = [each for each in stopped.agents if each.status != "completed"]
     killed = sum(each.exit_signal == 9 for each in ended)
     if ended:
-        typer.echo(f"{len(ended)} agents ended{f', {killed} of them by SIGKILL' if killed else ''}:")
+        many = "1 agent" if len(ended) == 1 else f"{len(ended)} agents"
+        typer.echo(f"{many} ended, {killed or 'none'} by SIGKILL:")
     for each in stopped.agents:
         back = f"; task {each.task_id} is {each.task_status}" if each.task_id else ""
-        kept = f"; its work is on {each.branch}" if each.branch and not each.uncommitted else ""
+        kept = f"; its work is on {each.branch}" if each.has_commits else ""
         lies = f"; uncommitted work lies in {each.worktree}" if each.uncommitted else ""
         typer.echo(f"  {each.agent_id} {each.status}{back}{kept}{lies}")
     if stopped.left:

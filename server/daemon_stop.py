@@ -14,9 +14,10 @@ from . import agents, clock, daemon, holds, lease, process, settings, tasks, wor
 from .crew import Crew
 from .daemon import Daemon
 from .daemon_start import refuse_agents
-from .errors import CrewyardError, IllegalTransition
+from .errors import ConfigurationError, CrewyardError, IllegalTransition
 from .paths import Paths
 from .repository import Repository
+from .settings import Settings
 from .store import Store, Transaction
 from .supervisor import Supervisor
 
@@ -31,7 +32,10 @@ COMMAND_LENGTH = 100
 
 @dataclass(frozen=True)
 class EndedAgent:
-    """An agent that lived when the stop began. ``uncommitted``: its worktree holds changes that git would not take."""
+    """An agent that lived when the stop began.
+
+    ``has_commits``: its branch holds work. ``uncommitted``: its worktree holds changes that could not be committed.
+    """
 
     agent_id: str
     task_id: str | None
@@ -40,6 +44,7 @@ class EndedAgent:
     exit_signal: int | None
     branch: str | None
     worktree: str | None
+    has_commits: bool
     uncommitted: bool
 
 
@@ -85,7 +90,7 @@ def stop(start: Path, *, force: bool, told: Callable[[str], None]) -> Stopped:
     refuse_agents("stop")
     began = time.monotonic()
     repository = Repository.discover(start)
-    configured = settings.load(repository.root)
+    configured = _settings(repository.root, told)
     paths = Paths(repository.root, configured)
     stopped = Stopped()
     if paths.database.exists():
@@ -93,6 +98,18 @@ def stop(start: Path, *, force: bool, told: Callable[[str], None]) -> Stopped:
             _Stop(Crew.of(repository, configured, Store(paths.database)), force, told).carry_out(stopped)
     stopped.duration_seconds = round(time.monotonic() - began, 3)
     return stopped
+
+
+def _settings(root: Path, told: Callable[[str], None]) -> Settings:
+    """Those of the repository; the defaults will do to end what runs, where somebody broke its file meanwhile."""
+    try:
+        return settings.load(root)
+    except ConfigurationError as error:
+        defaults = Settings()
+        if not Paths(root, defaults).database.exists():
+            raise
+        told(f"{error.message} Stopping with the default settings.")
+        return defaults
 
 
 class _Stop:
@@ -168,6 +185,7 @@ class _Stop:
             row["exit_signal"],
             None if worktree is None else worktree.branch,
             None if worktree is None else worktree.path,
+            worktree is not None and self.crew.repository.tip(worktree.branch) != worktree.base_commit,
             worktree is not None and self._has_changes(Path(worktree.path)),
         )
 

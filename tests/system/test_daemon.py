@@ -344,7 +344,7 @@ def test_stop_ends_agents_that_ignore_sigterm_with_all_they_hide_and_keeps_their
     done = yard.stop()
     [ended] = done["agents"]
     assert (ended["status"], ended["exit_signal"], ended["task_status"]) == ("killed", 9, "ready")
-    assert ended["uncommitted"] is False
+    assert (ended["has_commits"], ended["uncommitted"]) == (True, False)
     assert git(yard.repo, "show", f"{ended['branch']}:half.txt") == "half"
     assert not any(process.is_alive(who) for who in (agent, hidden, identity(begun)))
     assert process.wait_until_gone(runner, 10)
@@ -361,7 +361,7 @@ def test_stop_by_force_gives_no_grace(yard: Yard) -> None:
     word.heard()
     told = yard.crewyard("stop", "--force")
     assert told.code == 0
-    assert "1 agents ended, 1 of them by SIGKILL" in told.out
+    assert "1 agent ended, 1 by SIGKILL" in told.out
     assert not process.is_alive(agent)
 
 
@@ -397,8 +397,20 @@ def test_stop_ends_the_agents_of_a_daemon_that_was_killed(yard: Yard) -> None:
     assert process.is_alive(agent)
     done = yard.stop()
     assert (done["daemon"], [each["status"] for each in done["agents"]]) == (None, ["killed"])
+    assert not done["agents"][0]["has_commits"]
     assert not process.is_alive(agent)
     assert process.wait_until_gone(runner, 10)
+    assert yard.processes() == []
+
+
+def test_stop_works_although_the_configuration_was_broken_meanwhile(yard: Yard) -> None:
+    yard.configure(sleeper=["sleep", "600"])
+    yard.start()
+    agent, _ = yard.spawn("sleeper")
+    (yard.repo / "crewyard.toml").write_text("[crew\n")
+    told = yard.crewyard("stop")
+    assert (told.code, "default settings" in told.err) == (0, True)
+    assert not process.is_alive(agent)
     assert yard.processes() == []
 
 
