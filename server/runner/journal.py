@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Append-only; a full disk is waited out, since the exit must not be lost."""
+    """Append-only, in the run folder. A full disk is waited out, since the exit must not be lost."""
 
     def __init__(self, bell: str) -> None:
         self.bell = bell
 
     def write(self, kind: str, at: "str | None" = None, **facts: "Any") -> None:
         line = json.dumps({"kind": kind, "at": at or timestamp(), **facts}).encode() + b"\n"
-        while not self._append(line):
+        while not self._append(line) and not is_abandoned():
             time.sleep(1.0)
 
     def _append(self, line: bytes) -> bool:
@@ -37,6 +37,11 @@ class Journal:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def is_abandoned() -> bool:
+    """Whether our run folder was deleted, and the yard with it: nobody will ever read what we write."""
+    return os.stat(".").st_nlink == 0
 
 
 def ring(bell: str) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 
 from .descendants import usage
+from .journal import is_abandoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Limits:
     def exceeded(self) -> "str | None":
         if time.monotonic() >= self.deadline:
             return "timeout"
+        if is_abandoned():
+            return "abandoned"
         if self.memory_limit_mb and time.monotonic() >= self.measured + MEMORY_LOOK_SECONDS:
             self.measured = time.monotonic()
             return "memory" if usage()[0] > self.memory_limit_mb else None

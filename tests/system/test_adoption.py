@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from crewyard.server import (
     process,
     readers,
     runners,
+    settings,
     settler,
     tasks,
     worktrees,
@@ -237,3 +239,17 @@ def test_a_crew_without_work_has_no_runner_and_no_parent_of_runners(crew: Crew) 
     assert crew.store.read(dispatches.listed) == []
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     assert not children.exists() or children.read_text().split() == []
+
+
+def test_an_agent_whose_yard_was_deleted_ends_with_its_runner(crew: Crew, yard, wait_until: Wait) -> None:
+    """Nobody would ever take in how it ends; left alone it would run for ever."""
+    yard.configure("[health]\nwarn_after_seconds = 0.4\n")
+    crew.settings = settings.load(yard.repo)
+    launcher.launch(crew, assigned(crew, yard, description="```crew-script\nsleep 600\n```"))
+    row = only_agent(crew)
+    wait_until(lambda: journals.Reader().read(Path(row["run_dir"])).started is not None)
+    runner = keeper.runner_identity(row)
+    crew.runners.close()
+    shutil.rmtree(row["run_dir"])
+    assert process.wait_until_gone(runner, 20)
+    assert yard.processes() == []
