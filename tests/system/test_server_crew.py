@@ -19,6 +19,7 @@ SERVE = (
 CONFIGURATION = """\
 [crew]
 default_agent = "builder"
+on_exit = "stop"
 [agents.builder]
 kind = "command"
 command = ["sh", "-c", "echo $CREWYARD_TASK_ID | tee $CREWYARD_TASK_ID.txt; git add -A; git commit -qm work"]
