@@ -5,13 +5,11 @@ A restart is a new row. The row is written before the process is started; ``term
 """
 
 import hashlib
-import json
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from . import clock, events, states
-from .errors import AgentNotFound, IllegalTransition, SingletonViolation
+from .errors import AgentNotFound, IllegalTransition
 from .store import Row, Transaction
 
 # The documents' thresholds (R-168): under two minutes healthy, over five stalled.
@@ -69,22 +67,6 @@ def of_task(tx: Transaction, task_id: str) -> list[Row]:
     return tx.all("SELECT * FROM agent_lifecycle WHERE task_id = ? ORDER BY attempt, created_at", (task_id,))
 
 
-def launches(tx: Transaction, assignment_id: str) -> int:
-    """How many agents were launched for the assignment."""
-    return int(
-        tx.value(
-            "SELECT count(*) FROM agent_lifecycle WHERE orchestrator_task_id = ? AND runner_pid IS NOT NULL",
-            (assignment_id,),
-        )
-    )
-
-
-def next_attempt(tx: Transaction, task_id: str) -> int:
-    """The number of the next agent that is launched for the task, of all its assignments."""
-    sql = "SELECT count(*) FROM agent_lifecycle WHERE task_id = ? AND runner_pid IS NOT NULL"
-    return 1 + int(tx.value(sql, (task_id,)))
-
-
 def history(tx: Transaction, assignment_id: str) -> list[dict[str, Any]]:
     """How each agent of the assignment ended, oldest first: what a person needs who is to look at it (R-287)."""
     rows = tx.all(
@@ -93,11 +75,6 @@ def history(tx: Transaction, assignment_id: str) -> list[dict[str, Any]]:
         (assignment_id,),
     )
     return [dict(row) for row in rows]
-
-
-def launched_since(tx: Transaction, moment: str) -> int:
-    """Launches of all agents since then."""
-    return int(tx.value("SELECT count(*) FROM agent_lifecycle WHERE created_at > ?", (moment,)))
 
 
 def judged(tx: Transaction, agent_id: str, health: str, reasons: str, *, now: str, actor: str) -> None:
@@ -124,142 +101,6 @@ def by_token(tx: Transaction, token: str) -> Row | None:
     return tx.one(
         "SELECT * FROM agent_lifecycle WHERE token_hash = ? AND status IN ('starting', 'running')",
         (hash_token(token),),
-    )
-
-
-def next_id(tx: Transaction, agent_type: str, now: str) -> str:
-    """``<type>-YYYYMMDD-NNN`` (R-102)."""
-    prefix = f"{agent_type}-{now[:10].replace('-', '')}-"
-    last = tx.value(
-        "SELECT max(CAST(substr(agent_id, ?) AS INTEGER)) FROM agent_lifecycle WHERE substr(agent_id, 1, ?) = ?",
-        (len(prefix) + 1, len(prefix), prefix),
-    )
-    return f"{prefix}{(last or 0) + 1:03d}"
-
-
-@dataclass(frozen=True)
-class LaunchOrder:
-    """What is to be launched: recorded before it is done."""
-
-    agent_type: str
-    kind: str
-    task_id: str
-    orchestrator_task_id: str
-    workspace: str
-    runs_folder: str
-    timeout_seconds: float
-    memory_limit_mb: int | None
-    token_hash: str
-    term: int
-    everywhere: bool = False  # one agent of the type in all workspaces together, not in each
-    failed_start_seconds: float = 0.0
-
-
-def require_single(tx: Transaction, agent_type: str, workspace: str | None) -> None:
-    """Raises SingletonViolation where an agent of the type lives in ``workspace``, or anywhere for None (R-009)."""
-    rival = tx.one(
-        "SELECT * FROM agent_lifecycle WHERE agent_type = ? AND (? IS NULL OR workspace = ?) "
-        "AND status IN ('starting', 'running') ORDER BY created_at LIMIT 1",
-        (agent_type, workspace, workspace),
-    )
-    if rival is not None:
-        raise SingletonViolation(
-            f"{rival['agent_id']} (pid {rival['pid']}, since {rival['started_at']}) works in "
-            f"{rival['workspace']} already.",
-            hint=f"agents(action='kill', agent_id='{rival['agent_id']}') ends it.",
-            agent_id=rival["agent_id"],
-            pid=rival["pid"],
-            started_at=rival["started_at"],
-        )
-
-
-def conversation(tx: Transaction, order: LaunchOrder) -> tuple[str, bool]:
-    """The session of the task's last agent where there is one to resume, else a new one; and which of both it is.
-
-    One that failed at once when it was resumed is not resumed again.
-    """
-    last = tx.one(
-        "SELECT * FROM agent_lifecycle WHERE orchestrator_task_id = ? AND agent_type = ? AND kind = ? "
-        "AND started_at IS NOT NULL AND session_id IS NOT NULL ORDER BY rowid DESC LIMIT 1",
-        (order.orchestrator_task_id, order.agent_type, order.kind),
-    )
-    if last is None:
-        return str(uuid.uuid4()), False
-    died_at_once = (last["duration_ms"] or 0) < 1000 * order.failed_start_seconds and last["status"] == "failed"
-    if died_at_once and json.loads(last["metadata"]).get("resumed"):
-        return str(uuid.uuid4()), False
-    return last["session_id"], True
-
-
-def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) -> Row:
-    """Record the intention to launch an agent; returns its row. Raises SingletonViolation (R-009, C-15)."""
-    require_single(tx, order.agent_type, None if order.everywhere else order.workspace)
-    session_id, resumed = conversation(tx, order)
-    agent_id = next_id(tx, order.agent_type, now)
-    attempt = next_attempt(tx, order.task_id)
-    row = tx.only(
-        "INSERT INTO agent_lifecycle (agent_id, agent_type, kind, task_id, orchestrator_task_id, attempt, workspace, "
-        "run_dir, term, timeout_seconds, memory_limit_mb, token_hash, session_id, metadata, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-        (
-            agent_id,
-            order.agent_type,
-            order.kind,
-            order.task_id,
-            order.orchestrator_task_id,
-            attempt,
-            order.workspace,
-            f"{order.runs_folder}/{agent_id}-{order.token_hash[:8]}",
-            order.term,
-            order.timeout_seconds,
-            order.memory_limit_mb,
-            order.token_hash,
-            session_id,
-            json.dumps({"resumed": resumed}),
-            now,
-        ),
-    )
-    tx.run(
-        "UPDATE agent_restart_log SET new_agent_id = ? WHERE restart_id = (SELECT max(restart_id) "
-        "FROM agent_restart_log WHERE task_id = ? AND new_agent_id IS NULL)",
-        (agent_id, order.task_id),
-    )
-    events.record(
-        tx,
-        now=now,
-        actor=actor,
-        subject_type="agent",
-        subject_id=agent_id,
-        kind="agent_starting",
-        to_state="starting",
-        task_id=order.task_id,
-        attempt=attempt,
-    )
-    return row
-
-
-def started(tx: Transaction, agent_id: str, *, pid: int, start_time: str, boot_id: str, at: str, actor: str) -> Row:
-    """The runner has started the agent's process."""
-    return events.transition(
-        tx,
-        states.AGENT,
-        agent_id,
-        "running",
-        now=at,
-        actor=actor,
-        pid=pid,
-        pid_start_time=start_time,
-        boot_id=boot_id,
-        started_at=at,
-        last_heartbeat=at,
-    )
-
-
-def runner_started(tx: Transaction, agent_id: str, *, pid: int, start_time: str, boot_id: str) -> None:
-    """The runner's own identity, known as soon as it is spawned."""
-    tx.run(
-        "UPDATE agent_lifecycle SET runner_pid = ?, runner_start_time = ?, boot_id = ? WHERE agent_id = ?",
-        (pid, start_time, boot_id, agent_id),
     )
 
 

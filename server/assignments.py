@@ -5,7 +5,7 @@ Each function changes the assignment, its task and what belongs to them in one t
 
 import uuid
 
-from . import agents, alerts, backoff, clock, events, states, tasks
+from . import agents, alerts, events, states, tasks
 from .errors import AlreadyAssigned, TaskNotCompleted
 from .store import Row, Transaction
 
@@ -64,24 +64,6 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
     return row
 
 
-def open_again(tx: Transaction, task_id: str, *, now: str, actor: str) -> Row:
-    """Give a task that failed to an agent of the same type again, with what was asked for it and a fresh count."""
-    last = tx.only("SELECT * FROM orchestrator_task WHERE task_id = ? ORDER BY rowid DESC LIMIT 1", (task_id,))
-    dispatch_id = tx.value(
-        "SELECT dispatch_id FROM dispatch WHERE dispatch_id = ? AND status = 'active'", (last["dispatch_id"],)
-    )
-    tasks.release(tx, task_id, now=now, actor=actor, why=f"restarted by {actor}")
-    row = create(
-        tx, tasks.get(tx, task_id), agent_type=last["agent_type"], dispatch_id=dispatch_id, now=now, actor=actor
-    )
-    assignment_id = row["orchestrator_task_id"]
-    tx.run(
-        "UPDATE orchestrator_task SET metadata = ? WHERE orchestrator_task_id = ?", (last["metadata"], assignment_id)
-    )
-    log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now)
-    return get(tx, assignment_id)
-
-
 def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, actor: str) -> None:
     """An agent runs on it."""
     row = get(tx, assignment_id)
@@ -126,99 +108,6 @@ def placed(tx: Transaction, assignment_id: str, *, path: str, branch: str) -> No
     )
 
 
-def attempt_failed(
-    tx: Transaction,
-    assignment_id: str,
-    *,
-    code: str,
-    message: str,
-    tail: str,
-    exited_at: str,
-    policy: backoff.Policy,
-    now: str,
-    actor: str,
-    lasted: float = 0.0,
-) -> backoff.Verdict:
-    """An attempt failed after ``lasted`` seconds: wait for the next one, or give the task up (R-116, C-26).
-
-    The delay counts from ``exited_at``. ``tail`` is what the next attempt is shown of this one's output.
-    """
-    row = get(tx, assignment_id)
-    launches = agents.launches(tx, assignment_id)
-    verdict = backoff.after_failure(code, row["retry_count"], policy, lasted=lasted, launches=launches)
-    if verdict.delay_seconds is None:
-        final = code if code in backoff.PERMANENT else "max_retries_exceeded"
-        text = message if final == code else f"{message} Given up after {max(launches, verdict.attempt + 1)} attempts."
-        give_up(tx, assignment_id, code=final, message=text, tail=tail, review=final != code, now=now, actor=actor)
-        return verdict
-    due = clock.plus(exited_at, verdict.delay_seconds)
-    prompt = _prompt_after(row, message, tail)
-    _wait_again(tx, row, why=message, not_before=due, prompt=prompt, now=now, actor=actor)
-    tx.run(
-        "UPDATE orchestrator_task SET retry_count = ?, error_code = ?, error_message = ? "
-        "WHERE orchestrator_task_id = ?",
-        (verdict.attempt, code, message, assignment_id),
-    )
-    log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now)
-    return verdict
-
-
-def wait(
-    tx: Transaction, assignment_id: str, *, code: str, message: str, until: str | None, now: str, actor: str
-) -> None:
-    """Its agent ended for no fault of the task's: again, from ``until`` on, without counting a restart."""
-    row = get(tx, assignment_id)
-    said = f"An earlier attempt was cut off: {message}"
-    before = row["next_prompt"] or ""
-    prompt = before if said in before else f"{before}\n\n{said}".strip()
-    _wait_again(tx, row, why=message, not_before=until, prompt=prompt, now=now, actor=actor)
-    tx.run(
-        "UPDATE orchestrator_task SET error_code = ?, error_message = ? WHERE orchestrator_task_id = ?",
-        (code, message, assignment_id),
-    )
-    delay = clock.seconds_between(now, until) if until else 0.0
-    log_restart(tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now)
-
-
-def begin_anew(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> None:
-    """Start the next attempt at once and count restarts from nought again (G-04: by hand)."""
-    row = get(tx, assignment_id)
-    tx.run(
-        "UPDATE orchestrator_task SET retry_count = 0, not_before = NULL WHERE orchestrator_task_id = ?",
-        (assignment_id,),
-    )
-    events.record(
-        tx,
-        now=now,
-        actor=actor,
-        subject_type="assignment",
-        subject_id=assignment_id,
-        kind="assignment_begun_anew",
-        task_id=row["task_id"],
-    )
-
-
-def send_back(
-    tx: Transaction, assignment_id: str, *, code: str, message: str, prompt: str, limit: int, now: str, actor: str
-) -> bool:
-    """The work is done but cannot be merged: back to an agent, or to review after ``limit`` times.
-
-    Returns whether an agent gets it.
-    """
-    row = get(tx, assignment_id)
-    if row["rework_count"] >= limit:
-        give_up(tx, assignment_id, code=code, message=message, review=True, now=now, actor=actor)
-        return False
-    _wait_again(tx, row, why=message, not_before=None, prompt=prompt, now=now, actor=actor)
-    tx.run(
-        "UPDATE orchestrator_task SET rework_count = rework_count + 1, error_code = ?, error_message = ? "
-        "WHERE orchestrator_task_id = ?",
-        (code, message, assignment_id),
-    )
-    log_restart(tx, row, code=code, attempt=row["rework_count"] + 1, delay=0.0, due=now, now=now)
-    return True
-
-
 def give_up(
     tx: Transaction,
     assignment_id: str,
@@ -231,7 +120,7 @@ def give_up(
     tail: str = "",
 ) -> None:
     """End the assignment without its work; its worktree and branch stay, and the next one's agent is told why."""
-    prompt = _prompt_after(get(tx, assignment_id), message, tail)
+    prompt = prompt_after(get(tx, assignment_id), message, tail)
     row = events.transition(
         tx,
         states.ASSIGNMENT,
@@ -362,34 +251,8 @@ def _last_words(tx: Transaction, task_id: str) -> str | None:
     return text
 
 
-def _prompt_after(row: Row, message: str, tail: str) -> str:
+def prompt_after(row: Row, message: str, tail: str) -> str:
     prompt = f"An earlier attempt at this task failed: {message}\n{tail}".rstrip()
     if row["rework_count"] and row["next_prompt"]:  # why it was sent back still holds
         prompt = f"{row['next_prompt']}\n\n{prompt}"
     return prompt
-
-
-def _wait_again(
-    tx: Transaction, row: Row, *, why: str, not_before: str | None, prompt: str, now: str, actor: str
-) -> None:
-    assignment_id, task_id = row["orchestrator_task_id"], row["task_id"]
-    if row["status"] != "assigned":  # it is where no agent could be started at all
-        events.transition(tx, states.ASSIGNMENT, assignment_id, "assigned", now=now, actor=actor, why=why)
-    if tasks.get(tx, task_id)["status"] != "assigned":
-        events.transition(tx, states.TASK, task_id, "assigned", now=now, actor=actor, why=why, updated_at=now)
-    tx.run(
-        "UPDATE orchestrator_task SET not_before = ?, next_prompt = ?, completed_at = NULL "
-        "WHERE orchestrator_task_id = ?",
-        (not_before, prompt, assignment_id),
-    )
-
-
-def log_restart(tx: Transaction, row: Row, *, code: str, attempt: int, delay: float, due: str, now: str) -> None:
-    """Put a restart of this assignment's task down; the agent that follows is added when it is launched (R-174)."""
-    last = agents.of_task(tx, row["task_id"])
-    if last:
-        tx.run(
-            "INSERT INTO agent_restart_log (agent_id, task_id, reason, attempt_number, backoff_seconds, due_at, "
-            "timestamp) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (last[-1]["agent_id"], row["task_id"], code, attempt, delay, due, now),
-        )

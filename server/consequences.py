@@ -5,7 +5,7 @@ Told apart: done, failed, killed, out of time, out of memory, lost, its provider
 
 from dataclasses import dataclass
 
-from . import agents, alerts, assignments, backoff, clock, endings, failed_starts, holds, reports
+from . import agents, alerts, assignments, attempts, backoff, clock, endings, failed_starts, holds, launches, reports
 from .agents import Exit
 from .reports import Report
 from .store import Row, Transaction
@@ -94,17 +94,17 @@ def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Ru
     if hold is None:
         alerts.alert(tx, "high", f"Limit of {agent_type} reached", f"{message} Waiting until {until}.", now=now)
     assignment_id = agent["orchestrator_task_id"]
-    if agents.launches(tx, assignment_id) >= rules.policy.max_launches:
+    if launches.count(tx, assignment_id) >= rules.policy.max_launches:
         _give_up(tx, assignments.get(tx, assignment_id), "max_retries_exceeded", message, now, actor, review=True)
     else:
-        assignments.wait(tx, assignment_id, code="quota", message=message, until=None, now=now, actor=actor)
+        attempts.wait(tx, assignment_id, code="quota", message=message, until=None, now=now, actor=actor)
 
 
 def _try_again(
     tx: Transaction, agent: Row, how: Exit, code: str, output: str, rules: Rules, now: str, actor: str
 ) -> None:
     tail = f"The end of its output:\n\n```\n{output.rstrip()}\n```" if output.strip() else ""
-    verdict = assignments.attempt_failed(
+    verdict = attempts.failed(
         tx,
         agent["orchestrator_task_id"],
         code=code,
@@ -128,8 +128,8 @@ def _as_asked(tx: Transaction, agent: Row, assignment: Row, now: str, actor: str
     if agent["kill_outcome"] == "fail":
         _give_up(tx, assignment, "killed", reason, now, actor, review=False)
     elif agent["kill_outcome"] == "restart":
-        assignments.wait(tx, assignment_id, code="restarted", message=reason, until=None, now=now, actor=actor)
-        assignments.begin_anew(tx, assignment_id, now=now, actor=actor)
+        attempts.wait(tx, assignment_id, code="restarted", message=reason, until=None, now=now, actor=actor)
+        attempts.begin_anew(tx, assignment_id, now=now, actor=actor)
     else:
         assignments.release(tx, assignment_id, why=reason, now=now, actor=actor)
 

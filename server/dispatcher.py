@@ -1,6 +1,6 @@
 """Works the dispatches off: which tasks get an agent now, and when a dispatch is over (design 4)."""
 
-from . import agents, assignments, clock, dispatches, failed_starts, gates, holds
+from . import agents, assignments, clock, dispatches, failed_starts, gates, holds, launches
 from .crew import ACTOR, Crew
 from .dispatches import Limits
 from .store import Row, Transaction
@@ -104,7 +104,7 @@ def _open_gates(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> int:
     """How many launches the machine lets through now; what it refuses stands as a hold, with the reason."""
     limits = crew.settings.launch
     at_work = len(agents.live(tx))
-    launched = agents.launched_since(tx, clock.plus(now, -MINUTE))
+    launched = launches.launched_since(tx, clock.plus(now, -MINUTE))
     refusal = gates.of_machine(load, limits, agents_at_work=at_work) or gates.of_rate(launched, limits)
     over = [reason for reason in MACHINE if refusal is None or reason != refusal.reason]
     holds.lift(tx, holds.EVERYONE, *over, now=now, actor=ACTOR)

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import assignments, clock, events, schedule, states, tasks
+from . import assignments, clock, events, holds, schedule, states, tasks
 from .errors import DispatchNotFound, InvalidInput, NoAvailableWork
 from .store import Row, Transaction
 
@@ -117,6 +117,8 @@ def change(tx: Transaction, dispatch_id: str, want: str, *, now: str, actor: str
     ended = now if want in ("completed", "cancelled") else None
     if want == "cancelled":
         give_back(tx, dispatch_id, why="its dispatch was cancelled", now=now, actor=actor)
+    if want == "active":
+        holds.lift_stop(tx, now=now, actor=actor)
     return events.transition(tx, states.DISPATCH, dispatch_id, want, now=now, actor=actor, why=why, ended_at=ended)
 
 

@@ -4,7 +4,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from . import agents, assignments, clock, consequences, journals, process, saving, worktrees
+from . import agents, assignments, clock, consequences, journals, launches, process, saving, worktrees
 from .agents import Exit
 from .consequences import Rules
 from .crew import ACTOR, Crew
@@ -57,7 +57,7 @@ def _note_claim(crew: Crew, row: Row) -> Row:
     if claim is None:
         return row
     pid, began = claim
-    crew.write(agents.runner_started, row["agent_id"], pid=pid, start_time=began, boot_id=process.boot_id())
+    crew.write(launches.runner_started, row["agent_id"], pid=pid, start_time=began, boot_id=process.boot_id())
     return crew.store.read(agents.get, row["agent_id"])
 
 
@@ -108,7 +108,7 @@ def _record_progress(tx: Transaction, agent_id: str, journal: Journal) -> None:
     row = agents.get(tx, agent_id)
     began, alive = journal.started, journal.alive
     if began is not None and row["status"] == "starting":
-        agents.started(
+        launches.started(
             tx,
             agent_id,
             pid=began["pid"],

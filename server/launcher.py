@@ -9,12 +9,14 @@ from pathlib import Path
 from . import (
     agents,
     assignments,
+    attempts,
     backoff,
     clock,
     environment,
     events,
     holds,
     kinds,
+    launches,
     merges,
     prompts,
     runners,
@@ -45,7 +47,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
         conflicts = _bring_in_target(crew, assignment, worktree)
     except (GitError, ConfigurationError, OSError) as error:
         crew.write(
-            assignments.attempt_failed,
+            attempts.failed,
             assignment_id,
             code=_code_of(error),
             message=f"It could not be started: {error}",
@@ -66,7 +68,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
     identity = crew.runners.start(Path(row["run_dir"]))
     if identity is not None:
         crew.store.run(
-            agents.runner_started,
+            launches.runner_started,
             row["agent_id"],
             pid=identity.pid,
             start_time=identity.start_time,
@@ -197,7 +199,7 @@ def _plan(
         raise AlreadyAssigned(f"Assignment {assignment_id} is {assignment['status']}.")
     agent = crew.settings.agent(assignment["agent_type"])
     assignments.placed(tx, assignment_id, path=worktree.path, branch=worktree.branch)
-    order = agents.LaunchOrder(
+    order = launches.LaunchOrder(
         agent_type=assignment["agent_type"],
         kind=agent.kind,
         task_id=assignment["task_id"],
@@ -211,7 +213,7 @@ def _plan(
         everywhere=crew.settings.launch.singleton_scope == "type",
         failed_start_seconds=crew.settings.launch.failed_start_seconds,
     )
-    row = agents.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
+    row = launches.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
     task = tasks.get(tx, assignment["task_id"])
     return row, prompts.compose(tx, task, next_prompt=assignment["next_prompt"], conflicts=conflicts)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import assignments, clock, events, states, tasks, worktrees
+from . import assignments, attempts, clock, events, states, tasks, worktrees
 from .store import Row, Transaction
 
 
@@ -188,7 +188,7 @@ def refused(
         conflicted_files=json.dumps(list(files)),
         ended_at=now,
     )
-    return assignments.send_back(
+    return attempts.send_back(
         tx, row["orchestrator_task_id"], code=code, message=message, prompt=prompt, limit=limit, now=now, actor=actor
     )
 

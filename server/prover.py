@@ -8,6 +8,7 @@ from pathlib import Path
 from . import (
     agents,
     assignments,
+    attempts,
     backoff,
     clock,
     environment,
@@ -137,7 +138,7 @@ def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now:
 
 def _refute(tx: Transaction, assignment_id: str, error: CrewyardError, policy: backoff.Policy, now: str) -> None:
     _, _, rest = error.message.partition("\n")
-    assignments.attempt_failed(
+    attempts.failed(
         tx,
         assignment_id,
         code=error.code,

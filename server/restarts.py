@@ -6,7 +6,7 @@ server that recorded it, and a refused one has changed nothing.
 
 from dataclasses import dataclass
 
-from . import agents, assignments, clock, dispatches, holds, states, tasks
+from . import agents, assignments, attempts, clock, dispatches, holds, launches, states, tasks
 from .errors import IllegalTransition, MaxRetriesExceeded, NoAvailableWork, NonRetryable
 from .store import Row, Transaction
 
@@ -56,13 +56,13 @@ def of_agent(tx: Transaction, agent_id: str, *, force: bool, grace_seconds: floa
     work = assignments.of_task(tx, task["task_id"])
     if work is not None and work["status"] == "assigned":
         reason = work["error_message"] or reason
-        assignments.begin_anew(tx, work["orchestrator_task_id"], now=now, actor=actor)
+        attempts.begin_anew(tx, work["orchestrator_task_id"], now=now, actor=actor)
     elif work is None and task["status"] == "failed":
         if not force:
             raise _refusal(agent_id, task)
         _require_unblocked(tx, task)
         reason = task["error_message"] or reason
-        assignments.open_again(tx, task["task_id"], now=now, actor=actor)
+        attempts.open_again(tx, task["task_id"], now=now, actor=actor)
     else:
         raise _out_of_place(tx, agent, task, work)
     return _asked(tx, agent, task["task_id"], reason)
@@ -84,12 +84,12 @@ def of_failed(
     holds.lift_stop(tx, now=now, actor=actor)
     asked = []
     for row in _waiting(tx, agent_type, now):
-        assignments.begin_anew(tx, row["orchestrator_task_id"], now=now, actor=actor)
+        attempts.begin_anew(tx, row["orchestrator_task_id"], now=now, actor=actor)
         asked.append(_asked_of_task(tx, row, row["error_message"]))
     scopes: dict[str | None, list[str]] = {}
     for row in _failed(tx, agent_type) if force else ():
         asked.append(_asked_of_task(tx, row, row["reason"]))
-        assignments.log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now)
+        attempts.log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now)
         tasks.release(tx, row["task_id"], now=now, actor=actor, why=f"restarted by {actor}")
         if not row["is_in_dispatch"]:
             scopes.setdefault(row["dispatch_type"], []).append(row["task_id"])
@@ -108,7 +108,7 @@ def standing(tx: Transaction, asked: Asked, *, now: str) -> Standing:
     if new is not None:
         return Standing(new, new["attempt"], 0.0, None)
     seconds, hindrance = hindered(tx, asked, now=now)
-    return Standing(None, agents.next_attempt(tx, asked.task_id), seconds, hindrance)
+    return Standing(None, launches.next_attempt(tx, asked.task_id), seconds, hindrance)
 
 
 def hindered(tx: Transaction, asked: Asked, *, now: str) -> tuple[float, str | None]:

@@ -2,7 +2,7 @@
 
 import json
 
-from . import agents, assignments, holds, merges, tasks, worktrees
+from . import agents, assignments, holds, launches, merges, tasks, worktrees
 from .errors import CrewyardError, GitError, MergeCheckFailed, MergeConflicts, NoAvailableWork, ResourceExhaustion
 from .store import Row, Transaction
 
@@ -59,7 +59,7 @@ def assign(
         )
     worktree = worktrees.live(tx, task_id)
     if everywhere or worktree is not None:
-        agents.require_single(tx, agent_type, None if everywhere or worktree is None else worktree.path)
+        launches.require_single(tx, agent_type, None if everywhere or worktree is None else worktree.path)
     holds.lift_stop(tx, now=now, actor=actor)
     if (hold := holds.in_force(tx, agent_type, now)) is not None:
         raise ResourceExhaustion(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MEMORY_LOOK_SECONDS = 1.0
-IDLE_CPU_SECONDS = 0.01
+IDLE_CPU_SHARE = 0.01  # of one core: what a program that only waits uses
 
 
 class Limits:
@@ -47,9 +47,9 @@ class Limits:
             return None
         self.beaten = time.monotonic()
         memory_mb, cpu_seconds = usage()
-        used = cpu_seconds - self.seen[1]
-        if output_bytes == self.seen[0] and used <= IDLE_CPU_SECONDS:
+        (bytes_before, seconds_before), self.seen = self.seen, (output_bytes, cpu_seconds)
+        used = cpu_seconds - seconds_before
+        if output_bytes == bytes_before and used <= IDLE_CPU_SHARE * passed:
             return None
-        self.seen = (output_bytes, cpu_seconds)
         percent = max(0.0, used) / passed / (os.cpu_count() or 1) * 100  # 100 is all cores (C-10)
         return {"memory_mb": round(memory_mb, 1), "cpu_percent": round(percent, 1)}

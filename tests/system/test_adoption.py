@@ -22,6 +22,7 @@ from crewyard.server import (
     journals,
     keeper,
     launcher,
+    launches,
     lease,
     plans,
     process,
@@ -66,10 +67,10 @@ def assigned(crew: Crew, yard, *, agent_type: str = "scripted", description: str
 def planned(crew: Crew, assignment_id: str) -> str:
     """An agent whose launch is recorded, and no more."""
     worktree = launcher.provide_worktree(crew, "A")
-    order = agents.LaunchOrder(
+    order = launches.LaunchOrder(
         "scripted", "scripted", "A", assignment_id, worktree.path, str(crew.paths.runs), 60.0, None, "f" * 64, crew.term
     )
-    return str(crew.store.run(agents.plan_launch, order, now=clock.now(), actor="test")["agent_id"])
+    return str(crew.store.run(launches.plan_launch, order, now=clock.now(), actor="test")["agent_id"])
 
 
 def only_agent(crew: Crew):
@@ -87,7 +88,7 @@ def test_a_launch_that_was_recorded_and_not_made_is_given_up_and_not_counted(cre
     keeper.take_in(crew, journals.Reader(), row)
     ended = only_agent(crew)
     assert (ended["status"], ended["runner_pid"]) == ("lost", None)
-    assert crew.store.read(agents.launches, assignment_id) == 0
+    assert crew.store.read(launches.count, assignment_id) == 0
     # A runner that comes late finds the launch given up, and starts nothing.
     runners.write_order(Path(row["run_dir"]), {})
     who = crew.runners.start(Path(row["run_dir"]))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from crewyard.server import agents, assignments, backoff, clock, consequences, failed_starts, tasks
+from crewyard.server import agents, assignments, backoff, clock, consequences, failed_starts, launches, tasks
 from crewyard.server.compose import build_app
 from crewyard.server.errors import CrewyardError
 from crewyard.server.health import Measured
@@ -141,7 +141,7 @@ def _add_agent(tx: Transaction, task_id: str, agent_type: str, token: str, pid: 
     work: Row = assignments.of_task(tx, task_id) or assignments.create(
         tx, tasks.get(tx, task_id), agent_type=agent_type, dispatch_id=None, now=now, actor="test"
     )
-    order = agents.LaunchOrder(
+    order = launches.LaunchOrder(
         agent_type=agent_type,
         kind="command",
         task_id=task_id,
@@ -153,9 +153,9 @@ def _add_agent(tx: Transaction, task_id: str, agent_type: str, token: str, pid: 
         token_hash=agents.hash_token(token or f"token of {task_id} {now}"),
         term=1,
     )
-    agent_id = str(agents.plan_launch(tx, order, now=now, actor="test")["agent_id"])
-    agents.runner_started(tx, agent_id, pid=pid + 1, start_time="1", boot_id="b")
-    agents.started(tx, agent_id, pid=pid, start_time="1", boot_id="b", at=now, actor="test")
+    agent_id = str(launches.plan_launch(tx, order, now=now, actor="test")["agent_id"])
+    launches.runner_started(tx, agent_id, pid=pid + 1, start_time="1", boot_id="b")
+    launches.started(tx, agent_id, pid=pid, start_time="1", boot_id="b", at=now, actor="test")
     assignments.started(tx, work["orchestrator_task_id"], agent_id, now=now, actor="test")
     return agent_id
 

@@ -7,6 +7,7 @@ import pytest
 from crewyard.server import (
     agents,
     assignments,
+    attempts,
     backoff,
     clock,
     dispatches,
@@ -89,7 +90,7 @@ def test_an_assigned_task_is_being_prepared_or_waits_for_its_restart(bench: Any)
     bench.end_agent(agent_id, "failed", code=1)
     work = bench.value("SELECT orchestrator_task_id FROM orchestrator_task")
     bench.store.run(
-        assignments.attempt_failed, work, code="agent_failed", message="exit code 1", tail="", exited_at=NOW,
+        attempts.failed, work, code="agent_failed", message="exit code 1", tail="", exited_at=NOW,
         policy=backoff.Policy(3, 2.0, 120.0), now=NOW, actor="test",
     )  # fmt: skip
     answer = ask(bench, "A", now=NOW)
