@@ -28,6 +28,9 @@ AGENT_VARIABLE = "CREWYARD_PROMPT_FILE"
 CHECK_VARIABLE = "CREWYARD_CHECK_LOG"
 
 
+HAS_PIDFDS = hasattr(os, "pidfd_open")  # not on macOS
+
+
 @dataclass(frozen=True)
 class Identity:
     """One process and no other, on this boot of this machine."""
@@ -80,7 +83,7 @@ def is_alive(who: Identity) -> bool:
 
 def send(who: Identity, number: signal.Signals) -> bool:
     """Signal that very process; returns whether it was there."""
-    if not hasattr(os, "pidfd_open"):  # macOS, untested: a small race is left
+    if not HAS_PIDFDS:  # macOS, untested: a small race is left
         if not is_alive(who):
             return False
         os.kill(who.pid, number)
@@ -99,7 +102,7 @@ def send(who: Identity, number: signal.Signals) -> bool:
 
 def watch(who: Identity) -> int | None:
     """A descriptor that becomes readable when the process ends; None where it has, or where there are no pidfds."""
-    if not hasattr(os, "pidfd_open") or who.boot_id != boot_id():
+    if not HAS_PIDFDS or who.boot_id != boot_id():
         return None
     try:
         descriptor = os.pidfd_open(who.pid)

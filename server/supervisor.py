@@ -7,8 +7,6 @@ where the last one was killed. A fault in one step is logged and does not stop t
 
 import contextlib
 import logging
-import os
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -22,9 +20,7 @@ from . import (
     auditor,
     clock,
     dispatcher,
-    dispatches,
     due_times,
-    holds,
     janitor,
     keeper,
     launcher,
@@ -43,6 +39,7 @@ from .crew import ACTOR, Crew
 from .errors import CrewyardError, DatabaseBusy, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
+from .lookout import Lookout
 from .store import Row, Transaction
 from .vigil import Vigil
 
@@ -51,6 +48,7 @@ log = logging.getLogger(__name__)
 STANDBY_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
 JUMP_SECONDS = 2.0
+FAULT_SECONDS = 1.0
 
 
 class Supervisor:
@@ -68,13 +66,13 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._journals = Reader()
         self._jobs = Jobs(crew.bell.ring)
-        self._watched: dict[str, int] = {}
+        self._lookout = Lookout()
+        self._has_fault = False
         self._renewed = 0.0
         self._checked = time.monotonic()
         self._vigil = Vigil()
         self._look_at_all = True
         self._to_settle = True
-        self._gone: set[str] = set()  # agents whose runner has ended
         self._clocks = clock.Pair.now()
         self._first_try = threading.Event()
 
@@ -163,9 +161,7 @@ class Supervisor:
             log.warning("something that the last supervisor's git started still runs; going on")
 
     def _release(self) -> None:
-        for descriptor in self._watched.values():
-            os.close(descriptor)
-        self._watched.clear()
+        self._lookout.close()
         if self.crew.term:
             with contextlib.suppress(CrewyardError):
                 self.crew.store.run(lease.release, self.crew.term, now=clock.now())
@@ -196,6 +192,7 @@ class Supervisor:
         except (LeaseLost, DatabaseBusy):
             raise
         except Exception:  # a fault in one step must not stop the others (design 1)
+            self._has_fault = True
             log.exception("step %s failed", step.__name__)
 
     def _follow_the_clock(self) -> None:
@@ -209,7 +206,7 @@ class Supervisor:
     def _keep_agents(self) -> None:
         """Look at those agents of which there is news; at all of them now and then, in case any was missed."""
         all_of_them, self._look_at_all = self._look_at_all, False
-        gone, self._gone = self._gone, set()
+        gone = self._lookout.gone()
         for seen in self.crew.store.read(agents.live):
             if not (all_of_them or seen["agent_id"] in gone or keeper.has_news(self._journals, seen)):
                 continue
@@ -284,42 +281,12 @@ class Supervisor:
         if not self.crew.term:
             self.crew.stopping.wait(STANDBY_SECONDS)
             return
-        poller = select.poll()
-        poller.register(self.crew.bell.listen(), select.POLLIN)
-        watched = self._runners()
-        for descriptor in watched:
-            poller.register(descriptor, select.POLLIN)
-        ready = poller.poll(self._seconds_to_next() * 1000)
-        self._gone = {watched[descriptor] for descriptor, _ in ready if descriptor in watched}
-
-    def _runners(self) -> dict[int, str]:
-        """The live agents by the descriptor of their runner, each opened once."""
-        live = {row["agent_id"]: row for row in self.crew.store.read(agents.live)}
-        for agent_id in set(self._watched) - set(live):
-            os.close(self._watched.pop(agent_id))
-        for agent_id, row in live.items():
-            if agent_id not in self._watched and (who := keeper.runner_identity(row)) is not None:
-                descriptor = process.watch(who)
-                if descriptor is None:  # it has ended already
-                    self._look_at_all = True
-                else:
-                    self._watched[agent_id] = descriptor
-        return {descriptor: agent_id for agent_id, descriptor in self._watched.items()}
-
-    def _seconds_to_next(self) -> float:
-        now = clock.now()
-        store = self.crew.store
-        due = [
-            store.read(assignments.next_due, now=now),
-            store.read(merges.next_due, now=now),
-            store.read(dispatches.handover_ends, now),
-            store.read(holds.next_end, now),
-            store.read(holds.next_passed_trial, self.crew.settings.launch.failed_start_seconds),
-        ]
-        waits = [max(0.0, clock.seconds_between(now, text)) for text in due if text is not None]
-        retry = self._jobs.seconds_to_retry()
+        if self._has_fault:  # whatever it is, it is not mended by trying as fast as one can
+            self._has_fault = False
+            self.crew.stopping.wait(FAULT_SECONDS)
         check = max(0.0, self._checked + self.crew.settings.health.check_interval_seconds - time.monotonic())
-        return min([lease.RENEW_SECONDS, check, *waits, *([retry] if retry is not None else [])])
+        retry = self._jobs.seconds_to_retry()
+        self._lookout.wait(self.crew, min(lease.RENEW_SECONDS, check, check if retry is None else retry))
 
     def _end_agents(self) -> None:
         for row in self.crew.store.read(agents.live):
