@@ -80,7 +80,8 @@ def run(
         terminal.print_outcome(result)
     if begun.interrupted:
         what = "The agents were ended and their work is kept" if begun.agents_ended else "Another run goes on with it"
-        say(f"Interrupted. {what}; the same command goes on from here.")
+        how = "Stopped by `crewyard stop`" if begun.stopped else "Interrupted"
+        say(f"{how}. {what}; the same command goes on from here.")
     raise typer.Exit(headless.exit_code(result))
 
 
@@ -207,8 +208,8 @@ def demo(
 
 
 def _announce(begun: Any) -> None:
-    for hold in begun.held:
-        say(f"warning: no {hold['scope']} is started: {hold['message']}.")
+    if begun.let_in:
+        say(f"Agents that `crewyard start --agents` had left out are started for this plan: {', '.join(begun.let_in)}.")
     if begun.branch_made:
         say(f"Made branch {begun.crew.target} from HEAD; finished work is merged into it.")
     for warning in begun.report.warnings:

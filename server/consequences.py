@@ -13,6 +13,7 @@ from .store import Row, Transaction
 FAILURES = {"killed": "killed", "timeout": "agent_timeout", "lost": "agent_lost", "failed": "agent_failed"}
 LONGEST_QUOTA_PAUSE = 3600.0
 LONGER_TIMEOUT = 2.0
+BELIEVED_TIMES = 3
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ def of_end(
     if how.status == "failed" and how.code is not None and report is not None and report.kind == "complete":
         how = Exit("completed", how.at, how.code, message=f"{how.message} It had reported to be complete.")
     agent = agents.ended(tx, agent_id, how, actor=actor)
-    limit = endings.quota(output, rules.quota_pattern, now=now) if _may_be_quota(how) else None
+    limit = endings.quota(output, rules.quota_pattern, now=now) if _may_be_quota(tx, agent, how) else None
     if limit is None:
         failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)
         hold = holds.get(tx, agent["agent_type"], "quota")
-        if hold is not None and how.status in ("completed", "timeout") and agent["created_at"] >= hold["since"]:
+        if hold is not None and how.status in ("completed", "timeout") and agent["created_at"] >= hold["until"]:
             holds.lift(tx, agent["agent_type"], "quota", now=now, actor=actor)
     assignment = assignments.get(tx, agent["orchestrator_task_id"])
     if assignment["status"] not in ("assigned", "running"):
@@ -76,15 +77,28 @@ def _ask_a_person(tx: Transaction, agent: Row, report: Report, now: str, actor: 
     _give_up(tx, assignment, "non_retryable_error", said, now, actor, review=True)
 
 
-def _may_be_quota(how: Exit) -> bool:
-    return how.status == "failed" and how.code is not None
+def _may_be_quota(tx: Transaction, agent: Row, how: Exit) -> bool:
+    """A task that says so again and again, while others of its type do well, only prints the words."""
+    if how.status != "failed" or how.code is None:
+        return False
+    said = tx.all(
+        "SELECT r.timestamp FROM agent_restart_log r JOIN agent_lifecycle a USING (agent_id) "
+        "WHERE a.orchestrator_task_id = ? AND r.reason = 'quota' ORDER BY r.timestamp",
+        (agent["orchestrator_task_id"],),
+    )
+    if len(said) < BELIEVED_TIMES:
+        return True
+    return not tx.value(
+        "SELECT 1 FROM agent_lifecycle WHERE agent_type = ? AND status = 'completed' AND completed_at > ? LIMIT 1",
+        (agent["agent_type"], said[0]["timestamp"]),
+    )
 
 
 def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Rules, now: str, actor: str) -> None:
     """Its provider's limit is no fault of the agent's or the task's: all launches of the type wait for its end."""
     agent_type = agent["agent_type"]
     hold = holds.get(tx, agent_type, "quota")
-    is_news = hold is None or agent["created_at"] >= hold["since"]
+    is_news = hold is None or agent["created_at"] >= hold["until"]
     times = hold["times"] if hold else 0
     pause = backoff.delay(times + 1, rules.quota_pause_seconds, max(LONGEST_QUOTA_PAUSE, rules.quota_pause_seconds))
     until = limit.until or (clock.plus(now, pause) if is_news or hold is None else hold["until"])

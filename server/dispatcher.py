@@ -1,5 +1,7 @@
 """Works the dispatches off: which tasks get an agent now, and when a dispatch is over (design 4)."""
 
+from collections.abc import Callable
+
 from . import agents, assignments, clock, dispatches, failed_starts, gates, holds, launches
 from .crew import ACTOR, Crew
 from .dispatches import Limits
@@ -12,9 +14,12 @@ MACHINE = ("cpu", "memory", "disk", "launch_rate")
 ALL = 10_000
 
 
-def to_launch(crew: Crew) -> list[Row]:
-    """Assignments that an agent is to be started for now: those that wait, then newly claimed ready tasks."""
-    return crew.write(_choose, crew, crew.machine.load(), clock.now())
+def to_launch(crew: Crew, is_under_way: Callable[[Row], bool] = lambda _row: False) -> list[Row]:
+    """Assignments that an agent is to be started for now: those that wait, then newly claimed ready tasks.
+
+    Of what waits, ``is_under_way`` tells those whose agent is about to be started already: they take their place.
+    """
+    return crew.write(_choose, crew, crew.machine.load(), clock.now(), is_under_way)
 
 
 def end_finished(crew: Crew) -> None:
@@ -35,15 +40,16 @@ def has_work(tx: Transaction, now: str) -> bool:
     )
 
 
-def _choose(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> list[Row]:
+def _choose(tx: Transaction, crew: Crew, load: gates.Load, now: str, is_under_way: Callable[[Row], bool]) -> list[Row]:
     """What passes the gates, in this order: what waits for a restart, new tasks, restarts of a type on trial."""
     limits = crew.settings.launch
     holds.end_passed_trials(tx, limits.failed_start_seconds, now=now, actor=ACTOR)
     for hold in failed_starts.given_up(tx, crew.starts):
         _give_up(tx, crew, hold, now)
-    waiting = assignments.waiting(tx, now=now)
+    under_way = [row for row in assignments.waiting(tx, now=now) if is_under_way(row)]
+    waiting = [row for row in assignments.waiting(tx, now=now) if row not in under_way]
     launches = _open_gates(tx, crew, load, now)
-    round_ = _Round(tx, crew, now, launches)
+    round_ = _Round(tx, crew, now, launches, under_way)
     on_trial = [row for row in waiting if holds.trial_of(tx, row["agent_type"], now) is not None]
     round_.take([row for row in waiting if row not in on_trial])
     round_.claim()
@@ -54,10 +60,11 @@ def _choose(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> list[Row
 class _Round:
     """One look at what could start; each choice narrows the next."""
 
-    def __init__(self, tx: Transaction, crew: Crew, now: str, launches: int) -> None:
+    def __init__(self, tx: Transaction, crew: Crew, now: str, launches: int, under_way: list[Row]) -> None:
         self.tx, self.crew, self.now, self.launches = tx, crew, now, launches
+        self.under_way = under_way
         self.chosen: list[Row] = []
-        self.at_work = assignments.at_work(tx)
+        self.at_work = assignments.at_work(tx) + under_way
 
     def take(self, waiting: list[Row]) -> None:
         """Choose of the assignments that wait, in their order."""
@@ -85,7 +92,7 @@ class _Round:
         """How many more agents of each bounded type may start; a type that is not in it has no bound."""
         settings, tx = self.crew.settings, self.tx
         busy = [row["agent_type"] for row in self.at_work]
-        chosen = [row["agent_type"] for row in self.chosen]
+        chosen = [row["agent_type"] for row in self.chosen + self.under_way]
         left = {}
         for name in {*settings.agents, *settings.built_in}:
             bounds = []

@@ -212,7 +212,7 @@ def slots_used(tx: Transaction, dispatch_id: str) -> int:
             "SELECT count(*) FROM orchestrator_task o WHERE o.dispatch_id = ? "
             "AND (EXISTS (SELECT 1 FROM agent_lifecycle a "
             "WHERE a.orchestrator_task_id = o.orchestrator_task_id AND a.status IN ('starting', 'running')) "
-            "OR (o.status = 'assigned' AND o.not_before IS NULL))",
+            "OR (o.status = 'assigned' AND o.not_before IS NULL AND o.error_code IS NULL))",
             (dispatch_id,),
         )
     )

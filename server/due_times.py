@@ -12,6 +12,7 @@ DUE = (
     ("agent_message", "visible_at", "status = 'pending'"),
     # When a live agent was last heard of is moved too: it is compared with the new time from now on.
     ("agent_lifecycle", "last_heartbeat", "status IN ('starting', 'running')"),
+    ("agent_lifecycle", "kill_requested_at", "status IN ('starting', 'running')"),
 )
 
 

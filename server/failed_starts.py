@@ -35,11 +35,11 @@ def note(tx: Transaction, agent: Row, limits: Limits, *, now: str, actor: str) -
     agent_type = agent["agent_type"]
     hold = holds.get(tx, agent_type, REASON)
     if not is_one(agent, limits):
-        if hold is not None and agent["status"] != "killed" and agent["created_at"] >= hold["since"]:
+        if hold is not None and agent["status"] != "killed" and agent["created_at"] >= hold["until"]:
             holds.lift(tx, agent_type, REASON, now=now, actor=actor)
         return
     tasks = _in_a_row(tx, agent_type, limits)
-    if (hold is None and len(tasks) < limits.tasks) or (hold is not None and agent["created_at"] < hold["since"]):
+    if (hold is None and len(tasks) < limits.tasks) or (hold is not None and agent["created_at"] < hold["until"]):
         return
     times = hold["times"] if hold else 0
     pause = backoff.delay(times + 1, limits.pause, max(limits.cap, limits.pause))

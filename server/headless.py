@@ -19,7 +19,7 @@ from .plans import ImportReport
 from .readers.draft import PlanDraft
 from .repository import Repository
 from .settings import Settings
-from .store import Row, Store, Transaction
+from .store import Store, Transaction
 from .supervisor import Supervisor
 
 T = TypeVar("T")
@@ -53,10 +53,11 @@ class Begun:
     joined: bool
     reopened: list[str]
     branch_made: bool
-    held: list[Row]  # types of agents that nobody starts until somebody lifts that
+    let_in: list[str]  # types of agents that `crewyard start --agents` had left out
     began: float = field(default_factory=time.monotonic)
     interrupted: bool = False
     agents_ended: bool = False  # by an interruption; another run may still want them
+    stopped: bool = False  # by `crewyard stop`
 
 
 def prepare(
@@ -92,8 +93,8 @@ def begin(prepared: Prepared) -> Begun:
     begin = partial(store.run, _begin, prepared, who, clock.now())
     report, task_ids, dispatch_id, joined, reopened = _insist(begin, BUSY_SECONDS)
     crew.bell.ring()
-    held = [row for row in store.read(holds.left_out) if row["scope"] in _types(prepared)]
-    return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made, held)
+    let_in = _insist(partial(store.run, holds.let_in, _types(prepared), now=clock.now(), actor=ACTOR), BUSY_SECONDS)
+    return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made, let_in)
 
 
 @dataclass
@@ -129,10 +130,10 @@ def work_off(begun: Begun, look: Callable[[], None], signals: Interruptions) -> 
     supervisor = Supervisor(begun.crew)
     supervisor.start()
     try:
-        while not signals.times and _goes_on(begun):
+        while not signals.times and _goes_on(begun) and not _was_stopped(begun):
             look()
             time.sleep(LOOK_SECONDS)
-        if signals.times:
+        if signals.times or begun.stopped:
             begun.interrupted = True
             begun.agents_ended = _interrupt(begun, look, lambda: signals.times > 1)
         else:
@@ -198,6 +199,13 @@ def _begin(
 def _goes_on(begun: Begun) -> bool:
     row = begun.crew.store.read(dispatches.get, begun.dispatch_id or "")
     return row["status"] in ("active", "paused")
+
+
+def _was_stopped(begun: Begun) -> bool:
+    """Whether somebody stopped the yard: then nothing of this run goes on before a person wants it to."""
+    stop = begun.crew.store.read(holds.get, holds.EVERYONE, "stopped")
+    begun.stopped = stop is not None
+    return begun.stopped
 
 
 def _interrupt(begun: Begun, look: Callable[[], None], hurry: Callable[[], bool]) -> bool:

@@ -11,6 +11,7 @@ from .store import Row, Transaction
 
 EVERYONE = "*"
 REASONS = ("stopped", "not_started", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts")
+QUOTA_TRIAL_SECONDS = 60.0
 PASSING = ("cpu", "launch_rate")  # these slow launches down, and stop none for long
 
 
@@ -71,6 +72,11 @@ def lift_stop(tx: Transaction, *, now: str, actor: str) -> None:
     lift(tx, EVERYONE, "stopped", now=now, actor=actor)
     for row in tx.all("SELECT DISTINCT scope FROM launch_hold WHERE reason = 'failed_starts'"):
         lift(tx, row["scope"], "failed_starts", now=now, actor=actor)
+
+
+def let_in(tx: Transaction, agent_types: Collection[str], *, now: str, actor: str) -> list[str]:
+    """Lift for these types what ``start_only`` left out; returns those that it had."""
+    return [name for name in sorted(agent_types) if lift(tx, name, "not_started", now=now, actor=actor)]
 
 
 def start_only(
@@ -139,16 +145,22 @@ def trial_of(tx: Transaction, agent_type: str, now: str) -> Row | None:
 
 
 def end_passed_trials(tx: Transaction, seconds: float, *, now: str, actor: str) -> None:
-    """Lift the holds of types of which an agent that was let through has lived for ``seconds``."""
+    """Lift the holds of types of which an agent that was let through has lived for ``seconds``.
+
+    After a provider's limit it must have lived for a minute: a program may take its time before it says so again.
+    """
     for row in _trials(tx):
-        if row["started_at"] <= clock.plus(now, -seconds):
+        if row["started_at"] <= clock.plus(now, -_long_enough(row, seconds)):
             lift(tx, row["scope"], row["reason"], now=now, actor=actor)
 
 
 def next_passed_trial(tx: Transaction, seconds: float) -> str | None:
     """When the next trial is passed, if its agent lives that long."""
-    starts = [row["started_at"] for row in _trials(tx)]
-    return clock.plus(min(starts), seconds) if starts else None
+    return min((clock.plus(row["started_at"], _long_enough(row, seconds)) for row in _trials(tx)), default=None)
+
+
+def _long_enough(trial: Row, seconds: float) -> float:
+    return max(seconds, QUOTA_TRIAL_SECONDS) if trial["reason"] == "quota" else seconds
 
 
 def _trials(tx: Transaction) -> list[Row]:

@@ -1,21 +1,27 @@
 """Keeps the agents: takes in what their runners recorded, finds the lost, and ends those that are to end."""
 
+import errno
+import logging
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from . import agents, assignments, clock, consequences, journals, launches, process, saving, worktrees
+from . import agents, assignments, clock, consequences, journals, launches, process, saving, workspaces, worktrees
 from .agents import Exit
 from .consequences import Rules
 from .crew import ACTOR, Crew
-from .errors import GitError
+from .errors import GitError, WrongBranch
 from .journals import Journal, Reader
 from .launcher import restart_policy
 from .process import Identity
 from .sections import Agent
 from .store import Row, Transaction
 
+log = logging.getLogger(__name__)
+
 LAUNCH_SECONDS = 10.0
+OVERDUE_SECONDS = 10.0
 LINE_LENGTH = 200
 CODES = {"memory": "resource_exhaustion"}
 
@@ -36,13 +42,26 @@ def take_in(crew: Crew, reader: Reader, row: Row) -> None:
         how = Exit(
             "failed", journal.not_started["at"], message=f"It could not be started: {journal.not_started['message']}"
         )
-        _end(crew, row, journal, how, code="spawn_failed")
+        _end(crew, row, journal, how, code=_code_of_start(journal.not_started))
     elif journal.ended is not None:
         _end(crew, row, journal, _exit_of(journal.ended), code=CODES.get(journal.ended["reason"]))
     elif _has_progress(row, journal):
         crew.take_in(_record_progress, row["agent_id"], journal)
     if journal.ended or journal.not_started:
         reader.forget(run_dir)
+
+
+def _code_of_start(entry: dict[str, Any]) -> str:
+    """The preflight has seen the program: what is short or being replaced at this moment comes right again.
+
+    Not so one that is looked up in the worktree, where nothing but a commit brings it.
+    """
+    number, program = entry.get("errno"), str(entry.get("program", ""))
+    missing = number in (errno.ENOENT, errno.EACCES, errno.ESTALE)
+    of_the_worktree = "/" in program and not program.startswith("/")
+    if number in (errno.ENOEXEC, errno.E2BIG) or (missing and of_the_worktree):
+        return "spawn_failed"
+    return "startup_failed" if missing else "resource_exhaustion"
 
 
 def has_news(reader: Reader, row: Row) -> bool:
@@ -85,15 +104,20 @@ def end_requested(row: Row) -> None:
     """Carry out a recorded wish to end an agent: its runner does it, with the grace that was asked for."""
     run_dir = Path(row["run_dir"])
     wish, grace = run_dir / "kill", str(row["kill_grace_seconds"])
-    if not run_dir.exists() or (wish.exists() and wish.read_text(encoding="ascii") == grace):
-        return
     who = runner_identity(row)
-    if who is None:
+    if who is None or not run_dir.exists():
         return
-    partial = run_dir / "kill.new"
-    partial.write_text(grace, encoding="ascii")
-    partial.replace(wish)
+    if not wish.exists() or wish.read_text(encoding="ascii") != grace:
+        partial = run_dir / "kill.new"
+        partial.write_text(grace, encoding="ascii")
+        partial.replace(wish)
+    # Each time: whoever wrote the wish may have died before it came to that. A runner that was stopped goes on for it.
     process.send(who, signal.SIGTERM)
+    process.send(who, signal.SIGCONT)
+    late = clock.seconds_between(row["kill_requested_at"], clock.now()) - row["kill_grace_seconds"]
+    if late > OVERDUE_SECONDS:
+        log.warning("the runner of %s does not end it; the runner is ended", row["agent_id"])
+        process.send(who, signal.SIGKILL)
 
 
 def _has_progress(row: Row, journal: Journal) -> bool:
@@ -201,7 +225,8 @@ def _save_work(crew: Crew, row: Row) -> None:
     if worktree is None or not Path(worktree.path).exists():
         return
     try:
+        workspaces.require_branch(crew.repository, Path(worktree.path), worktree.branch)
         if crew.repository.operation_in_progress(Path(worktree.path)) is None:
             saving.save(crew.repository, Path(worktree.path), f"Save the work of {row['agent_id']}, which was ended")
-    except GitError:
-        return
+    except (GitError, WrongBranch) as error:
+        log.warning("what %s had not committed stays in its worktree: %s", row["agent_id"], error.message)

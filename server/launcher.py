@@ -1,6 +1,7 @@
 """Starts an agent for an assignment: worktree, prompt, runner. Every step can be done again after a crash."""
 
 import json
+import logging
 import os
 import secrets
 import sys
@@ -26,10 +27,12 @@ from . import (
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import AlreadyAssigned, ConfigurationError, GitError
+from .errors import AlreadyAssigned, ConfigurationError, GitError, SpawnFailed
 from .kinds import Launch
 from .store import Row, Transaction
 from .worktrees import Worktree
+
+log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 15.0
 BEATS_BEFORE_WARNING = 4
@@ -65,7 +68,11 @@ def launch(crew: Crew, assignment_id: str) -> None:
     row, prompt = planned
     _write_run_folder(crew, row, worktree, prompt, token)
     crew.require_lease()
-    identity = crew.runners.start(Path(row["run_dir"]))
+    try:
+        identity = crew.runners.start(Path(row["run_dir"]))
+    except SpawnFailed as error:  # nothing was begun: the keeper gives the launch up, and it is made anew
+        log.warning("%s is not started for now: %s", row["agent_id"], error.message)
+        return
     if identity is not None:
         crew.store.run(
             launches.runner_started,
@@ -79,7 +86,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
 def is_quick(crew: Crew, assignment: Row) -> bool:
     """Whether starting its agent takes no git: a restart in the worktree that is there, with nothing to bring in."""
     path = assignment["worktree_path"] and Path(assignment["worktree_path"])
-    if not path or not path.exists() or (crew.repository.admin_dir(path) / "index.lock").exists():
+    if not path or not (path / ".git").is_file() or (crew.repository.admin_dir(path) / "index.lock").exists():
         return False
     worktree = crew.store.read(worktrees.live, assignment["task_id"])
     last = crew.store.read(merges.latest, assignment["task_id"])
@@ -191,10 +198,11 @@ def _bring_in_target(crew: Crew, assignment: Row, worktree: Worktree) -> list[st
 def _plan(
     tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[str], token: str
 ) -> tuple[Row, str] | None:
-    """The agent's row, before it is started, and its prompt; None where the crew was stopped in this moment."""
-    if holds.get(tx, holds.EVERYONE, "stopped") is not None:
-        return None
+    """The agent's row, before it is started, and its prompt; None where that was held in this moment."""
     assignment = assignments.get(tx, assignment_id)
+    stopped = holds.get(tx, holds.EVERYONE, "stopped") is not None
+    if stopped or holds.of_type(tx, assignment["agent_type"], clock.now()) is not None:
+        return None
     if assignment["status"] != "assigned":
         raise AlreadyAssigned(f"Assignment {assignment_id} is {assignment['status']}.")
     agent = crew.settings.agent(assignment["agent_type"])

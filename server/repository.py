@@ -95,8 +95,12 @@ class Repository:
     def try_git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> Output:
         """Run ``git`` with ``arguments`` in ``at`` (default: the root); the caller looks at the exit code.
 
-        A git that met another worktree half made or half removed is run again: git reads all of them, and dies.
+        A folder that was given is the checkout meant, and no other: where it has lost its ``.git``, git must not go up
+        to the repository that it lies in and work there. A git that met another worktree half made or half removed is
+        run again: git reads all of them, and dies.
         """
+        if at is not None:
+            env = {**(env or {}), "GIT_CEILING_DIRECTORIES": str(at.resolve().parent)}
         for wait in _RACE_WAITS:
             answer = self._run(arguments, str(at or self.root), env)
             if not (answer.code == 128 and _RACE.search(answer.stderr)):

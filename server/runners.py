@@ -3,6 +3,7 @@
 import logging
 import marshal
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 OUTPUT_LIMIT_BYTES = 10 * 2**20
 NEVER = 1e9
+TRIES = 5
+ANSWER_SECONDS = 5.0
 GRACE_SECONDS = 2.0
 LAST_WORDS_SECONDS = 5.0
 
@@ -48,7 +51,7 @@ class Runners:
         Asking again for the same folder starts nothing twice: the runner that claims it first keeps it.
         """
         with self._lock:
-            for _ in range(2):
+            for _ in range(TRIES):
                 if self._server is None:
                     self._server = process.start_fork_server(self._runs)
                 answer = self._ask(self._server, run_dir)
@@ -106,6 +109,10 @@ class Runners:
             server.stdin.flush()
         except BrokenPipeError:
             return b""
+        if not select.select([server.stdout], [], [], ANSWER_SECONDS)[0]:
+            log.warning("the parent of the runners does not answer; another one is started")
+            server.kill()
+            return b""
         answer: bytes = server.stdout.readline()
         return answer
 
@@ -119,7 +126,11 @@ class Runners:
                     pipe.close()
                 except BrokenPipeError:
                     continue
-        server.wait()
+        try:
+            server.wait(ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def write_order(run_dir: Path, order: dict[str, Any]) -> None:

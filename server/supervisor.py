@@ -243,7 +243,7 @@ class Supervisor:
     def _launch(self) -> None:
         if not self.crew.store.read(dispatcher.has_work, clock.now()):
             return
-        for row in dispatcher.to_launch(self.crew):
+        for row in dispatcher.to_launch(self.crew, lambda row: self._jobs.is_busy(f"task {row['task_id']}")):
             subject, assignment_id = f"task {row['task_id']}", row["orchestrator_task_id"]
             if not self._jobs.is_busy(subject) and launcher.is_quick(self.crew, row):
                 self._guarded(partial_named(launcher.launch, self.crew, assignment_id))

@@ -8,17 +8,21 @@ from .crew import ACTOR, Crew
 from .health import Judgement, Seen
 from .store import Row, Transaction
 
+SLACK_SECONDS = 30.0
+
 
 @dataclass
 class Vigil:
     """Remembers when it last saw a new sign of life, by a clock that nobody sets: one that jumps stalls nobody."""
 
     _signs: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _since: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def look(self, crew: Crew) -> None:
         """Judge every running agent, and do what follows."""
         running = [row for row in crew.store.read(agents.live) if row["status"] == "running"]
         self._signs = {row["agent_id"]: self._sign(row) for row in running}
+        self._since = {name: since for name, since in self._since.items() if name in self._signs}
         for row in running:
             seen = Seen(
                 keeper.runner_lives(row),
@@ -30,8 +34,28 @@ class Vigil:
             )
             if seen.process_alive:  # the keeper deals with the others
                 judged = health.judge(seen, crew.settings.health)
+                self._end_overdue(crew, row)
                 if judged.health != row["health"]:
                     crew.write(_take_down, crew, row, judged, clock.now())
+
+    def _end_overdue(self, crew: Crew, row: Row) -> None:
+        """Its runner bounds its time; where that does not happen, something is wrong with the runner."""
+        first, age = self._since.setdefault(
+            row["agent_id"], (time.monotonic(), max(0.0, clock.seconds_between(row["started_at"], clock.now())))
+        )
+        lasted = age + time.monotonic() - first
+        grace = crew.settings.crew.grace_period_seconds
+        if lasted > (row["timeout_seconds"] or 0.0) + grace + SLACK_SECONDS and row["kill_requested_at"] is None:
+            crew.write(
+                agents.request_kill,
+                row["agent_id"],
+                reason="It ran out of time, and its runner did not end it.",
+                outcome="restart",
+                code="agent_timeout",
+                grace_seconds=grace,
+                now=clock.now(),
+                actor=ACTOR,
+            )
 
     def _sign(self, row: Row) -> tuple[str, float]:
         """The last sign of life and when it was seen; one from before this watch is taken at its word."""

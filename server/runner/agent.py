@@ -77,7 +77,9 @@ class Runner:
             self._leave_group()
             if self.group is not None:
                 self.group.remove()
-            self.journal.write("not_started", message=f"{self.order['argv'][0]}: {error.strerror}")
+            missing = "" if os.path.isdir(self.order["cwd"]) else f" (its folder {self.order['cwd']} is gone)"
+            message = f"{self.order['argv'][0]}: {error.strerror}{missing}"
+            self.journal.write("not_started", message=message, errno=error.errno, program=self.order["argv"][0])
             return 1
         self.journal.write("started", pid=self.agent, start_time=start_time(self.agent))
         self._leave_group()

@@ -299,17 +299,34 @@ def test_with_json_a_refusal_is_an_object_too(yard: Yard) -> None:
     assert (told.code, told.json["status"], told.json["error"]["code"]) == (2, "refused", "invalid_input")
 
 
-def test_a_run_says_which_of_its_agents_the_daemon_leaves_out(yard: Yard) -> None:
+def test_a_run_has_the_agents_that_its_plan_needs_although_the_daemon_left_them_out(yard: Yard) -> None:
+    """Nobody but a person would ever let them in again, and a run waits for no person."""
     yard.configure(one=["true"], two=["sh", "-c", "echo x > two.txt"])
     yard.start("--agents", "one")
     plan = yard.folder / "plan.json"
-    plan.write_text(json.dumps({"tasks": [{"task_id": "B", "agent_type": "two"}]}))
+    plan.write_text(json.dumps({"tasks": [{"task_id": "B", "title": "B", "agent_type": "two"}]}))
+    run = yard.begin("run", str(plan))
+    _, heard = run.communicate(timeout=60)
+    assert run.returncode == 0, heard
+    assert "had left out are started for this plan: two" in heard
+
+
+def test_a_run_that_is_stopped_from_elsewhere_ends_and_goes_on_later(yard: Yard) -> None:
+    gate = yard.folder / "gate"
+    wait = f"while [ ! -e '{gate}' ]; do sleep 0.05; done; echo x > a.txt"
+    yard.configure(one=["sh", "-c", wait])
+    plan = yard.folder / "plan.json"
+    plan.write_text(json.dumps({"tasks": [{"task_id": "B", "title": "B", "agent_type": "one"}]}))
     run = yard.begin("run", str(plan))
     assert run.stderr is not None
-    assert "no two is started" in next(line for line in run.stderr if "warning" in line)
-    yard.start()
-    _, err = run.communicate(timeout=60)
-    assert (run.returncode, "no one" in err) == (0, False)
+    assert next(line for line in run.stderr if "B: one" in line)
+    yard.stop()
+    _, heard = run.communicate(timeout=60)
+    assert (run.returncode, "Stopped by `crewyard stop`" in heard) == (130, True), heard
+    gate.touch()
+    again = yard.begin("run", str(plan))
+    again.communicate(timeout=60)
+    assert again.returncode == 0
 
 
 def test_only_the_named_types_are_launched_until_a_start_without_names(yard: Yard) -> None:

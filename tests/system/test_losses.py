@@ -264,3 +264,34 @@ def test_git_is_run_again_where_another_worktree_was_just_being_made(yard) -> No
     mender = subprocess.Popen(["sh", "-c", f"sleep 0.05; printf '{whole.strip()}\\n' > '{other}/commondir'"])
     assert len(repository(yard.repo).checkouts()) == 2
     mender.wait()
+
+
+def test_a_worktree_that_lost_its_git_file_costs_the_users_checkout_nothing(yard) -> None:
+    """Git goes up from such a folder to the repository that it lies in: the user's own, with his own changes."""
+    before = yard.git(yard.repo, "rev-parse", "HEAD")
+    running = yard.start(shell_agent(yard, "echo x > a.txt; rm -f .git; echo gone; exec sleep 600\n"))
+    running.until("A: shell")
+    output = Path(yard.rows("SELECT run_dir FROM agent_lifecycle")[0]["run_dir"], "output.log")
+    while "gone" not in (output.read_text() if output.exists() else ""):
+        os.sched_yield()
+    (yard.repo / "README.md").write_text("half a thought of the user's\n")
+    (yard.repo / "notes.txt").write_text("his too\n")
+    running.interrupt()
+    assert running.finish().code == 130
+    assert yard.git(yard.repo, "rev-parse", "HEAD") == before
+    assert yard.git(yard.repo, "status", "--porcelain", "README.md", "notes.txt") == " M README.md\n?? notes.txt"
+    assert (yard.repo / ".worktrees/implementation_task-A/a.txt").read_text() == "x\n", (
+        "and the agent's is kept as well"
+    )
+
+
+def test_a_stopped_runner_ends_its_agent_all_the_same(yard, script: Script) -> None:
+    """As after an agent's `kill -STOP $PPID`."""
+    yard.configure("grace_period_seconds = 0.2\n")
+    running = yard.start(yard.plan({"task_id": "A", "description": script("sleep 600")}))
+    running.until("A: scripted")
+    row = yard.rows("SELECT * FROM agent_lifecycle")[0]
+    os.kill(row["runner_pid"], signal.SIGSTOP)
+    running.interrupt()
+    assert running.finish().code == 130
+    assert yard.processes() == []

@@ -53,7 +53,7 @@ class Yard:
         return chosen
 
     def only_look(self, at: float, load: Load = IDLE) -> list[Any]:
-        rows: list[Any] = self.crew.write(dispatcher._choose, self.crew, load, later(at))
+        rows: list[Any] = self.crew.write(dispatcher._choose, self.crew, load, later(at), lambda _row: False)
         return rows
 
     def fail(self, task_id: str, at: float, **how: Any) -> None:
@@ -150,7 +150,8 @@ def test_after_a_providers_limit_one_agent_goes_first(yard: Yard) -> None:
     assert yard.look(100) == ["A"]
     assert yard.look(101) == [], "one at a time"
     assert "on trial" in yard.why("B", 101)
-    assert yard.look(105) == ["B", "C"], "it has lived for failed_start_seconds"
+    assert yard.look(105) == [], "a program may take its time before it says so again"
+    assert yard.look(100 + holds.QUOTA_TRIAL_SECONDS) == ["B", "C"]
 
 
 def test_a_trial_that_meets_the_limit_again_holds_the_rest_for_longer(yard: Yard) -> None:
@@ -219,3 +220,14 @@ def test_a_restart_waits_for_its_types_instances_and_says_so(yard: Yard) -> None
     assert yard.look(31) == ["B"]
     assert yard.look(40) == []
     assert "max_instances" in yard.why("A", 41)
+
+
+def test_a_trial_whose_worktree_is_still_being_made_lets_no_other_through(yard: Yard) -> None:
+    """Every ring of the bell is another look, and a large repository's worktree takes seconds."""
+    yard.dispatch("A", "B", "C")
+    yard.hold("builder", "quota", 10)
+    chosen = yard.crew.write(dispatcher._choose, yard.crew, IDLE, later(11), lambda _row: False)
+    assert [row["task_id"] for row in chosen] == ["A"]
+    under_way = {row["task_id"] for row in chosen}
+    again = yard.crew.write(dispatcher._choose, yard.crew, IDLE, later(12), lambda row: row["task_id"] in under_way)
+    assert again == []
