@@ -91,6 +91,11 @@ def judged(tx: Transaction, agent_id: str, health: str, reasons: str, *, now: st
     )
 
 
+def met_limit(tx: Transaction, agent_id: str) -> None:
+    """Its provider's limit ended it: that says nothing of the conversation that it went on with."""
+    tx.run("UPDATE agent_lifecycle SET metadata = json_set(metadata, '$.limit', 1) WHERE agent_id = ?", (agent_id,))
+
+
 def hash_token(token: str) -> str:
     """What is stored of an agent's token: it has 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -42,6 +42,8 @@ def start(
         typer.echo(json.dumps(_started(started)))
     else:
         _tell_start(started)
+    if port and not started.is_new and f":{port}/" not in started.daemon.url:
+        say(f"It runs already and serves {started.daemon.url}, not {http}; `crewyard stop` ends it first.")
 
 
 def stop(

@@ -10,6 +10,7 @@ from .store import Row, Transaction
 CPU_HOLD_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 2.0
 MINUTE = 60.0
+MEMORY_PATIENCE_SECONDS = 600.0
 MACHINE = ("cpu", "memory", "disk", "launch_rate")
 ALL = 10_000
 
@@ -127,7 +128,10 @@ def _open_gates(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> int:
     until = clock.plus(now, seconds)
     holds.hold(tx, holds.EVERYONE, refusal.reason, refusal.message, until=until, now=now, actor=ACTOR)
     # A busy machine slows launches down and never stops them: somebody else may keep it busy for ever.
-    return 1 if refusal.reason == "cpu" and present is not None else 0
+    if refusal.reason == "cpu":
+        return 1 if present is not None else 0
+    waited = clock.seconds_between(present["since"], now) if present is not None else 0.0
+    return 1 if refusal.reason == "memory" and not at_work and waited > MEMORY_PATIENCE_SECONDS else 0
 
 
 def _give_up(tx: Transaction, crew: Crew, hold: Row, now: str) -> None:

@@ -138,7 +138,14 @@ def claim(tx: Transaction, dispatch_id: str, limits: Limits, *, now: str, actor:
     dispatch = get(tx, dispatch_id)
     if dispatch["status"] != "active" or limits.slots <= 0:
         return []
-    ready = tasks.ready(tx, limit=limits.slots + 200, dispatch_id=dispatch_id)
+    full = {name for name, left in limits.instances_left.items() if left <= 0}
+    if dispatch["agent_type"] is not None:  # it is every task's, whatever the task names
+        if dispatch["agent_type"] in full:
+            return []
+        full = set()
+    ready = tasks.ready(
+        tx, limit=limits.slots + 200, dispatch_id=dispatch_id, but_types=full, default_type=limits.default_agent
+    )
     rows = {row["task_id"]: row for row in sorted([*ready, *_heirs(tx, dispatch_id, now)], key=tasks.ready_order)}
     candidates = [
         schedule.Candidate(

@@ -8,6 +8,8 @@ DUE = (
     ("orchestrator_task", "not_before", "status = 'assigned'"),
     ("merge_request", "not_before", "status = 'queued'"),
     ("launch_hold", "until", "1"),
+    ("launch_hold", "since", "1"),  # launches are compared with it
+    ("agent_lifecycle", "created_at", "status IN ('starting', 'running')"),
     ("agent_message", "lease_until", "status = 'delivered'"),
     ("agent_message", "visible_at", "status = 'pending'"),
     # When a live agent was last heard of is moved too: it is compared with the new time from now on.

@@ -11,6 +11,7 @@ from .store import Row, Transaction
 
 REASON = "failed_starts"
 LOOKED_AT = 50
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ def note(tx: Transaction, agent: Row, limits: Limits, *, now: str, actor: str) -
         return
     times = hold["times"] if hold else 0
     pause = backoff.delay(times + 1, limits.pause, max(limits.cap, limits.pause))
+    names = ", ".join(sorted(tasks)[:NAMED]) + (" and more" if len(tasks) > NAMED else "")
     message = (
-        f"agents of type {agent_type} failed to start on {len(tasks)} tasks in a row ({', '.join(sorted(tasks)[:5])}); "
-        f"the last: {agent['error_message']}"
+        f"agents of type {agent_type} failed to start on {len(tasks)} tasks in a row ({names}); the last: "
+        f"{agent['error_message']} Mend it, and `crewyard run` of the same plan tries at once"
     )
     until = clock.plus(now, pause)
     holds.hold(tx, agent_type, REASON, message, until=until, now=now, actor=actor, again=hold is not None)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from .sections import Launch
 
-SMALL_DISK_SHARE = 0.05
+SMALL_SHARE = 0.05
+SMALL_MACHINE = 4
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Load:
     free_memory_mb: float
     free_disk_mb: float
     disk_mb: float
+    memory_mb: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Refusal:
 
 def of_machine(load: Load, limits: Launch, *, agents_at_work: int) -> Refusal | None:
     """A busy CPU holds only further agents: with none at work one starts however busy the machine is."""
-    if load.free_memory_mb < limits.min_free_memory_mb:
+    wanted_mb = _wanted_memory(limits, load)
+    if load.free_memory_mb < wanted_mb:
         return Refusal(
             "memory",
-            f"{load.free_memory_mb:.0f} MiB of memory are free; launch.min_free_memory_mb is "
-            f"{limits.min_free_memory_mb}",
+            f"{load.free_memory_mb:.0f} MiB of memory are free; {wanted_mb:.0f} are wanted (launch.min_free_memory_mb)",
         )
-    wanted_mb = min(limits.min_free_disk_mb, SMALL_DISK_SHARE * load.disk_mb)
+    wanted_mb = min(limits.min_free_disk_mb, SMALL_SHARE * load.disk_mb)
     if load.free_disk_mb < wanted_mb:
         return Refusal(
             "disk", f"{load.free_disk_mb:.0f} MiB of disk are free where the worktrees lie; {wanted_mb:.0f} are wanted"
@@ -43,6 +45,14 @@ def of_machine(load: Load, limits: Launch, *, agents_at_work: int) -> Refusal | 
             "cpu", f"the machine is {load.cpu_percent:.0f} % busy; launch.max_cpu_percent is {limits.max_cpu_percent:g}"
         )
     return None
+
+
+def _wanted_memory(limits: Launch, load: Load) -> float:
+    """A small machine could never have free what is wanted of others by default: of it a share."""
+    wanted_mb = limits.min_free_memory_mb
+    if "min_free_memory_mb" in limits.model_fields_set or load.memory_mb >= SMALL_MACHINE * wanted_mb:
+        return wanted_mb
+    return SMALL_SHARE * load.memory_mb
 
 
 def of_rate(launched_in_last_minute: int, limits: Launch) -> Refusal | None:

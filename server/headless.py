@@ -179,7 +179,7 @@ def _begin(
 ) -> tuple[ImportReport, list[str], str | None, bool, list[str]]:
     known = {*prepared.settings.agents, *prepared.settings.built_in, prepared.settings.default_agent}
     task_ids = [task.task_id for task in prepared.draft.tasks if task.status != "cancelled"]
-    holds.lift_stop(tx, now=now, actor=ACTOR)
+    holds.lift_troubles(tx, now=now, actor=ACTOR)
     # Before the import, so that what failed takes up a text that was mended meanwhile.
     present = dispatches.of_scope(tx, task_ids)
     at_work = present is not None and present["status"] == "active"

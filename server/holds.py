@@ -74,6 +74,13 @@ def lift_stop(tx: Transaction, *, now: str, actor: str) -> None:
         lift(tx, row["scope"], "failed_starts", now=now, actor=actor)
 
 
+def lift_troubles(tx: Transaction, *, now: str, actor: str) -> None:
+    """A person begins anew, and may know that a limit is over or was none: one launch will tell."""
+    lift_stop(tx, now=now, actor=actor)
+    for row in tx.all("SELECT DISTINCT scope FROM launch_hold WHERE reason = 'quota'"):
+        lift(tx, row["scope"], "quota", now=now, actor=actor)
+
+
 def let_in(tx: Transaction, agent_types: Collection[str], *, now: str, actor: str) -> list[str]:
     """Lift for these types what ``start_only`` left out; returns those that it had."""
     return [name for name in sorted(agent_types) if lift(tx, name, "not_started", now=now, actor=actor)]
@@ -83,7 +90,7 @@ def start_only(
     tx: Transaction, wanted: Collection[str] | None, known: Collection[str], *, now: str, actor: str
 ) -> None:
     """Lift the stop. Of the ``known`` types only those ``wanted`` are launched from here on; None: all (R-299)."""
-    lift_stop(tx, now=now, actor=actor)
+    lift_troubles(tx, now=now, actor=actor)
     others = set() if wanted is None else set(known) - set(wanted)
     _let_in_all_but(tx, others, now=now, actor=actor)
     chosen = ",".join(sorted(wanted or ()))

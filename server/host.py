@@ -33,8 +33,9 @@ class Watch:
         if time.monotonic() - self._seen_at >= FRESH_SECONDS:
             self._seen_at = time.monotonic()
             disk = shutil.disk_usage(next(place for place in (self.folder, *self.folder.parents) if place.exists()))
-            free_mb = psutil.virtual_memory().available / 2**20
-            self._seen = Load(self._cpu_percent(), free_mb, disk.free / 2**20, disk.total / 2**20)
+            memory = psutil.virtual_memory()
+            sizes = (memory.available, disk.free, disk.total, memory.total)
+            self._seen = Load(self._cpu_percent(), *(size / 2**20 for size in sizes))
         return self._seen
 
     def _cpu_percent(self) -> float:

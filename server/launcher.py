@@ -16,6 +16,7 @@ from . import (
     environment,
     events,
     holds,
+    journals,
     kinds,
     launches,
     merges,
@@ -66,12 +67,14 @@ def launch(crew: Crew, assignment_id: str) -> None:
     if planned is None:
         return
     row, prompt = planned
-    _write_run_folder(crew, row, worktree, prompt, token)
-    crew.require_lease()
     try:
+        _write_run_folder(crew, row, worktree, prompt, token)
+        crew.require_lease()
         identity = crew.runners.start(Path(row["run_dir"]))
-    except SpawnFailed as error:  # nothing was begun: the keeper gives the launch up, and it is made anew
-        log.warning("%s is not started for now: %s", row["agent_id"], error.message)
+    except (SpawnFailed, OSError) as error:
+        log.warning("%s cannot be started: %s", row["agent_id"], error)
+        if journals.give_up_launch(Path(row["run_dir"])):
+            crew.write(_not_launched, row, str(error), restart_policy(crew))
         return
     if identity is not None:
         crew.store.run(
@@ -81,6 +84,23 @@ def launch(crew: Crew, assignment_id: str) -> None:
             start_time=identity.start_time,
             boot_id=identity.boot_id,
         )
+
+
+def _not_launched(tx: Transaction, row: Row, why: str, policy: backoff.Policy) -> None:
+    """No runner could be started: an attempt that failed for want of something."""
+    now = clock.now()
+    agents.ended(tx, row["agent_id"], agents.Exit("lost", now, message=f"It was never started: {why}"), actor=ACTOR)
+    attempts.failed(
+        tx,
+        row["orchestrator_task_id"],
+        code="resource_exhaustion",
+        message=f"It could not be started: {why}",
+        tail="",
+        exited_at=now,
+        policy=policy,
+        now=now,
+        actor=ACTOR,
+    )
 
 
 def is_quick(crew: Crew, assignment: Row) -> bool:

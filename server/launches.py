@@ -88,8 +88,9 @@ def conversation(tx: Transaction, order: LaunchOrder) -> tuple[str, bool]:
     )
     if last is None:
         return str(uuid.uuid4()), False
+    facts = json.loads(last["metadata"])
     died_at_once = (last["duration_ms"] or 0) < 1000 * order.failed_start_seconds and last["status"] == "failed"
-    if died_at_once and json.loads(last["metadata"]).get("resumed"):
+    if died_at_once and facts.get("resumed") and not facts.get("limit"):
         return str(uuid.uuid4()), False
     return last["session_id"], True
 

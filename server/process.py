@@ -93,7 +93,7 @@ def send(who: Identity, number: signal.Signals) -> bool:
         return False
     try:
         signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # gone, or another user's by now
         return False
     finally:
         os.close(descriptor)
@@ -131,8 +131,10 @@ def start_fork_server(runs: Path) -> "subprocess.Popen[bytes]":
     By path and without site-packages: it needs the standard library only. Its environment holds nothing of ours but the
     folder of the runs: what a runner's agent gets stands in its order.
     """
-    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (runs / "forkserver.log").open("ab") as log:
+    for folder in (runs.parent, runs):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log_file = os.open(runs / "forkserver.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(log_file, "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(RUNNER)],
             stdin=subprocess.PIPE,

@@ -181,8 +181,8 @@ class Launch(Section):
     )
     failed_starts_pause_seconds: Delay | None = Field(
         None,
-        description="The first such hold, doubled each time that the launch after it fails too; unset: five times the "
-        "first restart delay.",
+        description="The first such hold, doubled each time that the launch after it fails too, up to the longest "
+        "restart delay; unset: five times the first restart delay.",
     )
     failed_starts_pauses: Positive = Field(
         5, description="After so many holds in a row, what waits for that type goes to review."

@@ -5,7 +5,7 @@ edges all ready ones are read in 0.12 ms, against 42 ms for an indexed NOT EXIST
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from . import events, states
@@ -54,9 +54,19 @@ def listed(tx: Transaction, *, after: str = "", limit: int = 100, status: str | 
 
 
 def ready(
-    tx: Transaction, *, limit: int, dispatch_id: str | None = None, most_urgent: int = 1, least_urgent: int = 10
+    tx: Transaction,
+    *,
+    limit: int,
+    dispatch_id: str | None = None,
+    most_urgent: int = 1,
+    least_urgent: int = 10,
+    but_types: Collection[str] = (),
+    default_type: str = "",
 ) -> list[Row]:
-    """Tasks whose dependencies are met, in the order of design 4, of one dispatch or of the whole plan (R-079)."""
+    """Tasks whose dependencies are met, in the order of design 4, of one dispatch or of the whole plan (R-079).
+
+    ``but_types``: agent types whose tasks are passed over; a task that names none is of ``default_type``.
+    """
     scope = (
         ""
         if dispatch_id is None
@@ -65,8 +75,16 @@ def ready(
     return tx.all(
         "SELECT t.* FROM specs_task t INDEXED BY specs_task_ready "
         f"WHERE t.status = 'ready' AND t.priority BETWEEN :high AND :low {scope} "
+        "AND coalesce(t.agent_type, :default) NOT IN (SELECT value FROM json_each(:but)) "
         f"ORDER BY {READY_ORDER} LIMIT :limit",
-        {"limit": limit, "dispatch": dispatch_id, "high": most_urgent, "low": least_urgent},
+        {
+            "limit": limit,
+            "dispatch": dispatch_id,
+            "high": most_urgent,
+            "low": least_urgent,
+            "default": default_type,
+            "but": json.dumps(sorted(but_types)),
+        },
     )
 
 

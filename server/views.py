@@ -90,9 +90,16 @@ def _print_processes(console: Console, status: "Status") -> None:
         age = "" if uptime is None else f", for {_duration(uptime)}"
         _say(console, f"Supervisor    process {lease.pid}{which}{age}")
     elif status.seen.dispatches or status.agents:
-        _say(console, "Supervisor    none: `crewyard start`, `run PLAN` or `serve` goes on", "yellow")
+        _say(console, f"Supervisor    none: {_who_goes_on(status.seen.dispatches)}", "yellow")
     else:
         _say(console, "Supervisor    none, and nothing to supervise")
+
+
+def _who_goes_on(dispatches: list[DispatchView]) -> str:
+    """A paused dispatch is resumed by whoever asks for its tasks; an active one by any supervisor."""
+    if all(row.status == "paused" for row in dispatches):
+        return "`crewyard run PLAN` goes on where it was interrupted"
+    return "`crewyard start`, `run PLAN` or `serve` goes on"
 
 
 def _dispatch_row(row: DispatchView, now: str) -> list[str]:

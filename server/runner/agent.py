@@ -26,6 +26,7 @@ CHUNK = 1 << 16
 CHUNKS_AT_ONCE = 16
 LOOK_SECONDS = 0.01
 SWEEP_GRACE_SECONDS = 2.0
+OUT_OF_REACH_SECONDS = 10.0
 
 
 def main(run_dir: str, own: "Group | None") -> int:
@@ -100,7 +101,7 @@ class Runner:
         poller.register(wake, select.POLLIN)
         poller.register(self.pipe, select.POLLIN)
         limits = Limits(self.order, keeps_memory=self.group is None or not self.group.limits_memory)
-        while self.status is None:
+        while self.status is None and self.ending_since is None:
             for descriptor, _ in poller.poll(limits.next_look_ms()):
                 if descriptor == self.pipe and not self._drain():
                     poller.unregister(self.pipe)
@@ -155,7 +156,7 @@ class Runner:
         """SIGTERM to the agent and all its descendants, SIGKILL after the grace; returns when the agent is reaped."""
         self.ending_since = time.monotonic()
         signal_all(signal.SIGTERM, self.agent)
-        while self.status is None:
+        while self.status is None and not self._is_out_of_reach():
             self._kill_when_due()
             self._drain()
             time.sleep(LOOK_SECONDS)
@@ -168,16 +169,23 @@ class Runner:
         if self.ending_since is None:
             self.ending_since = time.monotonic()
             signal_all(signal.SIGTERM, self.agent)
-        while self._reap():
+        while self._reap() and not self._is_out_of_reach():
             self._kill_when_due()
             self._drain()
             time.sleep(LOOK_SECONDS)
 
-    def _kill_when_due(self) -> None:
-        """What an agent that ended by itself leaves behind has a short grace of its own."""
+    def _since_grace(self) -> float:
+        """Seconds since the grace was over, below 0 before. What an ended agent leaves behind has a short one."""
         by_itself = self.reason == "exit" and not self.asked_to_end
         grace = SWEEP_GRACE_SECONDS if by_itself else kill_grace(self.order)
-        if self.ending_since is None or time.monotonic() < self.ending_since + grace:
+        return -1.0 if self.ending_since is None else time.monotonic() - self.ending_since - grace
+
+    def _is_out_of_reach(self) -> bool:
+        """Whether SIGKILL has no effect: on what changed its user, or hangs in the kernel. It is not waited for."""
+        return self._since_grace() > OUT_OF_REACH_SECONDS
+
+    def _kill_when_due(self) -> None:
+        if self._since_grace() < 0:
             return
         if self.group is not None and self.group.kill():
             return
@@ -219,7 +227,9 @@ def find_program(name: str, env: "dict[str, str]") -> str:
     return next((path for path in found if os.access(path, os.X_OK) and not os.path.isdir(path)), name)
 
 
-def decoded(status: int) -> "dict[str, int | None]":
+def decoded(status: "int | None") -> "dict[str, int | None]":
+    if status is None:
+        return {"code": None, "signal": None}
     code = os.waitstatus_to_exitcode(status)
     return {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
 

@@ -62,7 +62,7 @@ def kill_all(but: "Container[int]" = ()) -> None:
 
 
 def _send(number: int, whom: "Iterable[tuple[int, str]]") -> None:
-    """Each through a descriptor that cannot come to mean another process."""
+    """Each through a descriptor that cannot come to mean another process; one that changed its user is out of reach."""
     for pid, began in whom:
         try:
             descriptor = os.pidfd_open(pid)
@@ -71,7 +71,7 @@ def _send(number: int, whom: "Iterable[tuple[int, str]]") -> None:
         try:
             if start_time(pid) == began:
                 signal.pidfd_send_signal(descriptor, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             continue
         finally:
             os.close(descriptor)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MEMORY_LOOK_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 3600.0  # poll takes no more than 2^31 ms
 IDLE_CPU_SHARE = 0.01  # of one core: what a program that only waits uses
 
 
@@ -28,7 +29,7 @@ class Limits:
     def next_look_ms(self) -> float:
         until = min(self.deadline, self.beaten + self.beat_seconds) - time.monotonic()
         wait: float = min(until, MEMORY_LOOK_SECONDS if self.memory_limit_mb else until)
-        return max(0.0, wait) * 1000
+        return min(max(0.0, wait), LONGEST_WAIT_SECONDS) * 1000
 
     def exceeded(self) -> "str | None":
         if time.monotonic() >= self.deadline:

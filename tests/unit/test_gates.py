@@ -63,4 +63,4 @@ def test_launches_a_minute(launched: int, refused: bool) -> None:
 def test_each_refusal_has_its_figures() -> None:
     refusal = gates.of_machine(gates.Load(99.0, 100.0, 10.0, 100_000.0), LIMITS, agents_at_work=1)
     assert refusal is not None
-    assert refusal.message == "100 MiB of memory are free; launch.min_free_memory_mb is 500"
+    assert refusal.message == "100 MiB of memory are free; 500 are wanted (launch.min_free_memory_mb)"
