@@ -254,3 +254,38 @@ def test_an_agent_whose_yard_was_deleted_ends_with_its_runner(crew: Crew, yard, 
     shutil.rmtree(row["run_dir"])
     assert process.wait_until_gone(runner, 20)
     assert yard.processes() == []
+
+
+def test_a_wish_to_end_an_agent_whose_writer_died_before_he_sent_the_signal_is_carried_out(crew: Crew, yard) -> None:
+    launcher.launch(crew, assigned(crew, yard, description="```crew-script\nsleep 600\n```"))
+    agent_id = only_agent(crew)["agent_id"]
+    crew.store.run(
+        agents.request_kill,
+        agent_id, reason="test", outcome="release", grace_seconds=1.0, now=clock.now(), actor="test",
+    )  # fmt: skip
+    row = only_agent(crew)
+    (Path(row["run_dir"]) / "kill").write_text(str(row["kill_grace_seconds"]))
+    keeper.end_requested(row)
+    assert process.wait_until_gone(keeper.runner_identity(row), 20)
+
+
+def test_a_parent_of_runners_that_does_not_answer_is_followed_by_another(crew: Crew, yard, monkeypatch) -> None:
+    monkeypatch.setattr(runners, "ANSWER_SECONDS", 0.5)
+    launcher.launch(crew, assigned(crew, yard, description="```crew-script\nsleep 600\n```"))
+    first = only_agent(crew)
+    parent = int(Path(f"/proc/{first['runner_pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGSTOP)
+    done = crew.runners.check(["true"], cwd=yard.repo, log=yard.folder / "x.log", timeout_seconds=20, environment={})
+    assert done.code == 0
+    assert process.start_time(parent) is None
+    assert keeper.runner_lives(first), "what it had started goes on"
+
+
+def test_a_launch_that_no_runner_can_be_started_for_is_an_attempt_that_failed(crew: Crew, yard, monkeypatch) -> None:
+    """As while Crewyard itself is being replaced; uncounted, it would be tried as fast as one can, for ever."""
+    monkeypatch.setattr(process, "RUNNER", yard.folder / "not" / "there.py")
+    assignment_id = assigned(crew, yard)
+    launcher.launch(crew, assignment_id)
+    row = crew.store.read(assignments.get, assignment_id)
+    assert (row["status"], row["error_code"], row["retry_count"]) == ("assigned", "resource_exhaustion", 1)
+    assert only_agent(crew)["status"] == "lost"

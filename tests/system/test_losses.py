@@ -1,6 +1,7 @@
 """Ways in which work was lost, doubled or left hanging before: each was seen, and each must stay mended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -295,3 +296,17 @@ def test_a_stopped_runner_ends_its_agent_all_the_same(yard, script: Script) -> N
     running.interrupt()
     assert running.finish().code == 130
     assert yard.processes() == []
+
+
+def test_a_program_that_is_being_replaced_is_tried_again(yard) -> None:
+    """A file that is written to cannot be run (ETXTBSY): as while a package is upgraded."""
+    program = yard.folder / "agent"
+    shutil.copy(shutil.which("true") or "/bin/true", program)
+    yard.configure(f'[agents.tool]\ncommand = ["{program}"]\n')
+    with program.open("r+b"):
+        running = yard.start(yard.plan({"task_id": "A", "agent_type": "tool"}))
+        running.until("Text file busy")
+    outcome = running.finish()
+    attempts = yard.rows("SELECT status, error_message FROM agent_lifecycle ORDER BY rowid")
+    assert "Text file busy" in attempts[0]["error_message"]
+    assert attempts[-1]["status"] == "completed", outcome.err

@@ -231,3 +231,12 @@ def test_a_trial_whose_worktree_is_still_being_made_lets_no_other_through(yard: 
     under_way = {row["task_id"] for row in chosen}
     again = yard.crew.write(dispatcher._choose, yard.crew, IDLE, later(12), lambda row: row["task_id"] in under_way)
     assert again == []
+
+
+def test_a_type_that_is_held_starves_no_other_however_many_of_its_tasks_come_first(yard: Yard) -> None:
+    many = [f"A{n:03d}" for n in range(220)]
+    yard.bench.add_tasks(*many, priority=1)
+    yard.bench.add_tasks("Z", priority=9, agent_type="architect")
+    yard.bench.store.run(dispatches.open_or_join, [*many, "Z"], max_parallel=2, agent_type=None, now=NOW, actor="lead")
+    yard.hold("builder", "quota", 100)
+    assert yard.look(1) == ["Z"]
