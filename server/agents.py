@@ -77,6 +77,11 @@ def history(tx: Transaction, assignment_id: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
+def failed_within(agent: Row, seconds: float) -> bool:
+    """Whether this agent failed before it was that old."""
+    return agent["status"] == "failed" and (agent["duration_ms"] or 0) < 1000 * seconds
+
+
 def judged(tx: Transaction, agent_id: str, health: str, reasons: str, *, now: str, actor: str) -> None:
     """Keep what a health check said, and record that it changed. It is no sign of life (R-110)."""
     tx.run("UPDATE agent_lifecycle SET health = ? WHERE agent_id = ?", (health, agent_id))

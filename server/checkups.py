@@ -6,13 +6,12 @@ Nothing is written, a heartbeat least of all: only an agent itself gives signs o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from . import agents, clock, health, overview, reports, states
+from . import agents, clock, health, launches, overview, reports, states
 from .health import Judgement, Measured, Seen
 from .sections import Health
 from .store import Row, Transaction
 
 COUNTED_SECONDS = 3600.0
-LAUNCH_SECONDS = 10.0
 WORST_FIRST = ("dead", "stalled", "failed", "warning", "healthy", "completed")
 
 
@@ -123,7 +122,7 @@ def _judged(subject: Subject, measured: Measured, silent: float, limits: Health)
             return Judgement("completed")
         return Judgement("failed", (f"{row['status']}: {row['error_message'] or 'no more is known'}",))
     alive = measured.process_alive or measured.runner_alive
-    if row["status"] == "starting" and (alive or silent < LAUNCH_SECONDS):
+    if row["status"] == "starting" and (alive or silent < launches.CLAIM_SECONDS):
         return Judgement("healthy", ("it is starting",))
     seen = Seen(alive, silent, measured.cpu_percent, measured.memory_mb, row["memory_limit_mb"], waits=subject.waits)
     return health.judge(seen, limits)

@@ -47,10 +47,10 @@ def _choose(tx: Transaction, crew: Crew, load: gates.Load, now: str, is_under_wa
     holds.end_passed_trials(tx, limits.failed_start_seconds, now=now, actor=ACTOR)
     for hold in failed_starts.given_up(tx, crew.starts):
         _give_up(tx, crew, hold, now)
-    under_way = [row for row in assignments.waiting(tx, now=now) if is_under_way(row)]
-    waiting = [row for row in assignments.waiting(tx, now=now) if row not in under_way]
-    launches = _open_gates(tx, crew, load, now)
-    round_ = _Round(tx, crew, now, launches, under_way)
+    due = assignments.waiting(tx, now=now)
+    under_way = [row for row in due if is_under_way(row)]
+    waiting = [row for row in due if row not in under_way]
+    round_ = _Round(tx, crew, now, _open_gates(tx, crew, load, now), under_way)
     on_trial = [row for row in waiting if holds.trial_of(tx, row["agent_type"], now) is not None]
     round_.take([row for row in waiting if row not in on_trial])
     round_.claim()
@@ -61,8 +61,8 @@ def _choose(tx: Transaction, crew: Crew, load: gates.Load, now: str, is_under_wa
 class _Round:
     """One look at what could start; each choice narrows the next."""
 
-    def __init__(self, tx: Transaction, crew: Crew, now: str, launches: int, under_way: list[Row]) -> None:
-        self.tx, self.crew, self.now, self.launches = tx, crew, now, launches
+    def __init__(self, tx: Transaction, crew: Crew, now: str, most: int, under_way: list[Row]) -> None:
+        self.tx, self.crew, self.now, self.most = tx, crew, now, most
         self.under_way = under_way
         self.chosen: list[Row] = []
         self.at_work = assignments.at_work(tx) + under_way
@@ -71,7 +71,7 @@ class _Round:
         """Choose of the assignments that wait, in their order."""
         for row in waiting:
             has_slot = row["dispatch_id"] is None or _free_slots(self.tx, row["dispatch_id"], self.at_work) > 0
-            if has_slot and self._left().get(row["agent_type"], 1) > 0 and len(self.chosen) < self.launches:
+            if has_slot and self._left().get(row["agent_type"], 1) > 0 and len(self.chosen) < self.most:
                 self._choose([row])
 
     def claim(self) -> None:
@@ -79,7 +79,7 @@ class _Round:
         for dispatch in dispatches.listed(self.tx, status="active"):
             slots = _free_slots(self.tx, dispatch["dispatch_id"], self.at_work)
             limits = Limits(
-                slots=min(slots, self.launches - len(self.chosen)),
+                slots=min(slots, self.most - len(self.chosen)),
                 instances_left=self._left(),
                 default_agent=self.crew.settings.default_agent,
             )

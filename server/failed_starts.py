@@ -6,7 +6,7 @@ as a trial, best on a task that has not failed yet: if it fails at once too, the
 
 from dataclasses import dataclass
 
-from . import alerts, backoff, clock, holds
+from . import agents, alerts, backoff, clock, holds
 from .store import Row, Transaction
 
 REASON = "failed_starts"
@@ -28,7 +28,7 @@ class Limits:
 
 def is_one(agent: Row, limits: Limits) -> bool:
     """Whether this ended agent failed to start."""
-    return agent["status"] == "failed" and (agent["duration_ms"] or 0) < 1000 * limits.seconds
+    return agents.failed_within(agent, limits.seconds)
 
 
 def note(tx: Transaction, agent: Row, limits: Limits, *, now: str, actor: str) -> None:

@@ -70,15 +70,13 @@ def lift(tx: Transaction, scope: str, *reasons: str, now: str, actor: str) -> bo
 def lift_stop(tx: Transaction, *, now: str, actor: str) -> None:
     """Somebody wants work done: what ``crewyard stop`` held goes on, and types that failed to start are tried again."""
     lift(tx, EVERYONE, "stopped", now=now, actor=actor)
-    for row in tx.all("SELECT DISTINCT scope FROM launch_hold WHERE reason = 'failed_starts'"):
-        lift(tx, row["scope"], "failed_starts", now=now, actor=actor)
+    _lift_everywhere(tx, "failed_starts", now=now, actor=actor)
 
 
 def lift_troubles(tx: Transaction, *, now: str, actor: str) -> None:
     """A person begins anew, and may know that a limit is over or was none: one launch will tell."""
     lift_stop(tx, now=now, actor=actor)
-    for row in tx.all("SELECT DISTINCT scope FROM launch_hold WHERE reason = 'quota'"):
-        lift(tx, row["scope"], "quota", now=now, actor=actor)
+    _lift_everywhere(tx, "quota", now=now, actor=actor)
 
 
 def let_in(tx: Transaction, agent_types: Collection[str], *, now: str, actor: str) -> list[str]:
@@ -92,7 +90,7 @@ def start_only(
     """Lift the stop. Of the ``known`` types only those ``wanted`` are launched from here on; None: all (R-299)."""
     lift_troubles(tx, now=now, actor=actor)
     others = set() if wanted is None else set(known) - set(wanted)
-    _let_in_all_but(tx, others, now=now, actor=actor)
+    _lift_everywhere(tx, "not_started", but=others, now=now, actor=actor)
     chosen = ",".join(sorted(wanted or ()))
     message = f"`crewyard start --agents {chosen}` left it out; `crewyard start` lets every type in again"
     for scope in sorted(others):
@@ -101,20 +99,16 @@ def start_only(
 
 def stop(tx: Transaction, *, now: str, actor: str) -> None:
     """Nobody launches anything until somebody wants work done again; which types were left out is forgotten (R-304)."""
-    _let_in_all_but(tx, (), now=now, actor=actor)
+    _lift_everywhere(tx, "not_started", now=now, actor=actor)
     message = "`crewyard stop` ended the crew; `crewyard start`, `crewyard run` or an assignment goes on"
     hold(tx, EVERYONE, "stopped", message, until=None, now=now, actor=actor)
 
 
-def left_out(tx: Transaction) -> list[Row]:
-    """The holds of the types that ``start_only`` left out."""
-    return tx.all("SELECT * FROM launch_hold WHERE reason = 'not_started' ORDER BY scope")
-
-
-def _let_in_all_but(tx: Transaction, others: Collection[str], *, now: str, actor: str) -> None:
-    for row in left_out(tx):
-        if row["scope"] not in others:
-            lift(tx, row["scope"], "not_started", now=now, actor=actor)
+def _lift_everywhere(tx: Transaction, reason: str, *, but: Collection[str] = (), now: str, actor: str) -> None:
+    """Lift what holds for this reason, of whatever scope."""
+    for row in tx.all("SELECT scope FROM launch_hold WHERE reason = ? ORDER BY scope", (reason,)):
+        if row["scope"] not in but:
+            lift(tx, row["scope"], reason, now=now, actor=actor)
 
 
 def get(tx: Transaction, scope: str, reason: str) -> Row | None:

@@ -7,7 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import agents, assignments, clock, consequences, journals, launches, process, saving, workspaces, worktrees
+from . import (
+    agents,
+    assignments,
+    clock,
+    consequences,
+    journals,
+    launches,
+    process,
+    runners,
+    saving,
+    workspaces,
+    worktrees,
+)
 from .agents import Exit
 from .consequences import Rules
 from .crew import ACTOR, Crew
@@ -20,7 +32,6 @@ from .store import Row, Transaction
 
 log = logging.getLogger(__name__)
 
-LAUNCH_SECONDS = 10.0
 OVERDUE_SECONDS = 10.0
 LINE_LENGTH = 200
 CODES = {"memory": "resource_exhaustion"}
@@ -87,7 +98,7 @@ def runner_lives(row: Row) -> bool:
         return process.is_alive(who)
     # A claim without a name in it is a runner in its first microsecond, or one that died there.
     claimed = (Path(row["run_dir"]) / "claim").exists()
-    return claimed and clock.seconds_between(row["created_at"], clock.now()) < LAUNCH_SECONDS
+    return claimed and clock.seconds_between(row["created_at"], clock.now()) < launches.CLAIM_SECONDS
 
 
 def runner_identity(row: Row) -> Identity | None:
@@ -103,17 +114,10 @@ def runner_identity(row: Row) -> Identity | None:
 def end_requested(row: Row) -> None:
     """Carry out a recorded wish to end an agent: its runner does it, with the grace that was asked for."""
     run_dir = Path(row["run_dir"])
-    wish, grace = run_dir / "kill", str(row["kill_grace_seconds"])
     who = runner_identity(row)
     if who is None or not run_dir.exists():
         return
-    if not wish.exists() or wish.read_text(encoding="ascii") != grace:
-        partial = run_dir / "kill.new"
-        partial.write_text(grace, encoding="ascii")
-        partial.replace(wish)
-    # Each time: whoever wrote the wish may have died before it came to that. A runner that was stopped goes on for it.
-    process.send(who, signal.SIGTERM)
-    process.send(who, signal.SIGCONT)
+    runners.ask_to_end(run_dir, who, row["kill_grace_seconds"])
     late = clock.seconds_between(row["kill_requested_at"], clock.now()) - row["kill_grace_seconds"]
     if late > OVERDUE_SECONDS:
         log.warning("the runner of %s does not end it; the runner is ended", row["agent_id"])

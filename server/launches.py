@@ -4,9 +4,11 @@ import json
 import uuid
 from dataclasses import dataclass
 
-from . import events, states
+from . import agents, events, states
 from .errors import SingletonViolation
 from .store import Row, Transaction
+
+CLAIM_SECONDS = 10.0  # a launch that no runner has claimed by then is not made any more
 
 
 def count(tx: Transaction, assignment_id: str) -> int:
@@ -89,8 +91,7 @@ def conversation(tx: Transaction, order: LaunchOrder) -> tuple[str, bool]:
     if last is None:
         return str(uuid.uuid4()), False
     facts = json.loads(last["metadata"])
-    died_at_once = (last["duration_ms"] or 0) < 1000 * order.failed_start_seconds and last["status"] == "failed"
-    if died_at_once and facts.get("resumed") and not facts.get("limit"):
+    if agents.failed_within(last, order.failed_start_seconds) and facts.get("resumed") and not facts.get("limit"):
         return str(uuid.uuid4()), False
     return last["session_id"], True
 

@@ -26,8 +26,6 @@ RUNS_VARIABLE = "CREWYARD_RUNS"
 # Each holds a path of one run in one repository: no two processes of different runs share its value.
 AGENT_VARIABLE = "CREWYARD_PROMPT_FILE"
 CHECK_VARIABLE = "CREWYARD_CHECK_LOG"
-
-
 HAS_PIDFDS = hasattr(os, "pidfd_open")  # not on macOS
 
 
@@ -177,27 +175,23 @@ def users_of(path: Path) -> list[tuple[Identity, str]]:
     return found
 
 
-def end_agent(prompt_file: Path, own_group: Path | None) -> int:
-    """Kill all that is left of the agent with that prompt, for when its runner is gone.
-
-    Returns how many were found by their environment; what was in its control group is ended uncounted.
-    """
-    if own_group is not None:
-        _end_group(own_group)
-    return _end_marked(AGENT_VARIABLE, str(prompt_file))
-
-
-def _end_group(folder: Path) -> None:
-    """End all in a control group that a runner of ours made, and take it away."""
-    if folder.name.startswith(group.PREFIX) and folder.is_relative_to("/sys/fs/cgroup"):
-        group.Group(str(folder), str(folder.parent)).remove()
+def end_agent(prompt_file: Path, own_group: Path | None) -> None:
+    """Kill all that is left of the agent with that prompt, for when its runner is gone."""
+    _end_left(f"{AGENT_VARIABLE}={prompt_file}", own_group)
 
 
 def end_check(log: Path, own_group: Path | None) -> None:
     """As ``end_agent``, for what is left of the check that writes to ``log``."""
-    if own_group is not None:
-        _end_group(own_group)
-    _end_marked(CHECK_VARIABLE, str(log))
+    _end_left(f"{CHECK_VARIABLE}={log}", own_group)
+
+
+def _end_left(mark: str, own_group: Path | None) -> None:
+    """Kill what lies in the control group that a runner of ours made, and what carries ``mark`` in its environment."""
+    if own_group is not None and group.is_one(str(own_group)):
+        group.Group(str(own_group), str(own_group.parent)).remove()
+    while found := [who for who in _marked(mark.encode()) if send(who, signal.SIGKILL)]:
+        for who in found:
+            wait_until_gone(who, 1.0)
 
 
 def agents_by_prompt_file(runs: Path) -> dict[Path, int]:
@@ -220,16 +214,6 @@ def wait_for_marked(mark: str, seconds: float) -> bool:
         if time.monotonic() >= deadline:
             return False
     return True
-
-
-def _end_marked(variable: str, value: str) -> int:
-    """Kill every process that carries ``variable=value`` in its environment; returns how many there were."""
-    ended = 0
-    while found := [who for who in _marked(f"{variable}={value}".encode()) if send(who, signal.SIGKILL)]:
-        ended += len(found)
-        for who in found:
-            wait_until_gone(who, 1.0)
-    return ended
 
 
 def _marked(wanted: bytes) -> Iterator[Identity]:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # a missing git is our error to tell, not the import's
@@ -180,6 +181,11 @@ class Repository:
             return path / pointer.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
         return Path(self.git("rev-parse", "--absolute-git-dir", at=path))
 
+    @cached_property
+    def common_dir(self) -> Path:
+        """Where git keeps what all checkouts share."""
+        return Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir"))
+
     def operation_in_progress(self, path: Path) -> str | None:
         """``merge``, ``rebase``, … where the checkout at ``path`` is in the middle of one."""
         folder = self.admin_dir(path)
@@ -213,7 +219,7 @@ class Repository:
 
     def half_made(self) -> list[Path]:
         """Git's own folders of worktrees that a killed git has left unreadable: all of `git worktree` dies of one."""
-        folder = Path(self.git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "worktrees"
+        folder = self.common_dir / "worktrees"
         entries = sorted(folder.iterdir()) if folder.is_dir() else []
         return [entry for entry in entries if not all(_has_text(entry / name) for name in _POINTERS)]
 

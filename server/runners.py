@@ -140,6 +140,18 @@ def write_order(run_dir: Path, order: dict[str, Any]) -> None:
         marshal.dump(order, file)
 
 
+def ask_to_end(run_dir: Path, who: Identity, grace_seconds: float) -> None:
+    """Have a runner end what it keeps, after that grace. May be asked again, with less of it."""
+    wish, grace = run_dir / "kill", str(grace_seconds)
+    if not wish.exists() or wish.read_text(encoding="ascii") != grace:
+        partial = run_dir / "kill.new"
+        partial.write_text(grace, encoding="ascii")
+        partial.replace(wish)
+    # Each time: whoever wrote the wish may have died before it came to that. A runner that was stopped goes on for it.
+    process.send(who, signal.SIGTERM)
+    process.send(who, signal.SIGCONT)
+
+
 def end_check(log: Path) -> None:
     """Have the check that writes to ``log`` ended, if one does, with all that it started."""
     run_dir = _run_dir(log)
@@ -147,8 +159,7 @@ def end_check(log: Path) -> None:
     if claim is not None:
         who = Identity(*claim, process.boot_id())
         if process.is_alive(who):
-            (run_dir / "kill").write_text("0", encoding="ascii")
-            process.send(who, signal.SIGTERM)
+            ask_to_end(run_dir, who, 0.0)
             process.wait_until_gone(who, LAST_WORDS_SECONDS)
     process.end_check(log, journals.group_of(run_dir))
 

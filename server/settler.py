@@ -76,7 +76,7 @@ def _clear_checks(crew: Crew) -> None:
 
 def _clear_ref_locks(crew: Crew) -> None:
     """Those of branches of ours: no git of the last supervisor's is at work any more."""
-    heads = Path(crew.repository.git("rev-parse", "--path-format=absolute", "--git-common-dir")) / "refs/heads"
+    heads = crew.repository.common_dir / "refs/heads"
     for name in (crew.target, crew.paths.branch("*")):
         for lock in heads.glob(f"{name}.lock"):
             crew.require_lease()

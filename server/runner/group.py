@@ -67,6 +67,11 @@ class Group:
         return not os.path.exists(self.folder)
 
 
+def is_one(folder: str) -> bool:
+    """Whether that is the place and name of a group that a runner makes."""
+    return os.path.basename(folder).startswith(PREFIX) and folder.startswith(MOUNTS[0] + "/")
+
+
 def make(name: str) -> "Group | None":
     """A new group, entered already; None where there is no cgroup v2 that we may write to.
 
