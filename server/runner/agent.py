@@ -60,6 +60,7 @@ class Runner:
         self.ending_since: float | None = None
         self.reason = "exit"
         self.status: int | None = None
+        self.ended_at: str | None = None  # the agent; what it leaves behind may take longer
 
     def run(self) -> int:
         wake, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
@@ -111,17 +112,16 @@ class Runner:
             excess = limits.exceeded()
             if self.status is None and (excess or self.asked_to_end):
                 self.reason = excess or "killed"
-                self._end()
+                self._begin_to_end()
             elif beat := limits.beat(self.output.total):
                 self.journal.write("alive", **beat)
-        ended_at = timestamp()
         if self.group is not None and self.reason == "exit" and self.group.ran_out_of_memory():
             self.reason = "memory"
         self._sweep()
         self._drain()
         if self.group is not None:
             self.group.kill()
-        self.journal.write("ended", at=ended_at, reason=self.reason, **decoded(self.status))
+        self.journal.write("ended", at=self.ended_at, reason=self.reason, **decoded(self.status))
         if self.group is not None:
             self.group.remove()
 
@@ -150,25 +150,19 @@ class Runner:
             if pid == 0:
                 return True
             if pid == self.agent:
-                self.status = status
+                self.status, self.ended_at = status, timestamp()
 
-    def _end(self) -> None:
-        """SIGTERM to the agent and all its descendants, SIGKILL after the grace; returns when the agent is reaped."""
+    def _begin_to_end(self) -> None:
+        """SIGTERM to the agent, as far as it lives, and to every descendant."""
         self.ending_since = time.monotonic()
         signal_all(signal.SIGTERM, self.agent)
-        while self.status is None and not self._is_out_of_reach():
-            self._kill_when_due()
-            self._drain()
-            time.sleep(LOOK_SECONDS)
-            self._reap()
 
     def _sweep(self) -> None:
-        """End what the agent left behind, wherever it hid: as subreaper we are the parent of every orphan."""
+        """Reap all that is left, wherever it hid, SIGKILL after the grace: every orphan is a child of its subreaper."""
         if not self._reap():
             return
         if self.ending_since is None:
-            self.ending_since = time.monotonic()
-            signal_all(signal.SIGTERM, self.agent)
+            self._begin_to_end()
         while self._reap() and not self._is_out_of_reach():
             self._kill_when_due()
             self._drain()
