@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from .gates import Load
 
 WINDOW_SECONDS = 2.0
 FRESH_SECONDS = 1.0
-FIRST_SECONDS = 0.2
 
 
 @dataclass
@@ -51,74 +49,9 @@ class Watch:
         return 0.0 if is_first or passed <= 0 else max(0.0, 100 * (1 - (idle - before[1]) / passed))
 
 
-@dataclass(frozen=True)
-class Use:
-    """What a process tree uses: of the CPU since the last look (100 is all cores), and resident memory."""
-
-    cpu_percent: float
-    memory_mb: float
-    processes: int
-
-
-@dataclass
-class Sampler:
-    """Measures everything below some processes, again and again; a first look takes ``FIRST_SECONDS``."""
-
-    _seconds: dict[tuple[int, float], float] = field(default_factory=dict)
-    _at: float = float("-inf")
-
-    def look(self, roots: Collection[int]) -> dict[int, Use]:
-        """By root; the root itself is not counted. One that has nothing below it is left out."""
-        if not roots:
-            return {}
-        if not self._seconds:
-            self._measure(roots)
-            time.sleep(FIRST_SECONDS)
-        return self._measure(roots)
-
-    def _measure(self, roots: Collection[int]) -> dict[int, Use]:
-        before, self._seconds = self._seconds, {}
-        now = time.monotonic()
-        passed, self._at = now - self._at, now
-        children = _children()
-        found = {}
-        for root in roots:
-            used = memory = 0.0
-            below = list(_below(root, children))
-            for each in below:
-                try:
-                    with each.oneshot():
-                        times, key = each.cpu_times(), (each.pid, each.create_time())
-                        memory += each.memory_info().rss / 2**20
-                except psutil.Error:
-                    continue
-                self._seconds[key] = times.user + times.system
-                used += self._seconds[key] - before.get(key, 0.0)
-            if below:
-                percent = 100 * used / passed / (psutil.cpu_count() or 1)
-                found[root] = Use(round(percent, 1), round(memory, 1), len(below))
-        return found
-
-
 def uptime_of(pid: int) -> float | None:
     """Seconds since the process began; None where there is none."""
     try:
         return max(0.0, time.time() - psutil.Process(pid).create_time())
     except psutil.Error:
         return None
-
-
-def _children() -> dict[int, list[psutil.Process]]:
-    found: dict[int, list[psutil.Process]] = {}
-    for each in psutil.process_iter():
-        try:
-            found.setdefault(each.ppid(), []).append(each)
-        except psutil.Error:
-            continue
-    return found
-
-
-def _below(root: int, children: Mapping[int, list[psutil.Process]]) -> Iterator[psutil.Process]:
-    for child in children.get(root, ()):
-        yield child
-        yield from _below(child.pid, children)

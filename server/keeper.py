@@ -29,6 +29,7 @@ from .launcher import restart_policy
 from .process import Identity
 from .sections import Agent
 from .store import Row, Transaction
+from .usage import Tree
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,16 @@ def runner_identity(row: Row) -> Identity | None:
     if row["runner_pid"] is not None:
         return Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"])
     return None
+
+
+def agent_identity(row: Row) -> Identity | None:
+    """The agent itself, as far as it was started."""
+    return None if row["pid"] is None else Identity(row["pid"], row["pid_start_time"], row["boot_id"])
+
+
+def tree_of(row: Row) -> Tree:
+    """The agent's processes."""
+    return Tree(runner_identity(row), agent_identity(row))
 
 
 def end_requested(row: Row) -> None:

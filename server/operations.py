@@ -22,11 +22,11 @@ from .errors import (
     UncommittedChanges,
 )
 from .health import Measured
-from .process import Identity, Tree
 from .repository import Repository
 from .settings import Settings
 from .store import Row, Store, Transaction
 from .supervisor import Supervisor
+from .usage import Sampler
 from .worktrees import Worktree
 from .yard import Candidate, CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned
 
@@ -34,7 +34,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.02
-MEASURE_SECONDS = 0.25
 WAIT_SECONDS = 30.0
 
 
@@ -228,8 +227,8 @@ class GitOperations:
 
     def _measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
         rows = [self._crew.store.read(agents.get, agent_id) for agent_id in agent_ids]
-        trees = {row["agent_id"]: Tree(keeper.runner_identity(row), _root_of(row)) for row in rows}
-        used = process.measure(trees, MEASURE_SECONDS)
+        trees = {row["agent_id"]: keeper.tree_of(row) for row in rows}
+        used = Sampler().look(trees)
         found = {}
         for row in rows:
             name, root = row["agent_id"], trees[row["agent_id"]].root
@@ -256,10 +255,6 @@ class GitOperations:
                     hint="The resource crewyard://status shows who supervises.",
                 )
             time.sleep(LOOK_SECONDS)
-
-
-def _root_of(row: Row) -> Identity | None:
-    return None if row["pid"] is None else Identity(row["pid"], row["pid_start_time"], row["boot_id"])
 
 
 async def _on_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

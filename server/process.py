@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -238,63 +238,3 @@ def _start_time_elsewhere(pid: int) -> str | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
     except psutil.NoSuchProcess:
         return None
-
-
-@dataclass(frozen=True)
-class Tree:
-    """An agent's processes: ``root`` with all below it, and all below ``keeper``, which is no part of it."""
-
-    keeper: Identity | None
-    root: Identity | None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a tree of processes uses: CPU in percent of all cores together, resident memory in MiB."""
-
-    cpu_percent: float
-    memory_mb: float
-
-
-def measure(trees: Mapping[str, Tree], seconds: float) -> dict[str, Usage]:
-    """What each tree uses now, its CPU over that many seconds; a tree of which nothing runs is left out."""
-    before, began = _used(trees), time.monotonic()
-    time.sleep(seconds)
-    seen = _used(trees)
-    passed = (time.monotonic() - began) * (os.cpu_count() or 1)
-    return {
-        name: Usage(max(0.0, used - before.get(name, (used, 0.0))[0]) / passed * 100, memory)
-        for name, (used, memory) in seen.items()
-    }
-
-
-def _used(trees: Mapping[str, Tree]) -> dict[str, tuple[float, float]]:
-    """CPU seconds, those of children already reaped included, and resident MiB of each tree."""
-    facts: dict[int, tuple[float, float]] = {}
-    children: dict[int, list[int]] = {}
-    for each in psutil.process_iter():
-        try:
-            with each.oneshot():
-                memory = each.memory_info().rss / 2**20
-                facts[each.pid] = (sum(each.cpu_times()[:4]), memory)
-                children.setdefault(each.ppid(), []).append(each.pid)
-        except psutil.Error:
-            continue
-    found = {}
-    for name, tree in trees.items():
-        alive = {who.pid for who in (tree.keeper, tree.root) if who is not None and is_alive(who)}
-        pids = _with_all_below(alive, children)
-        if tree.keeper is not None:
-            pids.discard(tree.keeper.pid)
-        if used := [facts[pid] for pid in pids if pid in facts]:
-            found[name] = (sum(cpu for cpu, _ in used), sum(memory for _, memory in used))
-    return found
-
-
-def _with_all_below(pids: set[int], children: Mapping[int, list[int]]) -> set[int]:
-    found, queue = set(pids), list(pids)
-    while queue:
-        below = set(children.get(queue.pop(), ())) - found
-        found |= below
-        queue += below
-    return found

@@ -14,6 +14,7 @@ from .overview import AgentView, Overview
 from .paths import Paths
 from .process import Identity
 from .store import Row, Store, Transaction
+from .usage import Sampler
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Look:
 
     paths: Paths
     store: Store
-    _sampler: host.Sampler = field(default_factory=host.Sampler)
+    _sampler: Sampler = field(default_factory=Sampler)
 
     def now(self) -> Status:
         """The yard at this moment."""
@@ -93,23 +94,22 @@ class Look:
         )
 
     def _agents(self, views: Sequence[AgentView], rows: dict[str, Row], *, supervised: bool) -> list[AgentNow]:
-        keepers = {view.agent_id: keeper.runner_identity(rows[view.agent_id]) for view in views}
-        alive = {agent_id: who.pid for agent_id, who in keepers.items() if who is not None and process.is_alive(who)}
-        use = self._sampler.look(set(alive.values()))
+        trees = {view.agent_id: keeper.tree_of(rows[view.agent_id]) for view in views}
+        kept = {name: tree for name, tree in trees.items() if _lives(tree.keeper)}
+        use = self._sampler.look(kept)
         found = []
         for view in views:
-            used = use.get(alive.get(view.agent_id, 0))
-            is_kept = view.agent_id in alive
-            is_alive = is_kept or _lives_alone(rows[view.agent_id])
+            used = use.get(view.agent_id)
+            is_kept = view.agent_id in kept
+            is_alive = is_kept or _lives(trees[view.agent_id].root)
             note = "" if is_kept else _gone(view, is_alive=is_alive, supervised=supervised)
-            cpu, memory = (used.cpu_percent, used.memory_mb) if used else (None, None)
+            cpu, memory = (round(used.cpu_percent, 1), round(used.memory_mb, 1)) if used else (None, None)
             found.append(AgentNow(view, is_alive, cpu, memory, used.processes if used else 0, note))
         return found
 
 
-def _lives_alone(row: Row) -> bool:
-    """Whether the agent itself lives, its runner being gone."""
-    return row["pid"] is not None and process.is_alive(Identity(row["pid"], row["pid_start_time"], row["boot_id"]))
+def _lives(who: Identity | None) -> bool:
+    return who is not None and process.is_alive(who)
 
 
 def _rows(tx: Transaction, now: str) -> tuple[Overview, Identity | None, dict[str, Row]]:
