@@ -208,7 +208,7 @@ CREATE TABLE main.launch_hold (
     scope   TEXT NOT NULL,
     reason  TEXT NOT NULL
         CHECK (reason IN ('stopped', 'not_started', 'cpu', 'memory', 'disk', 'launch_rate', 'quota',
-                          'failed_starts')),
+                          'failed_starts', 'merges_wait')),
     message TEXT NOT NULL,
     since   TEXT NOT NULL,
     until   TEXT,
@@ -261,6 +261,19 @@ CREATE UNIQUE INDEX main.git_worktree_tracker_branch ON git_worktree_tracker (br
 CREATE UNIQUE INDEX main.git_worktree_tracker_path ON git_worktree_tracker (worktree_path) WHERE status <> 'cleaned';
 CREATE INDEX main.git_worktree_tracker_task ON git_worktree_tracker (task_id);
 
+-- Clean worktrees of finished tasks, on no branch, for the next tasks (design 6). Nobody has work in them.
+CREATE TABLE main.worktree_pool (
+    pool_id     INTEGER PRIMARY KEY,
+    path        TEXT NOT NULL UNIQUE,
+    status      TEXT NOT NULL DEFAULT 'filling' CHECK (status IN ('filling', 'ready', 'taken')),
+    commit_id   TEXT NOT NULL,                                  -- its files are this commit's once it is ready
+    worktree_id INTEGER NOT NULL REFERENCES git_worktree_tracker (worktree_id), -- whose it was; taken: whose it becomes
+    since       TEXT NOT NULL
+) STRICT;
+
+-- `queued_since` is that of the task's first request: who has waited longest is next. `strategy` is a person's word on
+-- what still conflicts; `settled` tells which conflicts were resolved without one. `flaky`: its check failed and passed
+-- on one and the same tree.
 CREATE TABLE main.merge_request (
     merge_id             INTEGER PRIMARY KEY,
     task_id              TEXT NOT NULL REFERENCES specs_task (task_id),
@@ -283,6 +296,10 @@ CREATE TABLE main.merge_request (
     error_message        TEXT,
     created_at           TEXT NOT NULL,
     ended_at             TEXT,
+    queued_since         TEXT,
+    strategy             TEXT CHECK (strategy IN ('ours', 'theirs')),
+    settled              TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(settled)),
+    flaky                INTEGER NOT NULL DEFAULT 0 CHECK (flaky IN (0, 1)),
     CHECK (status <> 'merged' OR merge_commit IS NOT NULL),
     CHECK ((status IN ('queued', 'checking')) = (ended_at IS NULL))
 ) STRICT;
@@ -291,6 +308,18 @@ CREATE UNIQUE INDEX main.merge_request_one_checking ON merge_request (target_bra
 CREATE UNIQUE INDEX main.merge_request_one_open ON merge_request (task_id) WHERE status IN ('queued', 'checking');
 CREATE INDEX main.merge_request_task ON merge_request (task_id);
 CREATE INDEX main.merge_request_queue ON merge_request (target_branch, merge_id) WHERE status = 'queued';
+
+-- Pairs of unfinished branches that would collide, as the radar last saw them (design 6). `later_task` began later.
+CREATE TABLE main.branch_conflict (
+    earlier_task TEXT NOT NULL REFERENCES specs_task (task_id),
+    later_task   TEXT NOT NULL REFERENCES specs_task (task_id),
+    earlier_head TEXT NOT NULL,
+    later_head   TEXT NOT NULL,
+    files        TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(files)),  -- none: these two heads merge cleanly
+    found_at     TEXT NOT NULL,
+    told_at      TEXT,
+    PRIMARY KEY (earlier_task, later_task)
+) STRICT, WITHOUT ROWID;
 
 -- ------------------------------------------------------------------------------------- messages and bookkeeping
 

@@ -47,8 +47,46 @@ CREATE TABLE main.launch_hold (
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE supervisor_lease ADD COLUMN until_monotonic REAL NOT NULL DEFAULT 0;
 """
-MIGRATIONS: tuple[Migration, ...] = (Migration(2, SUPERVISION),)
-VERSION = 2
+MERGING = """
+CREATE TABLE main.worktree_pool (
+    pool_id     INTEGER PRIMARY KEY,
+    path        TEXT NOT NULL UNIQUE,
+    status      TEXT NOT NULL DEFAULT 'filling' CHECK (status IN ('filling', 'ready', 'taken')),
+    commit_id   TEXT NOT NULL,                                  -- its files are this commit's once it is ready
+    worktree_id INTEGER NOT NULL REFERENCES git_worktree_tracker (worktree_id), -- whose it was; taken: whose it becomes
+    since       TEXT NOT NULL
+) STRICT;
+CREATE TABLE main.branch_conflict (
+    earlier_task TEXT NOT NULL REFERENCES specs_task (task_id),
+    later_task   TEXT NOT NULL REFERENCES specs_task (task_id),
+    earlier_head TEXT NOT NULL,
+    later_head   TEXT NOT NULL,
+    files        TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(files)),  -- none: these two heads merge cleanly
+    found_at     TEXT NOT NULL,
+    told_at      TEXT,
+    PRIMARY KEY (earlier_task, later_task)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE merge_request ADD COLUMN queued_since         TEXT;
+ALTER TABLE merge_request ADD COLUMN strategy             TEXT CHECK (strategy IN ('ours', 'theirs'));
+ALTER TABLE merge_request ADD COLUMN settled              TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(settled));
+ALTER TABLE merge_request ADD COLUMN flaky                INTEGER NOT NULL DEFAULT 0 CHECK (flaky IN (0, 1));
+ALTER TABLE launch_hold RENAME TO launch_hold_2;
+CREATE TABLE main.launch_hold (
+    scope   TEXT NOT NULL,
+    reason  TEXT NOT NULL
+        CHECK (reason IN ('stopped', 'not_started', 'cpu', 'memory', 'disk', 'launch_rate', 'quota',
+                          'failed_starts', 'merges_wait')),
+    message TEXT NOT NULL,
+    since   TEXT NOT NULL,
+    until   TEXT,
+    times   INTEGER NOT NULL DEFAULT 1,                         -- how often in a row
+    PRIMARY KEY (scope, reason)
+) STRICT, WITHOUT ROWID;
+INSERT INTO launch_hold SELECT * FROM launch_hold_2;
+DROP TABLE launch_hold_2;
+"""
+MIGRATIONS: tuple[Migration, ...] = (Migration(2, SUPERVISION), Migration(3, MERGING))
+VERSION = 3
 
 
 def schema_parts() -> dict[str, str]:

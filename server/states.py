@@ -96,6 +96,13 @@ MERGE = Machine(
     ),
 )
 
+POOL = Machine(
+    "pooled_worktree",
+    "worktree_pool",
+    "pool_id",
+    _moves(filling="ready", ready="filling taken", taken=""),
+)
+
 MESSAGE = Machine(
     "message",
     "agent_message",
@@ -121,6 +128,6 @@ DISPATCH = Machine(
     ),
 )
 
-MACHINES = (TASK, ASSIGNMENT, AGENT, WORKTREE, MERGE, MESSAGE, DISPATCH)
+MACHINES = (TASK, ASSIGNMENT, AGENT, WORKTREE, POOL, MERGE, MESSAGE, DISPATCH)
 
 LIVE_AGENT = ("starting", "running")

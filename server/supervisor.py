@@ -30,6 +30,7 @@ from . import (
     messages,
     process,
     prover,
+    provision,
     runners,
     settler,
     states,
@@ -238,7 +239,7 @@ class Supervisor:
 
     def _make_worktrees(self) -> None:
         for worktree in self.crew.store.read(worktrees.listed, status="creating"):
-            self._job(f"task {worktree.task_id}", launcher.make_worktree, worktree.task_id)
+            self._job(f"task {worktree.task_id}", provision.make_worktree, worktree.task_id)
 
     def _launch(self) -> None:
         if not self.crew.store.read(dispatcher.has_work, clock.now()):

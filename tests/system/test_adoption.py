@@ -26,6 +26,7 @@ from crewyard.server import (
     lease,
     plans,
     process,
+    provision,
     readers,
     runners,
     settings,
@@ -66,7 +67,7 @@ def assigned(crew: Crew, yard, *, agent_type: str = "scripted", description: str
 
 def planned(crew: Crew, assignment_id: str) -> str:
     """An agent whose launch is recorded, and no more."""
-    worktree = launcher.provide_worktree(crew, "A")
+    worktree = provision.provide_worktree(crew, "A")
     order = launches.LaunchOrder(
         "scripted", "scripted", "A", assignment_id, worktree.path, str(crew.paths.runs), 60.0, None, "f" * 64, crew.term
     )
@@ -112,7 +113,7 @@ def test_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard
 
 def test_an_entry_that_a_killed_git_left_half_made_is_taken_off_gits_list(crew: Crew, yard) -> None:
     assigned(crew, yard)
-    worktree = launcher.provide_worktree(crew, "A")
+    worktree = provision.provide_worktree(crew, "A")
     crew.store.run(lambda tx: tx.run("UPDATE git_worktree_tracker SET status = 'creating'"))
     (yard.repo / ".git/worktrees" / Path(worktree.path).name / "commondir").write_text("")
     (Path(worktree.path) / "README.md").unlink()  # git checks files out last
@@ -120,13 +121,13 @@ def test_an_entry_that_a_killed_git_left_half_made_is_taken_off_gits_list(crew: 
         yard.git(yard.repo, "worktree", "list")
     settler.settle(crew)
     assert yard.worktrees() == 1
-    assert launcher.provide_worktree(crew, "A").path == worktree.path, "and it is made anew"
+    assert provision.provide_worktree(crew, "A").path == worktree.path, "and it is made anew"
     assert yard.git(Path(worktree.path), "status", "--porcelain") == ""
 
 
 def test_an_unreadable_entry_of_a_worktree_with_work_in_it_is_mended(crew: Crew, yard) -> None:
     assigned(crew, yard)
-    worktree = launcher.provide_worktree(crew, "A")
+    worktree = provision.provide_worktree(crew, "A")
     (Path(worktree.path) / "work.txt").write_text("not committed yet")
     for name in ("gitdir", "commondir", "HEAD"):
         (yard.repo / ".git/worktrees" / Path(worktree.path).name / name).write_text("")
@@ -215,7 +216,7 @@ def test_a_supervisor_whose_lease_is_over_ends_no_process(crew: Crew, yard) -> N
 def test_a_cleanup_that_was_cut_off_is_finished(crew: Crew, yard) -> None:
     """The worktree is gone already, its branch and its row are not."""
     assigned(crew, yard)
-    worktree = launcher.provide_worktree(crew, "A")
+    worktree = provision.provide_worktree(crew, "A")
     yard.git(yard.repo, "worktree", "remove", "--force", worktree.path)
     janitor.tidy(crew, worktree)
     assert crew.store.read(worktrees.get, worktree_id=worktree.worktree_id)["status"] == "cleaned"

@@ -38,6 +38,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "task_id": "T", "orchestrator_task_id": "O", "branch_name": "b", "target_branch": "main",
         "head_commit": "0" * 40, "created_at": NOW,
     },
+    "pooled_worktree": {"path": "/p", "commit_id": "0" * 40, "worktree_id": 1, "since": NOW},
     "message": {"from_agent": "lead", "to_agent": "builder", "message_type": "note", "created_at": NOW},
     "dispatch": {"scope_key": "s", "max_parallel": 4, "created_by": "lead", "created_at": NOW},
 }  # fmt: skip
@@ -52,6 +53,7 @@ TIED: dict[str, dict[str, dict[str, Any]]] = {
         **{state: {"completed_at": NOW} for state in ("completed", "failed", "killed", "timeout", "lost")},
     },
     "worktree": {"cleaned": {"cleaned_at": NOW}},
+    "pooled_worktree": {},
     "merge": {
         "queued": {"ended_at": None},  # back from checking
         "merged": {"merge_commit": "1" * 40, "ended_at": NOW},
@@ -83,11 +85,13 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def row_in(tx: Transaction, insert: Any, machine: Machine, state: str) -> Any:
-    if machine.subject in ("assignment", "worktree", "merge"):
+    if machine.subject in ("assignment", "worktree", "pooled_worktree", "merge"):
         insert(tx, "specs_task", task_id="T", **ROWS["task"])
     if machine.subject == "merge":
         insert(tx, "orchestrator_task", orchestrator_task_id="O", **ROWS["assignment"])
-    key = 1 if machine.subject in ("worktree", "merge") else "K"
+    if machine.subject == "pooled_worktree":
+        insert(tx, "git_worktree_tracker", worktree_id=1, **ROWS["worktree"])
+    key = 1 if machine.subject in ("worktree", "pooled_worktree", "merge") else "K"
     insert(
         tx, machine.table, **{machine.key: key, "status": state}, **ROWS[machine.subject], **required(machine, state)
     )
