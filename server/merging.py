@@ -76,6 +76,12 @@ def discard(repository: Repository, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def reset(repository: Repository, folder: Path, commit_id: str) -> None:
+    """Bring a private worktree back to ``commit_id``, whatever a hook has left there."""
+    repository.git("-c", "core.hooksPath=/dev/null", "reset", "--hard", "--quiet", commit_id, at=folder)
+    repository.git("clean", "-ffdxq", at=folder)
+
+
 def find_merge(repository: Repository, tip: str, head: str) -> str | None:
     """The commit on ``tip``'s first-parent line that merged ``head``, where one did."""
     if not repository.is_ancestor(head, tip):
@@ -89,9 +95,15 @@ def move_branch(repository: Repository, branch: str, new: str, old: str, message
 
     Raises TargetMoved, or DirtyWorkingDirectory naming the files in that checkout that are in the way.
     """
-    checkout = next((c.path for c in repository.checkouts() if c.branch == branch and not c.prunable), None)
+    checkout = None
+    if repository.may_be_checked_out(branch):
+        checkout = next((c.path for c in repository.checkouts() if c.branch == branch and not c.prunable), None)
     if repository.tip(branch) != old:
         raise TargetMoved
+    if (rebase := repository.rebased_in(branch)) is not None:
+        raise DirtyWorkingDirectory(
+            f"{branch} is being rebased ({rebase}).", hint="Finish or abort the rebase; the merge is tried again."
+        )
     if checkout is None:
         answer = repository.try_git("update-ref", "-m", message, f"refs/heads/{branch}", new, old)
         if answer.code != 0 and repository.tip(branch) != old:
