@@ -36,7 +36,8 @@ CrewyardError
 │   ├── WrongBranch         wrong_branch
 │   ├── UncommittedChanges  uncommitted_changes
 │   ├── MergeConflicts      merge_conflicts
-│   └── MergeCheckFailed    merge_check_failed
+│   ├── MergeCheckFailed    merge_check_failed
+│   └── HookFailed          hook_failed
 └── StoreError              database_error
     └── DatabaseBusy        database_busy
 """
@@ -276,6 +277,12 @@ class MergeCheckFailed(GitError):
     """The check failed on the merged tree."""
 
     code = "merge_check_failed"
+
+
+class HookFailed(GitError):
+    """A hook of the repository's refused the commit."""
+
+    code = "hook_failed"
 
 
 class StoreError(CrewyardError):

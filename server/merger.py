@@ -1,39 +1,91 @@
 """Works the merge queue off: one merge at a time per target branch, each safe against kill -9 at any line.
 
-The commit is recorded (``propose``) before the branch is moved. A request found ``checking`` with no merger at work is
-settled by looking at git: either the target holds its head, or it goes back into the queue.
+Where a check is configured, what waits is merged as a chain of commits and checked once, at its end; a chain that
+fails is halved until the culprit stands alone (``batches``). The commits are recorded (``propose``) before the branch
+is moved to the last of them. A request found ``checking`` with no merger at work is settled by looking at git: either
+the target holds its head, or it goes back into the queue.
 """
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ParamSpec
 
-from . import clock, environment, merges, merging, prover, runners, tasks
+from . import clock, environment, hooks, merges, merging, prover, runners, tasks
+from .batches import Search
 from .crew import ACTOR, Crew
-from .errors import BranchNotFound, CrewyardError, GitError, SpawnFailed
+from .errors import BranchNotFound, CrewyardError, GitError, HookFailed, SpawnFailed
+from .hooks import Ceremony, Scribe
 from .merges import Merged
-from .store import Row
+from .runners import Finished
+from .store import Row, Transaction
 
+P = ParamSpec("P")
 TITLE_LENGTH = 200
 FILES_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Link:
+    """A request, and the commit that merges it onto the one before."""
+
+    row: Row
+    commit: str
+    before: str
+
+    @property
+    def merge_id(self) -> int:
+        return int(self.row["merge_id"])
+
+
+@dataclass
+class Round:
+    """One working off of a queue: what git does at commits here, and what failed checks have told so far."""
+
+    crew: Crew
+    target: str
+    ceremony: Ceremony
+    search: Search = field(default_factory=Search)
+
+    @property
+    def has_hooks(self) -> bool:
+        return self.ceremony.holds_for(hooks.AT_MERGE)
+
+    def is_over_for(self, row: Row) -> None:
+        self.search = self.search.done_with([row["merge_id"]])
 
 
 def work_off(crew: Crew, target: str) -> None:
     """Merge what is due for ``target``, until nothing is."""
     for interrupted in crew.store.read(merges.checking):
         if interrupted["target_branch"] == target:
-            _guarded(crew, interrupted, _resume)
-    auto = crew.settings.merge.auto_approve
+            _guarded(crew, interrupted, _resume, crew, interrupted)
+    work = Round(crew, target, hooks.in_force(crew.repository))
     while not crew.stopping.is_set():
-        row = crew.write(merges.claim_next, target, auto_approve=auto, now=clock.now(), actor=ACTOR)
-        if row is None:
+        rows = crew.write(_claim, work, clock.now())
+        if not rows:
             return
-        _guarded(crew, row, _try)
+        _guarded(crew, rows[0], _merge, work, rows)
 
 
-def _guarded(crew: Crew, row: Row, step: Callable[[Crew, Row], None]) -> None:
+def _claim(tx: Transaction, work: Round, now: str) -> list[Row]:
+    """The requests to be merged together next; the first of them is ``checking`` from here on."""
+    merge = work.crew.settings.merge
+    due = merges.due(tx, auto_approve=merge.auto_approve, now=now, target=work.target)
+    if not due or due[0]["status"] == "checking":
+        return []
+    by_id = {row["merge_id"]: row for row in due}
+    first, *others = work.search.next(list(by_id), merge.max_batch if merge.check else 1)
+    return [merges.claim(tx, first, now=now, actor=ACTOR), *(by_id[merge_id] for merge_id in others)]
+
+
+def _guarded(crew: Crew, row: Row, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
     """Do one step for a claimed request, or record why not; what stopping cuts off is left to be done again."""
     merge_id = row["merge_id"]
     try:
-        step(crew, row)
+        step(*args, **kwargs)
     except merging.TargetMoved:
         crew.write(merges.requeue, merge_id, now=clock.now(), actor=ACTOR, why="the target branch moved meanwhile")
     except GitError as error:
@@ -50,36 +102,111 @@ def _resume(crew: Crew, row: Row) -> None:
     tip = crew.repository.require_tip(row["target_branch"])
     candidate = row["candidate_commit"]
     if candidate and crew.repository.is_ancestor(candidate, tip):
-        _succeed(crew, row["merge_id"], candidate)
+        _succeed(crew, [Link(row, candidate, f"{candidate}^1")])
     else:
         crew.write(
             merges.requeue, row["merge_id"], now=clock.now(), actor=ACTOR, why="its merger died before the branch moved"
         )
 
 
-def _try(crew: Crew, row: Row) -> None:
-    git, target, head = crew.repository, row["target_branch"], row["head_commit"]
-    tip = git.require_tip(target)
-    done = merging.find_merge(git, tip, head)
-    if done is not None:  # by a merger that was stopped between the branch and its record, or by hand
-        _succeed(crew, row["merge_id"], done)
-        return
-    trial = merging.attempt(git, tip, head, crew.settings.merge.union)
+def _merge(work: Round, rows: list[Row]) -> None:
+    tip = work.crew.repository.require_tip(work.target)
+    if work.has_hooks:
+        with _private_folder(work, rows[0], tip) as folder:
+            chain = _chain(work, rows, tip, folder)
+            passed = bool(chain) and _passes(work, chain, folder)
+    else:
+        chain = _chain(work, rows, tip, None)
+        passed = bool(chain) and _passes(work, chain, None)
+    if passed:
+        _land(work, chain, tip)
+
+
+def _land(work: Round, chain: list[Link], tip: str) -> None:
+    """Move the branch to the chain's end."""
+    crew = work.crew
+    if not crew.take_in(merges.propose, {link.merge_id: (link.row["head_commit"], link.commit) for link in chain}):
+        raise merging.TargetMoved  # one of them was withdrawn meanwhile, and is part of what was checked
+    crew.require_lease()
+    names = ", ".join(link.row["task_id"] for link in chain)
+    merging.move_branch(crew.repository, work.target, chain[-1].commit, tip, f"crewyard: merge {names}")
+    _succeed(crew, chain)
+    for link in chain:
+        work.is_over_for(link.row)
+
+
+@contextmanager
+def _private_folder(work: Round, first: Row, commit: str) -> Iterator[Path]:
+    """Where hooks and the check see the files of ``commit``."""
+    paths, git = work.crew.paths, work.crew.repository
+    for earlier in paths.merge_logs(first["merge_id"]):
+        runners.end_check(earlier)
+        merging.discard(git, earlier.with_suffix(""))
+        earlier.unlink(missing_ok=True)
+    with merging.checked_out(git, _log(work, first).with_suffix(""), commit) as folder:
+        yield folder
+
+
+def _log(work: Round, first: Row) -> Path:
+    return work.crew.paths.merge_log(first["merge_id"], work.crew.term)
+
+
+def _chain(work: Round, rows: list[Row], tip: str, folder: Path | None) -> list[Link]:
+    """Merge the requests onto each other. What becomes of the first where it cannot be merged is recorded; the others
+    wait for their own turn then.
+    """
+    links: list[Link] = []
+    for row in rows:
+        before = links[-1].commit if links else tip
+        made = _link(work, row, before, folder, is_first=row is rows[0])
+        if made is not None:
+            links.append(made)
+        elif not links:
+            return []
+    return links
+
+
+def _link(work: Round, row: Row, before: str, folder: Path | None, *, is_first: bool) -> Link | None:
+    crew, git, head = work.crew, work.crew.repository, row["head_commit"]
+    trial = merging.attempt(git, before, head, crew.settings.merge.union)
     if trial.conflicts:
-        _refuse_conflict(crew, row, trial.conflicts)
-        return
-    candidate = merging.commit(git, trial.tree, (tip, head), _message(crew, row, trial.united))
-    if crew.settings.merge.check and not _passes(crew, row, candidate):
-        return
-    crew.write(merges.propose, row["merge_id"], candidate)
-    merging.move_branch(git, target, candidate, tip, f"crewyard: merge {row['task_id']}")
-    _succeed(crew, row["merge_id"], candidate)
+        if is_first:
+            work.is_over_for(row)
+            _refuse_conflict(crew, row, trial.conflicts)
+        return None
+    if trial.tree == git.resolve(f"{before}^{{tree}}"):
+        # By a merger that was stopped between the branch and its record, or by hand.
+        done = merging.find_merge(git, before, head)
+        if done is not None:
+            if is_first:
+                work.is_over_for(row)
+                _succeed(crew, [Link(row, done, f"{done}^1")])
+            return None
+    try:
+        return Link(row, _commit(work, row, trial, before, folder), before)
+    except HookFailed as error:
+        if is_first:
+            work.is_over_for(row)
+            _refuse(work, row, error.code, prover.in_short(error.message), error.message)
+        elif folder is not None:
+            merging.reset(git, folder, before)
+        return None
 
 
-def _succeed(crew: Crew, merge_id: int, candidate: str) -> None:
-    files, inserted, deleted = crew.repository.diff_stat(f"{candidate}^1", candidate)
-    result = Merged(candidate, files, inserted, deleted)
-    crew.write(merges.succeeded, merge_id, result, now=clock.now(), actor=ACTOR)
+def _commit(work: Round, row: Row, trial: merging.Trial, before: str, folder: Path | None) -> str:
+    git, message = work.crew.repository, _message(work.crew, row, trial.united)
+    if folder is None:
+        return merging.commit(git, trial.tree, (before, row["head_commit"]), message)
+    timeout = work.crew.settings.merge.check_timeout_seconds
+    scribe = Scribe(git, work.crew.runners, work.ceremony, folder.with_suffix(".log"), timeout)
+    return scribe.merge(folder, row["head_commit"], message, trial.tree if trial.united else None)
+
+
+def _succeed(crew: Crew, chain: list[Link]) -> None:
+    done = [
+        (link.merge_id, Merged(link.commit, *crew.repository.diff_stat(link.before, link.commit))) for link in chain
+    ]
+    crew.write(merges.all_succeeded, done, now=clock.now(), actor=ACTOR)
 
 
 def _message(crew: Crew, row: Row, united: list[str]) -> str:
@@ -110,39 +237,67 @@ def _refuse_conflict(crew: Crew, row: Row, files: list[str]) -> None:
     )
 
 
-def _passes(crew: Crew, row: Row, candidate: str) -> bool:
-    """Run the configured check on the merged tree; a failure is recorded and told to the agent."""
-    command, log = crew.settings.merge.check, crew.paths.merge_log(row["merge_id"], crew.term)
-    for earlier in crew.paths.merge_logs(row["merge_id"]):
-        runners.end_check(earlier)
-        merging.discard(crew.repository, earlier.with_suffix(""))
-        earlier.unlink(missing_ok=True)
-    with merging.checked_out(crew.repository, log.with_suffix(""), candidate) as folder:
-        done = crew.runners.check(
-            command,
-            cwd=folder,
-            log=log,
-            timeout_seconds=crew.settings.merge.check_timeout_seconds,
-            environment=environment.for_child([]),
-        )
+def _passes(work: Round, chain: list[Link], folder: Path | None) -> bool:
+    """Whether the configured check passes on the chain's end; a failure is recorded.
+
+    What fails alone must fail twice: a check that fails and passes on the same tree is flaky, which is told.
+    """
+    crew, tried = work.crew, [link.merge_id for link in chain]
+    if not crew.settings.merge.check:
+        return True
+    tree = crew.repository.resolve(f"{chain[-1].commit}^{{tree}}") or chain[-1].commit
+    failed_before = tree in work.search.failed_trees
+    done = _check(work, chain, folder)
+    if done.code != 0 and len(chain) == 1 and not failed_before and not crew.stopping.is_set():
+        failed_before, done = True, _check(work, chain, folder)
     if done.code == 0:
-        log.unlink()
+        if failed_before:
+            crew.write(merges.note_flaky, tried, shlex.join(crew.settings.merge.check), now=clock.now(), actor=ACTOR)
         return True
     if crew.stopping.is_set():
         return False
-    words = prover.failed_check(command, done, log)
-    crew.write(
+    work.search = work.search.failed(tried, tree)
+    if len(chain) > 1:
+        names = ", ".join(link.row["task_id"] for link in chain)
+        why = f"the check failed on the merges of {names} together; they are tried apart"
+        crew.write(merges.requeue, tried[0], now=clock.now(), actor=ACTOR, why=why)
+    else:
+        log = _log(work, chain[0].row)
+        words = prover.failed_check(crew.settings.merge.check, done, log)
+        message = f"On the merged tree: {prover.in_short(words)} (all of it: {log})"
+        _refuse(work, chain[0].row, "merge_check_failed", message, words)
+    return False
+
+
+def _check(work: Round, chain: list[Link], folder: Path | None) -> Finished:
+    if folder is None:
+        with _private_folder(work, chain[0].row, chain[-1].commit) as fresh:
+            return _check(work, chain, fresh)
+    crew, log = work.crew, _log(work, chain[0].row)
+    done = crew.runners.check(
+        crew.settings.merge.check,
+        cwd=folder,
+        log=log,
+        timeout_seconds=crew.settings.merge.check_timeout_seconds,
+        environment=environment.for_child([]),
+    )
+    if done.code == 0:
+        log.unlink()
+    return done
+
+
+def _refuse(work: Round, row: Row, code: str, message: str, words: str) -> None:
+    work.crew.write(
         merges.refused,
         row["merge_id"],
         want="rejected",
-        code="merge_check_failed",
-        message=f"On the merged tree: {prover.in_short(words)} (all of it: {log})",
-        prompt=f"Merged into {row['target_branch']}, your work failed.\n\n```\n{words}\n```",
-        limit=crew.settings.merge.max_attempts,
+        code=code,
+        message=message,
+        prompt=f"Merged into {work.target}, your work failed.\n\n```\n{words}\n```",
+        limit=work.crew.settings.merge.max_attempts,
         now=clock.now(),
         actor=ACTOR,
     )
-    return False
 
 
 def _try_later(crew: Crew, row: Row, error: GitError) -> None:

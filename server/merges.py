@@ -1,11 +1,14 @@
 """The merge queue's records. Its mutual exclusion is an index: one ``checking`` per target branch (design 3, 6)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from . import assignments, attempts, clock, events, states, tasks, worktrees
+from . import alerts, assignments, attempts, clock, events, states, tasks, worktrees
 from .store import Row, Transaction
+
+# In the order of completion; work that was sent back and has come again takes the place that it had.
+_ORDER = "status <> 'checking', coalesce(queued_since, created_at), merge_id"
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,22 @@ def enqueue(
     assignment = assignments.get(tx, assignment_id)
     row = tx.only(
         "INSERT INTO merge_request (task_id, orchestrator_task_id, branch_name, target_branch, head_commit, "
-        "approved_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "approved_by, created_at, queued_since) "
+        "SELECT ?, ?, ?, ?, ?, ?, ?, coalesce(min(queued_since), ?) FROM merge_request WHERE orchestrator_task_id = ? "
         "ON CONFLICT (task_id) WHERE status IN ('queued', 'checking') DO UPDATE SET "
         "head_commit = excluded.head_commit, approved_by = coalesce(excluded.approved_by, approved_by), "
         "not_before = NULL RETURNING *",
-        (assignment["task_id"], assignment_id, assignment["branch_name"], target, head, approved_by, now),
+        (
+            assignment["task_id"],
+            assignment_id,
+            assignment["branch_name"],
+            target,
+            head,
+            approved_by,
+            now,
+            now,
+            assignment_id,
+        ),
     )
     events.record(
         tx,
@@ -57,7 +71,7 @@ def enqueue(
 def queue(tx: Transaction, target: str | None = None) -> list[Row]:
     """Open requests in their order, with ``position``."""
     return tx.all(
-        "SELECT *, row_number() OVER (PARTITION BY target_branch ORDER BY status <> 'checking', merge_id) AS position "
+        f"SELECT *, row_number() OVER (PARTITION BY target_branch ORDER BY {_ORDER}) AS position "
         "FROM merge_request WHERE status IN ('queued', 'checking') AND (? IS NULL OR target_branch = ?) "
         "ORDER BY target_branch, position",
         (target, target),
@@ -69,19 +83,14 @@ def due(tx: Transaction, *, auto_approve: bool, now: str, target: str | None = N
     return tx.all(
         "SELECT * FROM merge_request WHERE (:target IS NULL OR target_branch = :target) AND (status = 'checking' OR "
         "(status = 'queued' AND (not_before IS NULL OR not_before <= :now) AND (:auto OR approved_by IS NOT NULL))) "
-        "ORDER BY status <> 'checking', merge_id",
+        f"ORDER BY {_ORDER}",
         {"target": target, "now": now, "auto": auto_approve},
     )
 
 
-def claim_next(tx: Transaction, target: str, *, auto_approve: bool, now: str, actor: str) -> Row | None:
-    """The next request of ``target`` to be merged, now ``checking``; None where one is, or none is due and approved."""
-    first = next(iter(due(tx, auto_approve=auto_approve, now=now, target=target)), None)
-    if first is None or first["status"] == "checking":
-        return None
-    return events.transition(
-        tx, states.MERGE, first["merge_id"], "checking", now=now, actor=actor, candidate_commit=None
-    )
+def claim(tx: Transaction, merge_id: int, *, now: str, actor: str) -> Row:
+    """Begin to merge a request; the index refuses a second one of the same target."""
+    return events.transition(tx, states.MERGE, merge_id, "checking", now=now, actor=actor, candidate_commit=None)
 
 
 def checking(tx: Transaction) -> list[Row]:
@@ -96,12 +105,49 @@ def next_due(tx: Transaction, *, now: str) -> str | None:
     return due
 
 
-def propose(tx: Transaction, merge_id: int, candidate: str) -> None:
-    """Record the commit before the branch is moved to it, so that a crash in between can be told apart."""
-    tx.run(
-        "UPDATE merge_request SET candidate_commit = ? WHERE merge_id = ? AND status = 'checking'",
-        (candidate, merge_id),
-    )
+def propose(tx: Transaction, commits: Mapping[int, tuple[str, str]]) -> bool:
+    """Record, by request, the head that was merged and the commit, before the branch is moved to the last of them.
+
+    So a crash in between can be told apart. Returns False, and the branch may not be moved, where one of them is open
+    no more or has another head.
+    """
+    changed = [
+        tx.run(
+            "UPDATE merge_request SET candidate_commit = ? WHERE merge_id = ? AND head_commit = ? "
+            "AND status IN ('queued', 'checking')",
+            (commit, merge_id, head),
+        )
+        for merge_id, (head, commit) in commits.items()
+    ]
+    return all(changed)
+
+
+def all_succeeded(tx: Transaction, done: Sequence[tuple[int, Merged]], *, now: str, actor: str) -> None:
+    """The target holds the work of all of them. Those that were merged along with the first were only queued."""
+    for merge_id, result in done:
+        if get(tx, merge_id)["status"] == "queued":
+            claim(tx, merge_id, now=now, actor=actor)
+        succeeded(tx, merge_id, result, now=now, actor=actor)
+
+
+def note_flaky(tx: Transaction, merge_ids: Sequence[int], check: str, *, now: str, actor: str) -> None:
+    """The check failed and passed on one and the same tree: it counts as passed, and the lead is told."""
+    rows = [get(tx, merge_id) for merge_id in merge_ids]
+    tx.many("UPDATE merge_request SET flaky = 1 WHERE merge_id = ?", [(merge_id,) for merge_id in merge_ids])
+    for row in rows:
+        events.record(
+            tx,
+            now=now,
+            actor=actor,
+            subject_type="merge",
+            subject_id=row["merge_id"],
+            kind="merge_check_flaky",
+            task_id=row["task_id"],
+            check=check,
+        )
+    names = ", ".join(row["task_id"] for row in rows)
+    message = f"`{check}` failed and then passed on the very same files, while merging {names}. It counted as passed."
+    alerts.alert(tx, "warning", "The merge check is flaky", message, now=now, tasks=[row["task_id"] for row in rows])
 
 
 def succeeded(tx: Transaction, merge_id: int, result: Merged, *, now: str, actor: str) -> tasks.Completion:

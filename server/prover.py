@@ -12,6 +12,7 @@ from . import (
     backoff,
     clock,
     environment,
+    hooks,
     journals,
     merges,
     reports,
@@ -81,7 +82,9 @@ def prove(crew: Crew, assignment_id: str) -> None:
 def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
     path = Path(worktree.path)
     workspaces.require_branch(crew.repository, path, worktree.branch)
-    saving.save(crew.repository, path, f"Commit what {assignment['assigned_agent']} left of {task['task_id']}")
+    agent = crew.store.read(agents.get, assignment["assigned_agent"])
+    log = Path(agent["run_dir"]) / CHECK_LOG
+    _commit_what_is_left(crew, path, f"Commit what {agent['agent_id']} left of {task['task_id']}", log)
     _require_resolved(crew, task["task_id"], path)
     head = crew.repository.head(path)
     saving.refuse_gitlinks(crew.repository, worktree.base_commit, head)
@@ -92,9 +95,18 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
             raise NoEvidence
         return Proof(head, no_change=True)
     if command := tasks.check_of(task):
-        agent = crew.store.read(agents.get, assignment["assigned_agent"])
-        _check(crew, command, path, Path(agent["run_dir"]) / CHECK_LOG)
+        _check(crew, command, path, log)
     return Proof(head, no_change=False)
+
+
+def _commit_what_is_left(crew: Crew, path: Path, message: str, log: Path) -> None:
+    """As the agent would have done it, with the user's hooks. Raises HookFailed; then it stays there uncommitted."""
+    if not (crew.repository.has_changes(path) or crew.repository.operation_in_progress(path) == "merge"):
+        saving.remove_stale_lock(crew.repository, path)
+        return
+    ceremony = hooks.in_force(crew.repository)
+    scribe = hooks.Scribe(crew.repository, crew.runners, ceremony, log, crew.settings.merge.check_timeout_seconds)
+    saving.save(crew.repository, path, message, scribe.commit if ceremony.holds_for(hooks.AT_COMMIT) else None)
 
 
 def _require_resolved(crew: Crew, task_id: str, path: Path) -> None:

@@ -1,19 +1,23 @@
 """Commits what an agent left in its worktree, and refuses what a commit would lose (contract 7)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import UncommittedChanges
 from .repository import Repository
 
 LOCK_SECONDS = 2.0
-# Work is saved whatever the user's hooks and signing set-up think of it; they have their say at the merge.
+# Work of an agent that was ended is saved whatever the user's hooks and signing set-up think of it.
 _UNHINDERED = ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false")
 
 
-def save(repository: Repository, path: Path, message: str) -> None:
-    """Commit whatever is uncommitted there, a merge in progress included.
+ROUNDS = 2  # a hook may change files that it does not stage
+Commit = Callable[[Path, list[str]], None]
+
+
+def save(repository: Repository, path: Path, message: str, commit: Commit | None = None) -> None:
+    """Commit whatever is uncommitted there, a merge in progress included; by ``commit``, or past the user's hooks.
 
     Raises UncommittedChanges, naming the files, for conflicts that are left and for what a commit does not hold:
     repositories inside the worktree, and changes inside submodules.
@@ -25,11 +29,21 @@ def save(repository: Repository, path: Path, message: str) -> None:
     if left := unresolved(repository, path):
         raise UncommittedChanges(f"Conflicts are left in {', '.join(left)}.", files=left)
     _refuse(unsalvageable(repository, path))
-    repository.git("add", "--all", at=path)
     words = ["--no-edit"] if merging else ["-m", message]
+    for _ in range(ROUNDS):
+        repository.git("add", "--all", at=path)
+        if commit is None:
+            _commit_unhindered(repository, path, words)
+        else:
+            commit(path, words)
+        if not repository.has_changes(path):
+            return
+        words = ["-m", message]
+    raise UncommittedChanges(f"{path} still holds changes that could not be committed.", path=str(path))
+
+
+def _commit_unhindered(repository: Repository, path: Path, words: list[str]) -> None:
     repository.git(*_UNHINDERED, "commit", "--quiet", "--no-verify", *words, at=path, env=repository.identity())
-    if repository.has_changes(path):
-        raise UncommittedChanges(f"{path} still holds changes that could not be committed.", path=str(path))
 
 
 def unresolved(repository: Repository, path: Path) -> list[str]:

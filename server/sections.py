@@ -199,6 +199,11 @@ class Merge(Section):
         default_factory=list, description="Command run on the merged tree; only what passes moves the branch."
     )
     check_timeout_seconds: Timeout = Field(1800.0, description="A check that takes longer has failed.")
+    max_batch: Positive = Field(
+        16,
+        description="Merges that wait are checked together, so many at most; what fails together is halved until the "
+        "culprit is found. 1: each by itself.",
+    )
     max_attempts: Positive = Field(
         3,
         description="How often a task is sent back by conflicts or failed checks, and how often a merge waits for a "

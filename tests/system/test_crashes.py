@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -155,43 +156,14 @@ def test_two_runs_with_different_plans_work_side_by_side(yard, script: Script) -
 # ------------------------------------------------------------------------------------------ one step at a time
 
 
-def proven_task(crew: Crew, yard, name: str) -> int:
-    """A task whose branch waits in the merge queue; returns the request."""
-    branch = f"roadmap-implementation_task-{name}"
-    yard.git(yard.repo, "switch", "--quiet", "--create", branch)
-    (yard.repo / f"{name}.txt").write_text(name)
-    yard.git(yard.repo, "add", f"{name}.txt")
-    yard.git(yard.repo, "commit", "-qm", name)
-    head = yard.git(yard.repo, "rev-parse", "HEAD")
-    yard.git(yard.repo, "switch", "--quiet", "main")
-
-    def insert(tx) -> int:
-        now = clock.now()
-        tx.run(
-            "INSERT INTO specs_task (task_id, title, status, created_at, updated_at) "
-            "VALUES (?, ?, 'in_progress', ?, ?)",
-            (name, name, now, now),
-        )
-        tx.run(
-            "INSERT INTO orchestrator_task (orchestrator_task_id, task_id, agent_type, status, priority, "
-            "assigned_agent, "
-            "branch_name, assigned_at, created_at) VALUES (?, ?, 'scripted', 'completed', 5, 'x', ?, ?, ?)",
-            (f"ot-{name}", name, branch, now, now),
-        )
-        row = merges.enqueue(tx, f"ot-{name}", head=head, target="roadmap", approved_by=None, now=now, actor="test")
-        return int(row["merge_id"])
-
-    return crew.store.run(insert)
-
-
 @pytest.mark.parametrize("moved", [False, True])
-def test_a_merge_that_was_cut_off_is_settled_by_what_git_holds(crew: Crew, yard, moved: bool) -> None:
-    merge_id = proven_task(crew, yard, "A")
-    row = crew.write(merges.claim_next, "roadmap", auto_approve=True, now=clock.now(), actor="test")
+def test_a_merge_that_was_cut_off_is_settled_by_what_git_holds(crew: Crew, yard, proven_task, moved: bool) -> None:
+    merge_id = proven_task("A")
+    row = crew.write(merges.claim, merge_id, now=clock.now(), actor="test")
     tip = crew.repository.require_tip("roadmap")
     trial = merging.attempt(crew.repository, tip, row["head_commit"], [])
     candidate = merging.commit(crew.repository, trial.tree, (tip, row["head_commit"]), "Merge")
-    crew.write(merges.propose, merge_id, candidate)
+    crew.write(merges.propose, {merge_id: (row["head_commit"], candidate)})
     if moved:
         merging.move_branch(crew.repository, "roadmap", candidate, tip, "test")
     merger.work_off(crew, "roadmap")
@@ -203,18 +175,18 @@ def test_a_merge_that_was_cut_off_is_settled_by_what_git_holds(crew: Crew, yard,
     assert yard.rows("SELECT status FROM specs_task")[0]["status"] == "completed"
 
 
-def test_only_one_merge_of_a_branch_is_checked_at_a_time(crew: Crew, yard) -> None:
-    first, second = proven_task(crew, yard, "A"), proven_task(crew, yard, "B")
-    claimed = crew.write(merges.claim_next, "roadmap", auto_approve=True, now=clock.now(), actor="test")
-    assert claimed["merge_id"] == first
-    assert crew.write(merges.claim_next, "roadmap", auto_approve=True, now=clock.now(), actor="test") is None
+def test_only_one_merge_of_a_branch_is_checked_at_a_time(crew: Crew, yard, proven_task) -> None:
+    first, second = proven_task("A"), proven_task("B")
+    crew.write(merges.claim, first, now=clock.now(), actor="test")
+    with pytest.raises(sqlite3.IntegrityError):
+        crew.write(merges.claim, second, now=clock.now(), actor="test")
     merger.work_off(crew, "roadmap")
     assert crew.store.read(merges.get, first)["status"] == "merged"
     assert crew.store.read(merges.get, second)["status"] == "merged"
 
 
-def test_a_merge_whose_target_moved_meanwhile_is_done_again_on_the_new_tip(crew: Crew, yard) -> None:
-    proven_task(crew, yard, "A")
+def test_a_merge_whose_target_moved_meanwhile_is_done_again_on_the_new_tip(crew: Crew, yard, proven_task) -> None:
+    proven_task("A")
     tip = crew.repository.require_tip("roadmap")
     tree = yard.git(yard.repo, "rev-parse", "roadmap^{tree}")
     moved = yard.git(yard.repo, "commit-tree", tree, "-p", tip, "-m", "Someone else's")
@@ -225,8 +197,8 @@ def test_a_merge_whose_target_moved_meanwhile_is_done_again_on_the_new_tip(crew:
     assert yard.git(yard.repo, "rev-parse", "roadmap^1") == moved
 
 
-def test_a_supervisor_whose_term_is_over_writes_nothing(crew: Crew, yard) -> None:
-    proven_task(crew, yard, "A")
+def test_a_supervisor_whose_term_is_over_writes_nothing(crew: Crew, yard, proven_task) -> None:
+    proven_task("A")
     old_term = crew.term
     other = lease.Holder("other", 1, "1", "other-boot")
     assert (

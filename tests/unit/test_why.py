@@ -123,11 +123,11 @@ def test_work_that_waits_for_its_merge(bench: Any) -> None:
     assert ask(bench, f"merge-{merge_id}").subject_type == ask(bench, merge_id).subject_type == "merge"
     careful = why.Bounds("builder", {}, auto_approve=False)
     assert "approve=True" in ask(bench, "A", careful).next_call
-    bench.store.run(merges.claim_next, "roadmap", auto_approve=True, now=NOW, actor="test")
+    bench.store.run(merges.claim, merge_id, now=NOW, actor="test")
     assert "being checked" in ask(bench, "A").because
     bench.store.run(merges.requeue, merge_id, now=NOW, actor="test", why="in the way", code="x", retry_seconds=10)
     assert "in the way" in ask(bench, "A", now=NOW).because
-    bench.store.run(merges.claim_next, "roadmap", auto_approve=True, now=clock.plus(NOW, 20), actor="test")
+    bench.store.run(merges.claim, merge_id, now=clock.plus(NOW, 20), actor="test")
     bench.store.run(merges.succeeded, merge_id, merges.Merged("c0ffee", 1, 1, 1), now=NOW, actor="test")
     assert "merged into roadmap as c0ffee" in ask(bench, "A").because
     assert "happened" in ask(bench, merge_id).because
