@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from . import clock, failed_starts, host, lease, process
+from .git_config import GitConfig
 from .paths import Paths
 from .repository import Repository
 from .runners import Runners
@@ -29,6 +30,7 @@ class Crew:
     store: Store
     bell: Bell
     runners: Runners
+    git_config: GitConfig
     term: int = 0
     machine: host.Watch = field(default_factory=lambda: host.Watch(Path("/")))
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -38,7 +40,7 @@ class Crew:
         paths = Paths(repository.root, settings)
         me = process.myself()
         repository.mark = f"{me.pid}:{me.start_time}"
-        made = cls(repository, settings, paths, store, Bell(paths.bell), Runners(paths.runs))
+        made = cls(repository, settings, paths, store, Bell(paths.bell), Runners(paths.runs), GitConfig(repository))
         made.machine = host.Watch(paths.worktree("x").parent)
         return made
 
@@ -72,7 +74,7 @@ class Crew:
         return self.store.run(self._fenced, unit, *args, **kwargs)
 
     def take_in(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """As ``write``, for what a runner's journal holds: it does not wait for the disk, where the journal is."""
+        """As ``write``, without waiting for the disk: for what a journal or git tells again after a power cut."""
         return self.store.run_again_if_lost(self._fenced, unit, *args, **kwargs)
 
     def _fenced(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import environment, journals
 from .errors import GitError, HookFailed
+from .git_config import GitConfig
 from .repository import Repository
 from .runners import Runners
 
@@ -34,10 +35,10 @@ class Ceremony:
         return self.signs or any(os.access(self.folder / name, os.X_OK) for name in names)
 
 
-def in_force(repository: Repository) -> Ceremony:
-    folder = Path(repository.git("rev-parse", "--path-format=absolute", "--git-path", "hooks"))
-    answer = repository.try_git("config", "--type=bool", "--get", "commit.gpgSign")
-    return Ceremony(folder, answer.stdout.strip() == "true")
+def in_force(repository: Repository, config: GitConfig) -> Ceremony:
+    path = config.value("core.hookspath")
+    folder = repository.common_dir / "hooks" if path is None else repository.root / Path(path).expanduser()
+    return Ceremony(folder, config.is_true("commit.gpgsign"))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ the target holds its head, or it goes back into the queue.
 
 import shlex
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +63,9 @@ def work_off(crew: Crew, target: str) -> None:
     for interrupted in crew.store.read(merges.checking):
         if interrupted["target_branch"] == target:
             _guarded(crew, interrupted, _resume, crew, interrupted)
-    work = Round(crew, target, hooks.in_force(crew.repository))
+    work = Round(crew, target, hooks.in_force(crew.repository, crew.git_config))
     while not crew.stopping.is_set():
-        rows = crew.write(_claim, work, clock.now())
+        rows = crew.take_in(_claim, work, clock.now())
         if not rows:
             return
         _guarded(crew, rows[0], _merge, work, rows)
@@ -129,8 +130,10 @@ def _land(work: Round, chain: list[Link], tip: str) -> None:
         raise merging.TargetMoved  # one of them was withdrawn meanwhile, and is part of what was checked
     crew.require_lease()
     names = ", ".join(link.row["task_id"] for link in chain)
-    merging.move_branch(crew.repository, work.target, chain[-1].commit, tip, f"crewyard: merge {names}")
-    _succeed(crew, chain)
+    with ThreadPoolExecutor(1) as meanwhile:
+        results = meanwhile.submit(_results, crew, chain)
+        merging.move_branch(crew.repository, work.target, chain[-1].commit, tip, f"crewyard: merge {names}")
+        _record(crew, results.result())
     for link in chain:
         work.is_over_for(link.row)
 
@@ -203,10 +206,18 @@ def _commit(work: Round, row: Row, trial: merging.Trial, before: str, folder: Pa
 
 
 def _succeed(crew: Crew, chain: list[Link]) -> None:
-    done = [
+    _record(crew, _results(crew, chain))
+
+
+def _results(crew: Crew, chain: list[Link]) -> list[tuple[int, Merged]]:
+    return [
         (link.merge_id, Merged(link.commit, *crew.repository.diff_stat(link.before, link.commit))) for link in chain
     ]
-    crew.write(merges.all_succeeded, done, now=clock.now(), actor=ACTOR)
+
+
+def _record(crew: Crew, results: list[tuple[int, Merged]]) -> None:
+    # Git does not wait for the disk with its refs; a record that did could outlive the merge in a power cut.
+    crew.take_in(merges.all_succeeded, results, now=clock.now(), actor=ACTOR)
 
 
 def _message(crew: Crew, row: Row, united: list[str]) -> str:

@@ -98,8 +98,6 @@ def move_branch(repository: Repository, branch: str, new: str, old: str, message
     checkout = None
     if repository.may_be_checked_out(branch):
         checkout = next((c.path for c in repository.checkouts() if c.branch == branch and not c.prunable), None)
-    if repository.tip(branch) != old:
-        raise TargetMoved
     if (rebase := repository.rebased_in(branch)) is not None:
         raise DirtyWorkingDirectory(
             f"{branch} is being rebased ({rebase}).", hint="Finish or abort the rebase; the merge is tried again."
@@ -111,6 +109,8 @@ def move_branch(repository: Repository, branch: str, new: str, old: str, message
         if answer.code != 0:
             raise GitError(f"git update-ref failed: {answer.stderr.strip()}")
         return
+    if repository.tip(branch) != old:
+        raise TargetMoved
     _fast_forward(repository, checkout, branch, new, old, message)
 
 

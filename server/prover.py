@@ -104,7 +104,7 @@ def _commit_what_is_left(crew: Crew, path: Path, message: str, log: Path) -> Non
     if not (crew.repository.has_changes(path) or crew.repository.operation_in_progress(path) == "merge"):
         saving.remove_stale_lock(crew.repository, path)
         return
-    ceremony = hooks.in_force(crew.repository)
+    ceremony = hooks.in_force(crew.repository, crew.git_config)
     scribe = hooks.Scribe(crew.repository, crew.runners, ceremony, log, crew.settings.merge.check_timeout_seconds)
     saving.save(crew.repository, path, message, scribe.commit if ceremony.holds_for(hooks.AT_COMMIT) else None)
 

@@ -120,7 +120,7 @@ def test_a_batch_cut_off_after_the_branch_moved_is_recorded_and_not_merged_twice
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(merger, "_succeed", die)
+        patch.setattr(merger, "_record", die)
         with pytest.raises(KeyboardInterrupt):
             merger.work_off(crew, "roadmap")
     assert [status(crew, each) for each in requests] == ["checking", "queued", "queued"]

@@ -1,0 +1,45 @@
+"""Repositories of any size for the benchmarks, made by `git fast-import` in a moment."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+WHO = "Bench <bench@example.org> 1700000000 +0000"
+FILES_A_FOLDER = 100
+
+
+def make_repository(path: Path, files: int, branches: int) -> Path:
+    """A repository whose branch ``main`` holds so many files; ``branch-N`` adds a line to one of them and a file."""
+    subprocess.run(["git", "init", "-q", "-b", "main", str(path)], check=True)
+    for name, value in (("user.name", "Bench"), ("user.email", "bench@example.org"), ("gc.auto", "0")):
+        subprocess.run(["git", "-C", str(path), "config", name, value], check=True)
+    stream = "".join([*_trunk(files), *_branches(files, branches)])
+    subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=stream.encode(), check=True)
+    return path
+
+
+def _trunk(files: int) -> Iterator[str]:
+    yield from _commit("main", "First", None)
+    for n in range(files):
+        yield _file(_name(n), f"{n}\n" * 20)
+
+
+def _branches(files: int, branches: int) -> Iterator[str]:
+    for n in range(branches):
+        yield from _commit(f"branch-{n}", f"Work {n}", "refs/heads/main")
+        yield _file(_name(n * 7 % files), f"{n * 7 % files}\n" * 20 + f"line of branch {n}\n")
+        yield _file(f"new/branch-{n}.txt", f"{n}\n")
+
+
+def _commit(branch: str, message: str, parent: str | None) -> Iterator[str]:
+    yield f"commit refs/heads/{branch}\ncommitter {WHO}\ndata {len(message)}\n{message}\n"
+    if parent is not None:
+        yield f"from {parent}\n"
+
+
+def _file(name: str, text: str) -> str:
+    return f"M 100644 inline {name}\ndata {len(text)}\n{text}\n"
+
+
+def _name(n: int) -> str:
+    return f"src/folder-{n // FILES_A_FOLDER}/file-{n}.txt"
