@@ -1,6 +1,6 @@
 # The set-up is part of every target: a machine needs git, make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check chaos serve docs lock venv venv-dev clean
+.PHONY: help demo test unit check chaos steps serve docs lock venv venv-dev clean
 export PYTHON
 
 BIN := .venv/bin
@@ -25,6 +25,9 @@ check: venv-dev ## what a reviewer checks: format, lint, types, layers, unit tes
 
 chaos: venv     ## kill whatever can be killed, 50 runs long, and look at what is left (ARGS="--rounds 7 --seed 3")
 	@$(BIN)/python scripts/chaos.py $(ARGS)
+
+steps: venv     ## kill a run at each git command that changes something (ARGS="--how before --only merge")
+	@$(BIN)/python scripts/every_step.py $(ARGS)
 
 serve: venv     ## the MCP server on stdio, as .mcp.json starts it
 	@exec $(BIN)/crewyard serve

@@ -47,7 +47,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
     try:
         crew.settings.agent(assignment["agent_type"])
         worktree = provision.provide_worktree(crew, assignment["task_id"])
-        saving.remove_stale_lock(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
+        saving.remove_stale_locks(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
         conflicts = _bring_in_target(crew, assignment, worktree)
     except (GitError, ConfigurationError, OSError) as error:
         crew.write(
@@ -106,7 +106,7 @@ def _not_launched(tx: Transaction, row: Row, why: str, policy: backoff.Policy) -
 def is_quick(crew: Crew, assignment: Row) -> bool:
     """Whether starting its agent takes no git: a restart in the worktree that is there, with nothing to bring in."""
     path = assignment["worktree_path"] and Path(assignment["worktree_path"])
-    if not path or not (path / ".git").is_file() or (crew.repository.admin_dir(path) / "index.lock").exists():
+    if not path or not (path / ".git").is_file() or any(crew.repository.admin_dir(path).glob("*.lock")):
         return False
     worktree = crew.store.read(worktrees.live, assignment["task_id"])
     last = crew.store.read(merges.latest, assignment["task_id"])
@@ -136,8 +136,11 @@ def _bring_in_target(crew: Crew, assignment: Row, worktree: Worktree) -> list[st
     last = crew.store.read(merges.latest, assignment["task_id"])
     if last is None or last["status"] != "conflicted":
         return []
-    tip = crew.repository.require_tip(crew.target)
-    return workspaces.begin_merge(crew.repository, Path(worktree.path), tip, crew.target)
+    tip, path = crew.repository.require_tip(crew.target), Path(worktree.path)
+    if not workspaces.is_merging(crew.repository, path):
+        saving.save(crew.repository, path, f"Commit what was left of {worktree.task_id}")
+    salvage_ref = workspaces.salvage_ref(worktree.task_id, clock.now())
+    return workspaces.begin_merge(crew.repository, path, tip, crew.target, salvage_ref)
 
 
 def _plan(

@@ -22,7 +22,7 @@ def save(repository: Repository, path: Path, message: str, commit: Commit | None
     Raises UncommittedChanges, naming the files, for conflicts that are left and for what a commit does not hold:
     repositories inside the worktree, and changes inside submodules.
     """
-    remove_stale_lock(repository, path)
+    remove_stale_locks(repository, path)
     merging = repository.operation_in_progress(path) == "merge"
     if not merging and not repository.has_changes(path):
         return
@@ -83,9 +83,10 @@ def refuse_gitlinks(repository: Repository, base: str, head: str) -> None:
     _refuse(changed_gitlinks(repository, base, head))
 
 
-def remove_stale_lock(repository: Repository, path: Path) -> None:
-    """Remove the lock that a killed git left in this worktree; its agent and all it had started are ended."""
-    remove_lock(repository.admin_dir(path) / "index.lock")
+def remove_stale_locks(repository: Repository, path: Path) -> None:
+    """Remove the locks that a killed git left in this worktree; its agent and all it had started are ended."""
+    for lock in repository.admin_dir(path).glob("*.lock"):
+        remove_lock(lock)
 
 
 def remove_lock(lock: Path) -> None:

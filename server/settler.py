@@ -75,10 +75,10 @@ def _clear_checks(crew: Crew) -> None:
 
 
 def _clear_ref_locks(crew: Crew) -> None:
-    """Those of branches of ours: no git of the last supervisor's is at work any more."""
-    heads = crew.repository.common_dir / "refs/heads"
-    for name in (crew.target, crew.paths.branch("*")):
-        for lock in heads.glob(f"{name}.lock"):
+    """Those of branches and salvage refs of ours: no git of the last supervisor's is at work any more."""
+    names = (f"heads/{crew.target}.lock", f"heads/{crew.paths.branch('*')}.lock", "crewyard/**/*.lock")
+    for name in names:
+        for lock in (crew.repository.common_dir / "refs").glob(name):
             crew.require_lease()
             log.warning("removing %s, which a killed git left", lock)
             saving.remove_lock(lock)

@@ -8,6 +8,8 @@ from pathlib import Path
 from .errors import GitError, UncommittedChanges, WrongBranch
 from .repository import Repository
 
+MERGE_BEGUN = "crewyard-merge"  # in git's folder of a worktree, from before `git merge` until its end was seen
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -99,12 +101,23 @@ def require_branch(repository: Repository, path: Path, branch: str) -> None:
         )
 
 
-def begin_merge(repository: Repository, path: Path, commit: str, label: str) -> list[str]:
+def is_merging(repository: Repository, path: Path) -> bool:
+    """Whether a merge that we began there is in progress, or was when it was cut off."""
+    begun = repository.admin_dir(path) / MERGE_BEGUN
+    return begun.exists() or repository.operation_in_progress(path) == "merge"
+
+
+def begin_merge(repository: Repository, path: Path, commit: str, label: str, salvage_ref: str) -> list[str]:
     """Start merging ``commit`` in the worktree, leaving conflicts for an agent; returns the conflicting files.
 
-    A merge already in progress is left as it is, so that this may be done again after a crash.
+    Everything there is committed, or a merge is in progress already, which is left as it is. One that was cut off half
+    way is undone first and begun anew; what it had left goes under ``salvage_ref``.
     """
+    begun = repository.admin_dir(path) / MERGE_BEGUN
+    if begun.exists():
+        _undo(repository, path, salvage_ref)
     if repository.operation_in_progress(path) != "merge":
+        begun.touch()
         answer = repository.try_git(
             "-c",
             "merge.conflictStyle=merge",
@@ -122,9 +135,19 @@ def begin_merge(repository: Repository, path: Path, commit: str, label: str) -> 
         )
         if answer.code != 0 and repository.operation_in_progress(path) != "merge":
             raise GitError(f"git merge failed in {path}: {(answer.stderr or answer.stdout).strip()}")
+        if answer.code not in (0, 1):  # it died on its way, and what it wrote may be half of it
+            raise GitError(f"git merge ended with {answer.code} in {path}: {answer.stderr.strip()}")
+    begun.unlink(missing_ok=True)
     return [
         name for name in repository.git("diff", "--name-only", "-z", "--diff-filter=U", at=path).split("\0") if name
     ]
+
+
+def _undo(repository: Repository, path: Path, salvage_ref: str) -> None:
+    """Take the checkout back to its last commit; a person may have looked in meanwhile, so all of it is kept first."""
+    salvage(repository, path, salvage_ref)
+    repository.git("reset", "--hard", "--quiet", at=path)
+    repository.git("clean", "-d", "--force", "--quiet", at=path)
 
 
 def salvage_ref(task_id: str, now: str) -> str:
