@@ -309,7 +309,8 @@ CREATE UNIQUE INDEX main.merge_request_one_open ON merge_request (task_id) WHERE
 CREATE INDEX main.merge_request_task ON merge_request (task_id);
 CREATE INDEX main.merge_request_queue ON merge_request (target_branch, merge_id) WHERE status = 'queued';
 
--- Pairs of unfinished branches that would collide, as the radar last saw them (design 6). `later_task` began later.
+-- Pairs of branches that would collide, as the radar last saw them (design 6). `later_task` began later, or is still to
+-- be merged where the other is merged already.
 CREATE TABLE main.branch_conflict (
     earlier_task TEXT NOT NULL REFERENCES specs_task (task_id),
     later_task   TEXT NOT NULL REFERENCES specs_task (task_id),

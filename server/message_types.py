@@ -16,6 +16,7 @@ KNOWN = frozenset(
         "question",
         "review",
         "alert",
+        "conflict_warning",
     }
 )
 ALIASES = {

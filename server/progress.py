@@ -89,6 +89,8 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | No
         row = tx.only("SELECT * FROM orchestrator_task WHERE orchestrator_task_id = ?", (subject,))
         told_of_agent = why.startswith(f"{row['assigned_agent']}:")
         return None if told_of_agent or row["task_id"] not in task_ids else f"{row['task_id']}: {why}"
+    if kind == "collision_found" and subject in task_ids:
+        return f"{subject}: would conflict with {data['other']} in {', '.join(data['files'])}"
     if event["subject_type"] == "launches":
         return _of_launches(kind, subject, data)
     task_id = _task_of(tx, event["subject_type"], subject)

@@ -6,9 +6,11 @@ behind ``--`` or inside a full ref name.
 
 import os
 import re
+import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +68,7 @@ class Repository:
         self._identity: dict[str, str] | None = None
         self._asked = git.Git(str(root))  # keeps one `git cat-file` that answers at once; a git of its own takes 1.2 ms
         self._asking = threading.Lock()
+        self._objects: dict[str, str] = {}
 
     @classmethod
     def discover(cls, start: Path) -> "Repository":
@@ -86,6 +89,20 @@ class Repository:
         if repository.try_git("rev-parse", "--verify", "-q", "HEAD^{commit}").code != 0:
             raise GitError(f"{root} has no commit yet.", hint="Commit something first: agents branch from a commit.")
         return repository
+
+    @contextmanager
+    def scratch(self) -> "Iterator[Repository]":
+        """The same repository for trials: the objects that git makes meanwhile are thrown away at the end."""
+        made = Repository(self.root)
+        made.mark, made._identity = self.mark, self._identity
+        real = str(self.common_dir / "objects").replace("\\", "\\\\").replace('"', '\\"')
+        with tempfile.TemporaryDirectory(prefix="crewyard-trial-") as folder:
+            made._objects = {"GIT_OBJECT_DIRECTORY": folder, "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{real}"'}
+            made._asked.update_environment(**made._objects)
+            try:
+                yield made
+            finally:
+                made._asked.clear_cache()
 
     def _main_checkout(self) -> Path:
         """The folder whose worktrees are linked to it; in a submodule the submodule's own."""
@@ -119,7 +136,7 @@ class Repository:
 
     def quiet(self) -> dict[str, str]:
         """What keeps git from asking anybody anything."""
-        return {**_ENVIRONMENT, "CREWYARD_GIT": self.mark}
+        return {**_ENVIRONMENT, "CREWYARD_GIT": self.mark, **self._objects}
 
     def _run(self, arguments: Sequence[str], folder: str, env: Mapping[str, str] | None) -> Output:
         try:
@@ -175,6 +192,13 @@ class Repository:
     def tip(self, branch: str) -> str | None:
         """The commit at ``branch``'s tip, or None where there is no such branch."""
         return self.resolve(f"refs/heads/{branch}^{{commit}}")
+
+    def tips(self, branches: Sequence[str]) -> dict[str, str]:
+        """The commits at the tips of those of ``branches`` that there are, in one look."""
+        names = {f"refs/heads/{branch}": branch for branch in branches}
+        listing = self.git("for-each-ref", "--format=%(refname) %(objectname)", "--", *names) if names else ""
+        found = (line.partition(" ")[::2] for line in listing.splitlines())
+        return {names[ref]: commit for ref, commit in found if ref in names}
 
     def require_tip(self, branch: str) -> str:
         """As ``tip``. Raises BranchNotFound."""
@@ -247,6 +271,17 @@ class Repository:
     def changed_files(self, base: str, head: str) -> set[str]:
         """Files that differ between two commits."""
         return {name for name in self.git("diff", "--name-only", "-z", "--no-renames", base, head).split("\0") if name}
+
+    def changed_by(self, since: str, tip: str, files: Sequence[str]) -> dict[str, list[str]]:
+        """Commits on ``tip``'s first-parent line that ``since`` lacks, with what each changed of ``files``."""
+        # --sparse: without it git leaves merges out whose other side, or what is excluded, has such files too.
+        line = ("log", "--first-parent", "--sparse", "--diff-merges=first-parent", "--name-only", "--no-renames", "-z")
+        listing = self.git(*line, "--format=tformat:%x01%H", f"{since}..{tip}", "--", *files)
+        found = {}
+        for commit, _, rest in (block.partition("\0") for block in listing.split("\x01")[1:]):
+            if names := [name for name in rest.lstrip("\n").split("\0") if name]:
+                found[commit] = names
+        return found
 
     def diff_stat(self, base: str, head: str) -> tuple[int, int, int]:
         """Files changed, lines inserted and deleted; a binary file counts no lines."""

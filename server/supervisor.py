@@ -41,6 +41,7 @@ from .errors import CrewyardError, DatabaseBusy, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
 from .lookout import Lookout
+from .radar import Radar
 from .store import Row, Transaction
 from .vigil import Vigil
 
@@ -72,6 +73,7 @@ class Supervisor:
         self._renewed = 0.0
         self._checked = time.monotonic()
         self._vigil = Vigil()
+        self._radar = Radar()
         self._look_at_all = True
         self._to_settle = True
         self._clocks = clock.Pair.now()
@@ -182,6 +184,7 @@ class Supervisor:
             self._make_worktrees,
             self._tidy,
             self._settle,
+            self._look_for_collisions,
             self._check_health,
         )
         for step in steps if self._begins_work else ():
@@ -270,6 +273,10 @@ class Supervisor:
 
     def _sweep_messages(self) -> None:
         self.crew.write(messages.sweep, now=clock.now())
+
+    def _look_for_collisions(self) -> None:
+        if not self._jobs.is_busy("radar") and self._radar.is_due(self.crew):
+            self._job("radar", self._radar.look)
 
     def _job(self, subject: str, act: Callable[..., None], *arguments: object) -> None:
         # A copy keeps the term that the job began under: it writes nothing once another term has begun.

@@ -7,7 +7,7 @@ is what will happen and not a guess.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import agents, assignments, dispatches, holds, merges, schedule, tasks
+from . import agents, assignments, collisions, dispatches, holds, merges, schedule, tasks
 from .errors import NotFound
 from .store import Row, Transaction
 from .why_subjects import Answer, Bounds, is_in_trouble, of_agent, of_dispatch, of_merge, of_message
@@ -42,7 +42,8 @@ def explain(tx: Transaction, subject: str, *, now: str, bounds: Bounds) -> Expla
 
 
 def of_task(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
-    return _TASK[task["status"]](tx, task, now, bounds)
+    because, next_call = _TASK[task["status"]](tx, task, now, bounds)
+    return because + collisions.sentence(tx, task["task_id"]), next_call
 
 
 def _pending(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:

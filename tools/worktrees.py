@@ -1,4 +1,4 @@
-"""``worktrees``: list and create them, merge their work, show the merge queue, clean up."""
+"""``worktrees``: list and create them, merge their work, show the merge queue and what would conflict, clean up."""
 
 from typing import Annotated, Literal
 
@@ -6,12 +6,14 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import merges, overview
+from ..server import collisions, merges, overview
 from ..server import worktrees as domain
 from ..server.errors import InvalidInput
 from ..server.store import Transaction
 from ..server.yard import CleanupOutcome, Yard
 from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, page, tool, yard_of
+
+FILES_SHOWN = 20
 
 
 class Worktree(Lean):
@@ -29,6 +31,12 @@ class Queued(Lean):
     position: int
     waits_until: str | None
     error: str | None
+
+
+class Collision(Lean):
+    task_a: str
+    task_b: str
+    files: list[str]
 
 
 class Cleanable(Lean):
@@ -52,6 +60,7 @@ class WorktreesResult(Result):
     position: int | None = None
     merge_queue: list[Queued] | None = None
     next_to_merge: str | None = None
+    conflicts: list[Collision] | None = None
     cleaned_up: int | None = None
     disk_space_freed_mb: float | None = None
     salvage_refs: list[str] | None = None
@@ -60,7 +69,7 @@ class WorktreesResult(Result):
 
 async def worktrees(
     call: Call,
-    action: Literal["list", "create", "merge", "cleanup", "queue"] = "list",
+    action: Literal["list", "create", "merge", "cleanup", "queue", "conflicts"] = "list",
     task_id: str = "",
     base_branch: Annotated[str, Field(description="default: the integration branch")] = "",
     approve: bool = False,
@@ -84,6 +93,8 @@ async def worktrees(
             return await _cleanup(yard, task_id, all, force, dry_run)
         case "queue":
             return await _queue(yard, limit, cursor)
+        case "conflicts":
+            return await _conflicts(yard, limit, cursor)
 
 
 async def _list(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
@@ -163,6 +174,20 @@ async def _queue(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
     )
 
 
+async def _conflicts(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
+    views = [
+        Collision(task_a=each.task_a, task_b=each.task_b, files=first(each.files, FILES_SHOWN))
+        for each in await yard.store.read(collisions.standing)
+    ]
+    rest = [view for view in views if _pair(view) > cursor]
+    shown, more = page(rest, key=_pair, limit=limit)
+    return WorktreesResult(action="conflicts", conflicts=shown, total=len(views), next_cursor=more)
+
+
+def _pair(view: Collision) -> str:
+    return f"{view.task_a} {view.task_b}"  # no id holds a space, which sorts before all that one may hold
+
+
 def _queued(tx: Transaction) -> list[Queued]:
     return [
         Queued(
@@ -196,7 +221,7 @@ def lead_tool() -> Tool:
     return tool(
         worktrees,
         name="worktrees",
-        description="List or create git worktrees (branches) of tasks, merge their work, see the merge queue, clean up "
-        "(remove) merged ones.",
+        description="List or create git worktrees (branches) of tasks, merge their work, see the merge queue and which "
+        "branches would conflict, clean up (remove) merged ones.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
     )
