@@ -102,7 +102,7 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
 def _commit_what_is_left(crew: Crew, path: Path, message: str, log: Path) -> None:
     """As the agent would have done it, with the user's hooks. Raises HookFailed; then it stays there uncommitted."""
     if not (crew.repository.has_changes(path) or crew.repository.operation_in_progress(path) == "merge"):
-        saving.remove_stale_lock(crew.repository, path)
+        saving.remove_stale_locks(crew.repository, path)
         return
     ceremony = hooks.in_force(crew.repository, crew.git_config)
     scribe = hooks.Scribe(crew.repository, crew.runners, ceremony, log, crew.settings.merge.check_timeout_seconds)
