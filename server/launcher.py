@@ -21,15 +21,16 @@ from . import (
     merges,
     prompts,
     provision,
+    rework,
     runners,
     saving,
     tasks,
-    workspaces,
     worktrees,
 )
 from .crew import ACTOR, Crew
 from .errors import AlreadyAssigned, ConfigurationError, GitError, SpawnFailed
 from .kinds import Launch
+from .stages import Unmerged
 from .store import Row, Transaction
 from .worktrees import Worktree
 
@@ -48,7 +49,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
         crew.settings.agent(assignment["agent_type"])
         worktree = provision.provide_worktree(crew, assignment["task_id"])
         saving.remove_stale_locks(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
-        conflicts = _bring_in_target(crew, assignment, worktree)
+        conflicts = rework.bring_in_target(crew, assignment, worktree)
     except (GitError, ConfigurationError, OSError) as error:
         crew.write(
             attempts.failed,
@@ -131,20 +132,8 @@ def restart_policy(crew: Crew) -> backoff.Policy:
     )
 
 
-def _bring_in_target(crew: Crew, assignment: Row, worktree: Worktree) -> list[str]:
-    """For a task sent back by a conflict: begin the merge in its worktree; returns the files to resolve."""
-    last = crew.store.read(merges.latest, assignment["task_id"])
-    if last is None or last["status"] != "conflicted":
-        return []
-    tip, path = crew.repository.require_tip(crew.target), Path(worktree.path)
-    if not workspaces.is_merging(crew.repository, path):
-        saving.save(crew.repository, path, f"Commit what was left of {worktree.task_id}")
-    salvage_ref = workspaces.salvage_ref(worktree.task_id, clock.now())
-    return workspaces.begin_merge(crew.repository, path, tip, crew.target, salvage_ref)
-
-
 def _plan(
-    tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[str], token: str
+    tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[Unmerged], token: str
 ) -> tuple[Row, str] | None:
     """The agent's row, before it is started, and its prompt; None where that was held in this moment."""
     assignment = assignments.get(tx, assignment_id)
@@ -171,7 +160,7 @@ def _plan(
     )
     row = launches.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
     task = tasks.get(tx, assignment["task_id"])
-    return row, prompts.compose(tx, task, next_prompt=assignment["next_prompt"], conflicts=conflicts)
+    return row, prompts.compose(tx, task, crew.target, next_prompt=assignment["next_prompt"], conflicts=conflicts)
 
 
 def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, token: str) -> None:

@@ -10,11 +10,11 @@ import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ParamSpec
 
-from . import clock, environment, hooks, merges, merging, prover, runners, tasks
+from . import clock, environment, hooks, merges, merging, prover, rework, runners, tasks, trials
 from .batches import Search
 from .crew import ACTOR, Crew
 from .errors import BranchNotFound, CrewyardError, GitError, HookFailed, SpawnFailed
@@ -22,10 +22,10 @@ from .hooks import Ceremony, Scribe
 from .merges import Merged
 from .runners import Finished
 from .store import Row, Transaction
+from .trials import Settlement, Trial
 
 P = ParamSpec("P")
 TITLE_LENGTH = 200
-FILES_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -171,11 +171,11 @@ def _chain(work: Round, rows: list[Row], tip: str, folder: Path | None) -> list[
 
 def _link(work: Round, row: Row, before: str, folder: Path | None, *, is_first: bool) -> Link | None:
     crew, git, head = work.crew, work.crew.repository, row["head_commit"]
-    trial = merging.attempt(git, before, head, crew.settings.merge.union)
+    trial = trials.attempt(git, before, head, crew.settings.merge.union, row["strategy"])
     if trial.conflicts:
         if is_first:
             work.is_over_for(row)
-            _refuse_conflict(crew, row, trial.conflicts)
+            rework.refuse(crew, row, trial.conflicts)
         return None
     if trial.tree == git.resolve(f"{before}^{{tree}}"):
         # By a merger that was stopped between the branch and its record, or by hand.
@@ -185,6 +185,8 @@ def _link(work: Round, row: Row, before: str, folder: Path | None, *, is_first: 
                 work.is_over_for(row)
                 _succeed(crew, [Link(row, done, f"{done}^1")])
             return None
+    if trial.settled or row["settled"] != "[]":
+        crew.write(merges.note_settled, row["merge_id"], [asdict(each) for each in trial.settled])
     try:
         return Link(row, _commit(work, row, trial, before, folder), before)
     except HookFailed as error:
@@ -196,13 +198,13 @@ def _link(work: Round, row: Row, before: str, folder: Path | None, *, is_first: 
         return None
 
 
-def _commit(work: Round, row: Row, trial: merging.Trial, before: str, folder: Path | None) -> str:
-    git, message = work.crew.repository, _message(work.crew, row, trial.united)
+def _commit(work: Round, row: Row, trial: Trial, before: str, folder: Path | None) -> str:
+    git, message = work.crew.repository, _message(work.crew, row, trial.settled)
     if folder is None:
         return merging.commit(git, trial.tree, (before, row["head_commit"]), message)
     timeout = work.crew.settings.merge.check_timeout_seconds
     scribe = Scribe(git, work.crew.runners, work.ceremony, folder.with_suffix(".log"), timeout)
-    return scribe.merge(folder, row["head_commit"], message, trial.tree if trial.united else None)
+    return scribe.merge(folder, row["head_commit"], message, trial.tree if trial.settled else None)
 
 
 def _succeed(crew: Crew, chain: list[Link]) -> None:
@@ -220,32 +222,13 @@ def _record(crew: Crew, results: list[tuple[int, Merged]]) -> None:
     crew.take_in(merges.all_succeeded, results, now=clock.now(), actor=ACTOR)
 
 
-def _message(crew: Crew, row: Row, united: list[str]) -> str:
+def _message(crew: Crew, row: Row, settled: list[Settlement]) -> str:
     task = crew.store.read(tasks.get, row["task_id"])
     lines = [f"Merge task {row['task_id']}: {task['title'][:TITLE_LENGTH]}", "", f"Branch: {row['branch_name']}"]
-    if united:
-        lines.append(f"Both sides' additions kept in: {', '.join(united)}")
+    if settled:
+        how = f"as {row['approved_by']} said" if row["strategy"] else "without an agent"
+        lines += ["", f"Conflicts settled {how}:", *(f"- {each.told(row['target_branch'])}" for each in settled)]
     return "\n".join(lines)
-
-
-def _refuse_conflict(crew: Crew, row: Row, files: list[str]) -> None:
-    shown = ", ".join(files[:FILES_SHOWN]) + (" and more" if len(files) > FILES_SHOWN else "")
-    message = f"Merging into {row['target_branch']} conflicts in {shown}."
-    base = crew.repository.git("merge-base", row["target_branch"], row["head_commit"])
-    theirs = crew.repository.git("log", "--format=- %s", f"{base}..{row['target_branch']}", "--", *files[:FILES_SHOWN])
-    prompt = f"{message}\n\nWhat changed those files on {row['target_branch']} meanwhile:\n\n{theirs}"
-    crew.write(
-        merges.refused,
-        row["merge_id"],
-        want="conflicted",
-        code="merge_conflicts",
-        message=message,
-        files=files,
-        prompt=prompt,
-        limit=crew.settings.merge.max_attempts,
-        now=clock.now(),
-        actor=ACTOR,
-    )
 
 
 def _passes(work: Round, chain: list[Link], folder: Path | None) -> bool:

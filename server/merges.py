@@ -105,6 +105,20 @@ def next_due(tx: Transaction, *, now: str) -> str | None:
     return due
 
 
+def note_settled(tx: Transaction, merge_id: int, settled: Sequence[dict[str, object]]) -> None:
+    """Keep which conflicts were settled without an agent: ``file``, ``how``, ``hunks``."""
+    tx.run("UPDATE merge_request SET settled = ? WHERE merge_id = ?", (json.dumps(list(settled)), merge_id))
+
+
+def tasks_behind(tx: Transaction, commits: Sequence[str]) -> list[Row]:
+    """The tasks that these commits of the integration branch have merged."""
+    return tx.all(
+        "SELECT t.* FROM merge_request m JOIN specs_task t USING (task_id) "
+        "WHERE m.merge_commit IN (SELECT value FROM json_each(?)) ORDER BY m.merge_id DESC",
+        (json.dumps(list(commits)),),
+    )
+
+
 def propose(tx: Transaction, commits: Mapping[int, tuple[str, str]]) -> bool:
     """Record, by request, the head that was merged and the commit, before the branch is moved to the last of them.
 

@@ -5,49 +5,17 @@ from the expected old commit. Where the branch is checked out, that checkout fol
 only if nothing local is in the way.
 """
 
-import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .errors import DirtyWorkingDirectory, GitError
 from .repository import Repository
 
-_PLAIN_NAME = re.compile(r"[\w./ +-]+")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The merged tree; the files that conflict in it; those in which both sides' additions were kept."""
-
-    tree: str
-    conflicts: list[str]
-    united: list[str]
-
 
 class TargetMoved(Exception):
     """The target branch moved since the merge was begun; it is to be done again."""
-
-
-def attempt(repository: Repository, target: str, head: str, union: list[str]) -> Trial:
-    """Merge two commits in memory; where both sides only add to a file that matches ``union``, both are kept."""
-    trial = _merge_tree(repository, target, head)
-    uniting = [
-        name
-        for name in trial.conflicts
-        if any(fnmatchcase(name, pattern) for pattern in union) and _only_additions(repository, target, head, name)
-    ]
-    if not uniting:
-        return trial
-    with tempfile.NamedTemporaryFile("w", suffix=".gitattributes") as attributes:
-        attributes.write("".join(f'"{name}" merge=union\n' for name in uniting))
-        attributes.flush()
-        again = _merge_tree(repository, target, head, "-c", f"core.attributesFile={attributes.name}")
-    return Trial(again.tree, again.conflicts, [name for name in uniting if name not in again.conflicts])
 
 
 def commit(repository: Repository, tree: str, parents: tuple[str, str], message: str) -> str:
@@ -154,22 +122,3 @@ def _fast_forward(repository: Repository, checkout: Path, branch: str, new: str,
 def _status(repository: Repository, checkout: Path) -> list[str]:
     listing = repository.git("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", at=checkout)
     return [entry for entry in listing.split("\0") if entry]
-
-
-def _merge_tree(repository: Repository, target: str, head: str, *options: str) -> Trial:
-    answer = repository.try_git(
-        *options, "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", target, head
-    )
-    if answer.code not in (0, 1):
-        raise GitError(f"git merge-tree failed: {(answer.stderr or answer.stdout).strip()}")
-    tree, *names = [part for part in answer.stdout.split("\0") if part]
-    return Trial(tree, sorted(set(names)) if answer.code == 1 else [], [])
-
-
-def _only_additions(repository: Repository, target: str, head: str, name: str) -> bool:
-    """Whether neither side removed or changed a line; a name that would need quoting in git's attributes is left."""
-    if not _PLAIN_NAME.fullmatch(name):
-        return False
-    base = repository.git("merge-base", target, head)
-    stats = [repository.git("diff", "--numstat", base, side, "--", name) for side in (target, head)]
-    return all(stat.split("\t")[1:2] == ["0"] for stat in stats)

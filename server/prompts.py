@@ -3,11 +3,18 @@
 import shlex
 from collections.abc import Sequence
 
-from . import tasks
+from . import stages, tasks
+from .stages import Unmerged
 from .store import Row, Transaction
 
+ITEMS_SHOWN = 30
+LINES_SHOWN = 5
+LINE_LENGTH = 200
 
-def compose(tx: Transaction, task: Row, *, next_prompt: str | None, conflicts: Sequence[str] = ()) -> str:
+
+def compose(
+    tx: Transaction, task: Row, target: str, *, next_prompt: str | None, conflicts: Sequence[Unmerged] = ()
+) -> str:
     """The whole prompt for the next attempt at ``task``, as Markdown."""
     parts = [f"# Task {task['task_id']}: {task['title']}", task["description"]]
     spec = tx.one("SELECT * FROM specs_specification WHERE id = ?", (task["spec_id"],))
@@ -20,7 +27,7 @@ def compose(tx: Transaction, task: Row, *, next_prompt: str | None, conflicts: S
     if next_prompt:
         parts += ["## What happened before", next_prompt]
     if conflicts:
-        parts += ["## Conflicts to resolve", _about(conflicts)]
+        parts += ["## Conflicts to resolve", _about(conflicts, target)]
     parts += ["## How to finish", _finish(tasks.check_of(task))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -33,13 +40,60 @@ def _done_before(tx: Transaction, task_id: str) -> list[Row]:
     )
 
 
-def _about(conflicts: Sequence[str]) -> str:
-    names = "\n".join(f"- {name}" for name in conflicts)
+def of_conflict(
+    target: str, what: Sequence[str], behind: Sequence[Row], subjects: Sequence[str], own: Sequence[str]
+) -> str:
+    """Why a task comes back: what conflicts, and what either side wanted there.
+
+    ``behind`` are the tasks whose merges changed those files, ``subjects`` the commits on ``target`` that did, and
+    ``own`` those of the task's branch.
+    """
+    parts = [f"Merging your branch into {target} conflicts:", _listed(what)]
+    if behind:
+        parts += [f"On {target} these tasks changed the same files:", _listed([_in_short(task) for task in behind])]
+    if subjects:
+        parts += [f"Their commits on {target}:", _listed(subjects)]
+    if own:
+        parts += ["Yours:", _listed(own)]
+    return "\n\n".join(parts)
+
+
+def _in_short(task: Row) -> str:
+    lines = [line.strip() for line in task["description"].splitlines() if line.strip()][:LINES_SHOWN]
+    return "\n  ".join([f"{task['task_id']}: {task['title']}", *(line[:LINE_LENGTH] for line in lines)])
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = [f"and {len(items) - ITEMS_SHOWN} more"] if len(items) > ITEMS_SHOWN else []
+    return "\n".join(f"- {item}" for item in [*items[:ITEMS_SHOWN], *more])
+
+
+def _about(conflicts: Sequence[Unmerged], target: str) -> str:
+    items = [f"`{stages.quoted(each.path)}`: {_what_to_do(each, target)}" for each in conflicts]
     return (
-        "The integration branch changed the same lines meanwhile. It is being merged into your branch in this "
-        f"worktree; these files hold conflict markers:\n\n{names}\n\nEdit them so that both sides' intentions hold, "
-        "and leave no marker."
+        f"{target} is being merged into your branch in this worktree; the merge waits for you. Make both sides' "
+        f"intentions hold in each of these files:\n\n{chr(10).join(f'- {item}' for item in items)}"
     )
+
+
+def _what_to_do(conflict: Unmerged, target: str) -> str:
+    kind = stages.kind(conflict.sides, "your branch", target)
+    if conflict.remembered:
+        return f"{kind}. A remembered resolution of the same conflict was put in: check that it is right here too."
+    if conflict.marked:
+        return f"{kind}. It holds conflict markers: edit it, and leave none."
+    name = shlex.quote(conflict.path)
+    if stages.is_gone(conflict.sides):
+        return f"{kind}. Look at the names that it has now; nothing is to be done with this one."
+    if stages.is_submodule(conflict.sides):
+        choice = f"Choose its commit: `git update-index --cacheinfo 160000,COMMIT,{name}`."
+    elif stages.is_on_one_side(conflict.sides):
+        choice = f"It holds no markers. Edit it, delete it (`git rm -- {name}`), or keep it as it is"
+        choice += f" (`git add -- {name}`)."
+    else:
+        choice = f"It holds no markers, and your branch's content. `git checkout --theirs -- {name}` takes {target}'s;"
+        choice += f" then, or to keep yours, `git add -- {name}`."
+    return f"{kind}. {choice} Left as it is, it counts as not resolved."
 
 
 def _finish(check: Sequence[str]) -> str:

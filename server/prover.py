@@ -17,7 +17,9 @@ from . import (
     merges,
     reports,
     saving,
+    stages,
     tasks,
+    unmerged,
     workspaces,
     worktrees,
 )
@@ -85,10 +87,10 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
     agent = crew.store.read(agents.get, assignment["assigned_agent"])
     log = Path(agent["run_dir"]) / CHECK_LOG
     _commit_what_is_left(crew, path, f"Commit what {agent['agent_id']} left of {task['task_id']}", log)
-    _require_resolved(crew, task["task_id"], path)
     head = crew.repository.head(path)
-    saving.refuse_gitlinks(crew.repository, worktree.base_commit, head)
     target = crew.repository.tip(crew.target) or worktree.base_commit
+    _require_resolved(crew, task["task_id"], path, target, head)
+    saving.refuse_gitlinks(crew.repository, worktree.base_commit, head)
     if crew.repository.own_commits(worktree.base_commit, head, target) == 0:
         report = crew.store.read(reports.last, assignment["assigned_agent"])
         if report is None or not report.no_change:
@@ -109,13 +111,14 @@ def _commit_what_is_left(crew: Crew, path: Path, message: str, log: Path) -> Non
     saving.save(crew.repository, path, message, scribe.commit if ceremony.holds_for(hooks.AT_COMMIT) else None)
 
 
-def _require_resolved(crew: Crew, task_id: str, path: Path) -> None:
-    """Raises UncommittedChanges where conflict markers were committed in the files that conflicted."""
+def _require_resolved(crew: Crew, task_id: str, path: Path, tip: str, head: str) -> None:
+    """Raises UncommittedChanges where conflict markers were committed: in what conflicted, or by a merge of its own."""
     last = crew.store.read(merges.latest, task_id)
-    if last is not None and last["status"] == "conflicted":
-        left = saving.with_markers(path, json.loads(last["conflicted_files"]))
-        if left:
-            raise UncommittedChanges(f"Conflict markers are left in {', '.join(left)}.", files=left)
+    conflicted = json.loads(last["conflicted_files"]) if last is not None and last["status"] == "conflicted" else []
+    brought = unmerged.markers_committed(crew.repository, crew.target, tip, head)
+    if left := {*unmerged.with_markers(path, conflicted), *brought}:
+        names = ", ".join(stages.quoted(name) for name in sorted(left))
+        raise UncommittedChanges(f"Conflict markers are left in {names}.", files=sorted(left))
 
 
 def _check(crew: Crew, command: list[str], path: Path, log: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from . import agents, clock, collisions, merging
+from . import agents, clock, collisions, trials
 from .collisions import Branch, Finding
 from .crew import ACTOR, Crew
 from .errors import GitError
@@ -120,7 +120,7 @@ class Radar:
         first, second = pair
         heads = seen.heads[first], seen.heads[second]
         try:
-            files = merging.attempt(git, *heads, crew.settings.merge.union).conflicts
+            files = trials.attempt(git, *heads, crew.settings.merge.union).files
             if first != TARGET:
                 return [Finding(first, second, heads, files)]
             by_task = _merged_meanwhile(crew, git, heads, files) if files else {}

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # a missing git is our error to tell, not the import's
 import git
@@ -139,10 +140,18 @@ class Repository:
         return {**_ENVIRONMENT, "CREWYARD_GIT": self.mark, **self._objects}
 
     def _run(self, arguments: Sequence[str], folder: str, env: Mapping[str, str] | None) -> Output:
+        code, stdout, stderr = self._execute(arguments, folder, env)
+        return Output(code, os.fsdecode(stdout), stderr)
+
+    def _execute(
+        self, arguments: Sequence[str], folder: str, env: Mapping[str, str] | None, istream: BinaryIO | None = None
+    ) -> tuple[int, bytes, str]:
         try:
             # -C as well: GitPython falls back to our own working directory where the folder has vanished.
-            code, stdout, stderr = git.Git(folder).execute(
+            answer: Any = git.Git(folder).execute(
                 self.argv(*arguments, at=Path(folder)),
+                istream=istream,
+                stdout_as_string=False,
                 with_extended_output=True,
                 with_exceptions=False,
                 strip_newline_in_stdout=False,
@@ -154,7 +163,8 @@ class Repository:
             raise GitError("git is not installed, or not on PATH.", hint="Install git 2.38 or newer.") from error
         except OSError as error:
             raise GitError(f"git {arguments[0]} could not be started: {error.strerror}.") from error
-        return Output(int(code), str(stdout), str(stderr))
+        code, stdout, stderr = answer
+        return int(code), bytes(stdout), str(stderr)
 
     def git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> str:
         """As ``try_git``, but a failure is a GitError with git's own words; returns standard output, stripped."""
@@ -163,6 +173,23 @@ class Repository:
             words = (answer.stderr or answer.stdout).strip()
             raise GitError(f"git {arguments[0]} failed in {at or self.root}: {words}", exit_code=answer.code)
         return answer.stdout.strip("\n")
+
+    def read(self, *arguments: str, most: int = 0) -> tuple[int, bytes]:
+        """The exit code and what git printed, as bytes. Raises GitError for a code above ``most``."""
+        code, stdout, stderr = self._execute(arguments, str(self.root), None)
+        if code > most:
+            raise GitError(f"git {arguments[0]} failed in {self.root}: {stderr.strip()}", exit_code=code)
+        return code, stdout
+
+    def feed(self, data: bytes | str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+        """As ``git``, with ``data`` on standard input."""
+        with tempfile.TemporaryFile() as stream:
+            stream.write(data if isinstance(data, bytes) else os.fsencode(data))
+            stream.seek(0)
+            code, stdout, stderr = self._execute(arguments, str(self.root), env, cast(BinaryIO, stream))
+        if code != 0:
+            raise GitError(f"git {arguments[0]} failed in {self.root}: {stderr.strip()}", exit_code=code)
+        return os.fsdecode(stdout)
 
     # ------------------------------------------------------------------------------------------- questions
 
@@ -288,6 +315,17 @@ class Repository:
         rows = [line.split("\t") for line in self.git("diff", "--numstat", base, head).splitlines()]
         inserted, deleted = (sum(int(row[i]) for row in rows if row[i].isdigit()) for i in (0, 1))
         return len(rows), inserted, deleted
+
+    def blob_size(self, oid: str) -> int:
+        return int(self.git("cat-file", "-s", oid))
+
+    def blob(self, oid: str) -> bytes:
+        """The content of a file as git holds it."""
+        return self.read("cat-file", "blob", oid)[1]
+
+    def store_blob(self, content: bytes) -> str:
+        """Put a file's content into the object store; returns its id."""
+        return self.feed(content, "hash-object", "-w", "--stdin", "--no-filters").strip()
 
     def half_made(self) -> list[Path]:
         """Git's own folders of worktrees that a killed git has left unreadable: all of `git worktree` dies of one."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from . import stages, unmerged
 from .errors import UncommittedChanges
 from .repository import Repository
 
@@ -26,9 +27,15 @@ def save(repository: Repository, path: Path, message: str, commit: Commit | None
     merging = repository.operation_in_progress(path) == "merge"
     if not merging and not repository.has_changes(path):
         return
-    if left := unresolved(repository, path):
-        raise UncommittedChanges(f"Conflicts are left in {', '.join(left)}.", files=left)
+    if left := unmerged.unresolved(repository, path):
+        names = ", ".join(map(stages.quoted, left))
+        raise UncommittedChanges(
+            f"Conflicts are left in {names}.",
+            hint="Edit them; a file without markers that is right as it stands needs `git add`.",
+            files=left,
+        )
     _refuse(unsalvageable(repository, path))
+    unmerged.remember(repository, path)
     words = ["--no-edit"] if merging else ["-m", message]
     for _ in range(ROUNDS):
         repository.git("add", "--all", at=path)
@@ -44,23 +51,6 @@ def save(repository: Repository, path: Path, message: str, commit: Commit | None
 
 def _commit_unhindered(repository: Repository, path: Path, words: list[str]) -> None:
     repository.git(*_UNHINDERED, "commit", "--quiet", "--no-verify", *words, at=path, env=repository.identity())
-
-
-def unresolved(repository: Repository, path: Path) -> list[str]:
-    """Files of a merge in progress that hold conflict markers, or, where git can set none, were left as they were."""
-    stages: dict[str, dict[str, str]] = {}
-    for entry in repository.git("ls-files", "--unmerged", "-z", at=path).split("\0"):
-        if entry:
-            facts, name = entry.split("\t", 1)
-            _, blob, stage = facts.split()
-            stages.setdefault(name, {})[stage] = blob
-    untouched = [name for name, blobs in stages.items() if _is_untouched_binary(repository, path, name, blobs)]
-    return sorted({*with_markers(path, list(stages)), *untouched})
-
-
-def with_markers(path: Path, names: Sequence[str]) -> list[str]:
-    """Those of the files that hold conflict markers."""
-    return [name for name in names if name and _has_markers(path / name)]
 
 
 def unsalvageable(repository: Repository, path: Path) -> list[str]:
@@ -104,20 +94,3 @@ def _refuse(names: Sequence[str]) -> None:
             hint="Move it elsewhere or remove its .git folder; a submodule's work is pushed from the submodule.",
             files=list(names),
         )
-
-
-def _is_untouched_binary(repository: Repository, path: Path, name: str, blobs: dict[str, str]) -> bool:
-    """Whether both sides changed a file that git cannot mark, and it still is our side as git left it."""
-    if not {"2", "3"} <= blobs.keys() or not (path / name).is_file():
-        return False
-    if b"\0" not in (path / name).read_bytes()[:8000]:
-        return False
-    return repository.git("hash-object", "--", name, at=path) == blobs["2"]
-
-
-def _has_markers(path: Path) -> bool:
-    try:
-        lines = path.read_bytes().splitlines()
-    except (FileNotFoundError, IsADirectoryError):
-        return False
-    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)

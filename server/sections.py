@@ -221,6 +221,12 @@ class Merge(Section):
     union: list[str] = Field(
         default_factory=list, description="Files (patterns) whose conflicting additions are both kept."
     )
+    rerere: bool = Field(
+        True,
+        description="Let git remember how a conflict was resolved in a task's worktree, and put it in where the same "
+        "conflict comes again. Git keeps this in the repository (.git/rr-cache), and from then on does the same in "
+        "your own merges there, unless you set rerere.enabled to false for them.",
+    )
 
 
 class Messages(Section):

@@ -5,8 +5,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import unmerged
 from .errors import GitError, UncommittedChanges, WrongBranch
 from .repository import Repository
+from .stages import Unmerged
 
 MERGE_BEGUN = "crewyard-merge"  # in git's folder of a worktree, from before `git merge` until its end was seen
 
@@ -107,8 +109,12 @@ def is_merging(repository: Repository, path: Path) -> bool:
     return begun.exists() or repository.operation_in_progress(path) == "merge"
 
 
-def begin_merge(repository: Repository, path: Path, commit: str, label: str, salvage_ref: str) -> list[str]:
-    """Start merging ``commit`` in the worktree, leaving conflicts for an agent; returns the conflicting files.
+def begin_merge(
+    repository: Repository, path: Path, commit: str, label: str, salvage_ref: str, *, rerere: bool
+) -> list[Unmerged]:
+    """Start merging ``commit`` in the worktree, leaving conflicts for an agent; returns what conflicts.
+
+    With ``rerere`` git puts in what it remembers of the same conflict, and leaves it for somebody to look at.
 
     Everything there is committed, or a merge is in progress already, which is left as it is. One that was cut off half
     way is undone first and begun anew; what it had left goes under ``salvage_ref``.
@@ -119,6 +125,10 @@ def begin_merge(repository: Repository, path: Path, commit: str, label: str, sal
     if repository.operation_in_progress(path) != "merge":
         begun.touch()
         answer = repository.try_git(
+            "-c",
+            f"rerere.enabled={'true' if rerere else 'false'}",
+            "-c",
+            "rerere.autoUpdate=false",
             "-c",
             "merge.conflictStyle=merge",
             "-c",
@@ -138,9 +148,7 @@ def begin_merge(repository: Repository, path: Path, commit: str, label: str, sal
         if answer.code not in (0, 1):  # it died on its way, and what it wrote may be half of it
             raise GitError(f"git merge ended with {answer.code} in {path}: {answer.stderr.strip()}")
     begun.unlink(missing_ok=True)
-    return [
-        name for name in repository.git("diff", "--name-only", "-z", "--diff-filter=U", at=path).split("\0") if name
-    ]
+    return unmerged.listed(repository, path)
 
 
 def _undo(repository: Repository, path: Path, salvage_ref: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crewyard.server import clock, lease, merger, merges, merging, process, supervisor
+from crewyard.server import clock, lease, merger, merges, merging, process, supervisor, trials
 from crewyard.server.crew import Crew
 
 Script = Callable[..., str]
@@ -161,7 +161,7 @@ def test_a_merge_that_was_cut_off_is_settled_by_what_git_holds(crew: Crew, yard,
     merge_id = proven_task("A")
     row = crew.write(merges.claim, merge_id, now=clock.now(), actor="test")
     tip = crew.repository.require_tip("roadmap")
-    trial = merging.attempt(crew.repository, tip, row["head_commit"], [])
+    trial = trials.attempt(crew.repository, tip, row["head_commit"], [])
     candidate = merging.commit(crew.repository, trial.tree, (tip, row["head_commit"]), "Merge")
     crew.write(merges.propose, {merge_id: (row["head_commit"], candidate)})
     if moved:

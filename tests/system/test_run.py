@@ -149,7 +149,9 @@ def test_conflicting_additions_are_both_kept_in_files_listed_under_union(yard, s
     assert outcome.code == 0, outcome.err
     assert sorted(yard.at_roadmap("CHANGELOG.md").splitlines()) == ["# Changes", "from-A", "from-B"]
     assert [task["attempts"] for task in outcome.result["tasks"]] == [1, 1]
-    assert "additions kept in: CHANGELOG.md" in yard.git(yard.repo, "log", "--format=%B", "main..roadmap")
+    assert "CHANGELOG.md: both sides' additions kept (1 hunk)" in yard.git(
+        yard.repo, "log", "--format=%B", "main..roadmap"
+    )
 
 
 def test_only_what_passes_the_merge_check_reaches_the_branch(yard, script: Script) -> None:
