@@ -312,7 +312,7 @@ class Repository:
 
     def diff_stat(self, base: str, head: str) -> tuple[int, int, int]:
         """Files changed, lines inserted and deleted; a binary file counts no lines."""
-        rows = [line.split("\t") for line in self.git("diff", "--numstat", base, head).splitlines()]
+        rows = [line.split("\t") for line in self.git("diff-tree", "-r", "-M", "--numstat", base, head).splitlines()]
         inserted, deleted = (sum(int(row[i]) for row in rows if row[i].isdigit()) for i in (0, 1))
         return len(rows), inserted, deleted
 
