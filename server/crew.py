@@ -41,7 +41,7 @@ class Crew:
         me = process.myself()
         repository.mark = f"{me.pid}:{me.start_time}"
         made = cls(repository, settings, paths, store, Bell(paths.bell), Runners(paths.runs), GitConfig(repository))
-        made.machine = host.Watch(paths.worktree("x").parent)
+        made.machine = host.Watch(paths.worktrees)
         return made
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from . import agents, assignments, clock, dispatches, failed_starts, gates, holds, launches
+from . import agents, assignments, clock, dispatches, failed_starts, gates, holds, launches, pool
 from .crew import ACTOR, Crew
 from .dispatches import Limits
 from .store import Row, Transaction
@@ -26,7 +26,7 @@ def to_launch(crew: Crew, is_under_way: Callable[[Row], bool] = lambda _row: Fal
 def end_finished(crew: Crew) -> None:
     """Close each dispatch of which nothing can go on and whose worktrees are dealt with."""
     for dispatch in crew.store.read(dispatches.listed, status="active"):
-        if crew.store.read(_is_finished, dispatch["dispatch_id"]):
+        if crew.store.read(_is_finished, crew, dispatch["dispatch_id"]):
             crew.write(dispatches.change, dispatch["dispatch_id"], "completed", now=clock.now(), actor=ACTOR)
 
 
@@ -166,5 +166,8 @@ def _free_slots(tx: Transaction, dispatch_id: str, at_work: list[Row]) -> int:
     return slots - used
 
 
-def _is_finished(tx: Transaction, dispatch_id: str) -> bool:
-    return dispatches.is_over(tx, dispatch_id) and dispatches.is_tidy(tx, dispatch_id)
+def _is_finished(tx: Transaction, crew: Crew, dispatch_id: str) -> bool:
+    size, keep = crew.settings.pool_size, crew.settings.worktree.keep_pool
+    if not dispatches.is_over(tx, dispatch_id) or not dispatches.is_tidy(tx, dispatch_id):
+        return False
+    return pool.is_done_with(tx, size=size, keep=keep)

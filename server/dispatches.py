@@ -245,6 +245,17 @@ def is_over(tx: Transaction, dispatch_id: str) -> bool:
     return not any(_may_become_ready(tx, row["task_id"]) for row in pending)
 
 
+def not_begun(tx: Transaction, dispatch_id: str, most: int) -> int:
+    """How many of its tasks wait for their first agent, counted up to ``most``."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM (SELECT 1 FROM dispatch_task d JOIN specs_task t USING (task_id) "
+            "WHERE d.dispatch_id = ? AND t.status IN ('pending', 'ready') LIMIT ?)",
+            (dispatch_id, most),
+        )
+    )
+
+
 def is_tidy(tx: Transaction, dispatch_id: str) -> bool:
     """Whether cleanup has dealt with each worktree of the dispatch: removed it, or noted why it stays."""
     left = tx.value(

@@ -32,6 +32,8 @@ CrewyardError
 ├── GitError                git_error
 │   ├── WorktreeExists      worktree_exists
 │   ├── BranchExists        branch_exists
+│   ├── DiskFull            disk_full
+│   ├── SetupFailed         setup_failed
 │   ├── DirtyWorkingDirectory dirty_working_directory
 │   ├── WrongBranch         wrong_branch
 │   ├── UncommittedChanges  uncommitted_changes
@@ -246,6 +248,19 @@ class BranchExists(GitError):
     """There is a branch of that name already."""
 
     code = "branch_exists"
+
+
+class DiskFull(GitError):
+    """There is no room for a worktree."""
+
+    code = "disk_full"
+    retryable = True
+
+
+class SetupFailed(GitError):
+    """The worktree could not be made fit for work."""
+
+    code = "setup_failed"
 
 
 class DirtyWorkingDirectory(GitError):

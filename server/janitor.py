@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import clock, saving, workspaces, worktrees
+from . import clock, hidden, pool, provision, recycler, saving, workspaces, worktrees
 from .crew import ACTOR, Crew
 from .errors import GitError, NotMerged, UncommittedChanges
 from .worktrees import Worktree
@@ -18,9 +18,15 @@ class Cleaned:
 
 
 def tidy(crew: Crew, worktree: Worktree) -> None:
-    """Clean up after a settled task, or as asked; where it may not be, note why the worktree stays."""
+    """Clean up after a settled task, or as asked; where it may not be, note why the worktree stays.
+
+    Nothing is lost with one that the pool can use: it is kept for the next task.
+    """
     wish = crew.store.read(worktrees.wish, worktree.worktree_id)
     try:
+        worktree = provision.relocated(crew, worktree)
+        if wish is None and _is_spare(crew, worktree) and recycler.recycle(crew, worktree):
+            return
         done = clean(crew, worktree, force=wish == "force" or worktree.status == "merged")
     except (GitError, NotMerged, OSError) as error:
         crew.write(worktrees.keep, worktree.worktree_id, str(error), now=clock.now(), actor=ACTOR)
@@ -41,13 +47,22 @@ def unmerged(crew: Crew, worktree: Worktree) -> list[str]:
     ]
 
 
+def _is_spare(crew: Crew, worktree: Worktree) -> bool:
+    """Whether nothing would be lost with it, and the pool has room."""
+    git, path = crew.repository, Path(worktree.path)
+    if not path.exists() or not crew.store.read(pool.has_room, crew.settings.pool_size):
+        return False
+    return not unmerged(crew, worktree) and git.operation_in_progress(path) is None and not hidden.is_dirty(git, path)
+
+
 def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     """Remove a worktree and its branch. What is not on the integration branch, or uncommitted, stops it; with
     ``force`` it is kept under a salvage ref first. Raises NotMerged, UncommittedChanges, GitError.
     """
     git, path = crew.repository, Path(worktree.path)
+    workspaces.refuse_locked(git, path)
     lost, tip = unmerged(crew, worktree), git.tip(worktree.branch)
-    dirty = path.exists() and git.has_changes(path)
+    dirty = path.exists() and hidden.is_dirty(git, path)
     _refuse(crew, worktree, lost=bool(lost), dirty=dirty, force=force)
     crew.require_lease()
     now = clock.now()

@@ -28,7 +28,7 @@ from . import (
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import AlreadyAssigned, ConfigurationError, GitError, SpawnFailed
+from .errors import AlreadyAssigned, ConfigurationError, GitError, SpawnFailed, WrongBranch
 from .kinds import Launch
 from .stages import Unmerged
 from .store import Row, Transaction
@@ -50,7 +50,12 @@ def launch(crew: Crew, assignment_id: str) -> None:
         worktree = provision.provide_worktree(crew, assignment["task_id"])
         saving.remove_stale_locks(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
         conflicts = rework.bring_in_target(crew, assignment, worktree)
+    except WrongBranch as error:
+        _give_up(crew, assignment_id, error)
+        return
     except (GitError, ConfigurationError, OSError) as error:
+        if crew.stopping.is_set():  # what was cut off is begun again
+            return
         crew.write(
             attempts.failed,
             assignment_id,
@@ -85,6 +90,19 @@ def launch(crew: Crew, assignment_id: str) -> None:
             start_time=identity.start_time,
             boot_id=identity.boot_id,
         )
+
+
+def _give_up(crew: Crew, assignment_id: str, error: WrongBranch) -> None:
+    """Its worktree is on another branch than the one registered for it (C-13): that is for a person to mend."""
+    crew.write(
+        assignments.give_up,
+        assignment_id,
+        code=error.code,
+        message=f"{error.message} {error.hint}".strip(),
+        review=True,
+        now=clock.now(),
+        actor=ACTOR,
+    )
 
 
 def _not_launched(tx: Transaction, row: Row, why: str, policy: backoff.Policy) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import string
+from pathlib import PurePosixPath
 
 # Starts with a letter or digit, so that no id is an option; no slash, so that no id is a path.
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -18,6 +19,13 @@ def check_agent_type(name: str) -> None:
     """Raises ValueError where ``name`` cannot be an agent type."""
     if not AGENT_TYPE.fullmatch(name):
         raise ValueError(f"{name!r} is no name for an agent: letters, digits, '_' and '-', starting with a letter")
+
+
+def check_folder(folder: str) -> None:
+    """Raises ValueError where ``folder`` cannot be one of the repository's: no pattern, no option, nothing above it."""
+    path = PurePosixPath(folder)
+    if not path.parts or path.is_absolute() or ".." in path.parts or re.search(r'^[-!]|[\x00-\x1f*?\[\]\\"]', folder):
+        raise ValueError(f"{folder!r} is no folder of the repository")
 
 
 def check_template(key: str, template: str) -> None:

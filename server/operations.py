@@ -12,7 +12,22 @@ from typing import ParamSpec, TypeVar
 
 import anyio.to_thread
 
-from . import agents, clock, gates, janitor, keeper, merges, preflight, process, tasks, wishes, workspaces, worktrees
+from . import (
+    agents,
+    clock,
+    gates,
+    hidden,
+    janitor,
+    keeper,
+    merges,
+    preflight,
+    preparing,
+    process,
+    tasks,
+    wishes,
+    workspaces,
+    worktrees,
+)
 from .crew import Crew
 from .errors import (
     GitError,
@@ -116,7 +131,7 @@ class GitOperations:
             planned = crew.store.run(
                 worktrees.plan,
                 task_id,
-                path=str(workspaces.free_path(crew.paths.worktree(task_id))),
+                path=str(preparing.free_path(crew.paths.worktree(task_id))),
                 branch=crew.paths.branch(task_id),
                 base_branch=base,
                 base_commit=base_commit,
@@ -155,7 +170,7 @@ class GitOperations:
             lambda w: w["kept_because"] is not None or (w["status"] == "cleaned" and w["freed_mb"] is not None),
         )
         if done["status"] != "cleaned":
-            dirty = Path(worktree.path).exists() and crew.repository.has_changes(Path(worktree.path))
+            dirty = Path(worktree.path).exists() and hidden.is_dirty(crew.repository, Path(worktree.path))
             refused = UncommittedChanges if dirty else NotMerged
             raise refused(
                 done["kept_because"],
@@ -171,7 +186,7 @@ class GitOperations:
             ready, reason = False, f"{agent['agent_id']} works in it"
         elif janitor.unmerged(self._crew, worktree):
             ready, reason = False, f"holds commits that are not on {self._crew.target}"
-        elif path.exists() and git.has_changes(path):
+        elif path.exists() and hidden.is_dirty(git, path):
             ready, reason = False, "holds changes that are not committed"
         else:
             ready, reason = True, f"all its commits are on {self._crew.target}"

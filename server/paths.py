@@ -73,6 +73,24 @@ class Paths:
     def worktree(self, task_id: str) -> Path:
         return (self.root / self.settings.crew.worktree_path.format(task_id=task_id)).resolve()
 
+    @property
+    def worktrees(self) -> Path:
+        """The folder that all worktrees lie in."""
+        above = self.settings.crew.worktree_path.partition("{")[0]
+        return (self.root / f"{above}x").resolve().parent
+
+    def pooled(self, worktree_id: int) -> Path:
+        """Where a task's worktree waits for the next task: in the same file system, under a name of its own."""
+        return self.worktrees / f"pool-{worktree_id}"
+
+    @property
+    def setups(self) -> Path:
+        """What the setting ``worktree.setup`` printed, a file a task or merge."""
+        return self.own / "setups"
+
+    def setup_log(self, subject: str) -> Path:
+        return self.setups / f"{subject}.log"
+
     def branch(self, task_id: str) -> str:
         return self.settings.crew.branch_name.format(task_id=task_id)
 
@@ -80,7 +98,7 @@ class Paths:
         """Patterns for ``.git/info/exclude``: our files only, so that a ``data`` folder of the user's stays visible."""
         data = f"/{self.settings.crew.data_dir.strip('/')}"
         patterns = [f"{data}/orchestrator.db*", f"{data}/metrics.db*", f"{data}/crewyard/"]
-        worktrees = Path(self.settings.crew.worktree_path).parent
+        worktrees = Path(self.settings.crew.worktree_path.partition("{")[0] + "x").parent
         if not worktrees.is_absolute() and worktrees.parts and worktrees.parts[0] not in (".", ".."):
             patterns.append(f"/{worktrees.as_posix()}/")
         return patterns

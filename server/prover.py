@@ -15,6 +15,7 @@ from . import (
     hooks,
     journals,
     merges,
+    provision,
     reports,
     saving,
     stages,
@@ -60,9 +61,9 @@ def prove(crew: Crew, assignment_id: str) -> None:
     if assignment["status"] != "running":  # the job before this one has done it
         return
     task = crew.store.read(tasks.get, assignment["task_id"])
-    worktree = crew.store.read(worktrees.require_live, task["task_id"])
     now = clock.now()
     try:
+        worktree = provision.relocated(crew, crew.store.read(worktrees.require_live, task["task_id"]))
         proof = _look(crew, assignment, task, worktree)
     except WrongBranch as error:
         crew.write(

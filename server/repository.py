@@ -53,11 +53,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Checkout:
-    """An entry of ``git worktree list``: ``branch`` is None where HEAD is detached."""
+    """An entry of ``git worktree list``: ``branch`` is None where HEAD is detached, ``locked`` may be empty words."""
 
     path: Path
     branch: str | None
     prunable: bool
+    locked: str | None = None
 
 
 class Repository:
@@ -200,7 +201,7 @@ class Repository:
             fields = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
             if "worktree" in fields:
                 branch = fields.get("branch", "").removeprefix("refs/heads/") or None
-                found.append(Checkout(Path(fields["worktree"]), branch, "prunable" in fields))
+                found.append(Checkout(Path(fields["worktree"]), branch, "prunable" in fields, fields.get("locked")))
         return found
 
     def resolve(self, name: str) -> str | None:
@@ -284,9 +285,14 @@ class Repository:
         listing = self.git("status", "--porcelain", "-z", "--untracked-files=no", "--no-renames", at=path)
         return [entry[3:] for entry in listing.split("\0") if entry]
 
-    def has_changes(self, path: Path) -> bool:
+    def has_changes(self, path: Path, env: Mapping[str, str] | None = None) -> bool:
         """Whether anything is uncommitted there, new files included."""
-        return bool(self.git("status", "--porcelain", "--untracked-files=all", at=path))
+        return bool(self.git("status", "--porcelain", "--untracked-files=all", at=path, env=env))
+
+    def changed_files_at(self, path: Path) -> set[str]:
+        """Everything uncommitted there, each new file by its own name."""
+        listing = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", at=path)
+        return {entry[3:] for entry in listing.split("\0") if entry}
 
     def is_ancestor(self, commit: str, of: str) -> bool:
         return self.try_git("merge-base", "--is-ancestor", commit, of).code == 0
@@ -346,6 +352,10 @@ class Repository:
         if answer.code != 0 and self.tip(branch) is None:
             raise GitError(f"Branch {branch} cannot be made: {answer.stderr.strip()}", branch=branch)
         return answer.code == 0
+
+    def move_branch(self, branch: str, commit: str, expected: str) -> None:
+        """Move ``branch``, which no checkout is on, if it still stands at ``expected``."""
+        self.git("update-ref", "-m", "crewyard: begin anew", f"refs/heads/{branch}", commit, expected)
 
     def delete_branch(self, branch: str, expected: str) -> None:
         """Delete ``branch`` if it still stands at ``expected``. The caller has proven that nothing is lost by it."""

@@ -192,6 +192,38 @@ class Launch(Section):
     )
 
 
+class Worktree(Section):
+    """What tasks work in: how worktrees are made, and what is kept of them."""
+
+    pool: Annotated[int, Field(ge=0)] = Field(
+        4,
+        description="So many clean worktrees of merged tasks are kept for the next ones, which then start in "
+        "milliseconds, whatever the size of the tree. 0: none. Not with sparse, and not of trees with submodules.",
+    )
+    keep_pool: bool = Field(False, description="Keep them also when nothing is left to be done.")
+
+    setup: list[str] = Field(
+        default_factory=list,
+        description="Program and arguments that make a new worktree fit for work (dependencies, a link to `.env`), run "
+        "in it before its first agent, and in the tree of a merge before its check. It sees CREWYARD_TASK_ID, "
+        "CREWYARD_WORKTREE and CREWYARD_ROOT, your own checkout. What it leaves must be ignored by git.",
+    )
+    setup_timeout_seconds: Timeout = Field(600.0, description="A setup that takes longer has failed.")
+    sparse: list[str] = Field(
+        default_factory=list,
+        description="Folders that agents' worktrees hold, beside the files above them (git's sparse checkout, cone "
+        "mode); empty: all. git then sets extensions.worktreeConfig in the repository, which git before 2.20 and some "
+        "other programs cannot read. Merges are checked on the whole tree.",
+    )
+
+    @field_validator("sparse")
+    @classmethod
+    def _are_folders(cls, folders: list[str]) -> list[str]:
+        for folder in folders:
+            names.check_folder(folder)
+        return folders
+
+
 class Merge(Section):
     """What must hold before work reaches the integration branch."""
 

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from . import names
 from .errors import ConfigurationError
-from .sections import Agent, Crew, Health, Launch, Merge, Messages, Plans, Section
+from .sections import Agent, Crew, Health, Launch, Merge, Messages, Plans, Section, Worktree
 
 FILE_NAME = "crewyard.toml"
 FAILED_STARTS_FACTOR = 5
@@ -30,6 +30,7 @@ class Settings(Section):
     agents: dict[str, Agent] = Field(default_factory=dict)
     health: Health = Health()
     launch: Launch = Launch()
+    worktree: Worktree = Worktree()
     merge: Merge = Merge()
     messages: Messages = Messages()
     plans: Plans = Plans()
@@ -80,6 +81,11 @@ class Settings(Section):
         base, cap = {"task": (2.0, 120.0), "team": (60.0, 240.0)}[self.crew.profile]
         own_base, own_cap = self.crew.restart_backoff_seconds, self.crew.restart_backoff_cap_seconds
         return (base if own_base is None else own_base, cap if own_cap is None else own_cap)
+
+    @property
+    def pool_size(self) -> int:
+        """How many clean worktrees are kept; a sparse one is quickly made anew."""
+        return 0 if self.worktree.sparse else self.worktree.pool
 
     @property
     def failed_starts_pause(self) -> float:

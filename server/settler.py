@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import merging, runners, saving, workspaces, worktrees
+from . import merging, recycler, runners, saving, workspaces, worktrees
 from .crew import Crew
 from .worktrees import Worktree
 
@@ -22,6 +22,7 @@ CHECK = re.compile(r"merge-\d+-term-\d+")
 def settle(crew: Crew) -> None:
     """May be done again at any time while no job is at work."""
     mend_worktree_list(crew)
+    recycler.settle(crew)
     _clear_ref_locks(crew)
     _clear_checks(crew)
 
@@ -48,8 +49,11 @@ def mend_worktree_list(crew: Crew) -> None:
 
 
 def _ours(entry: Path, rows: list[Worktree]) -> Worktree | None:
-    """By the folder that the entry names; where it came to name none, by its own name, which git may have numbered."""
+    """By the folder that the entry names, or that names the entry; else by its name, which git may have numbered."""
     named = workspaces.named_by(entry)
+    for row in rows:
+        if workspaces.names_entry(Path(row.path), entry):
+            return row
     for row in rows:
         name = re.escape(Path(row.path).name)
         if named == Path(row.path) or (named is None and re.fullmatch(name + r"\d*", entry.name)):

@@ -28,9 +28,11 @@ from . import (
     merger,
     merges,
     messages,
+    outfit,
     process,
     prover,
     provision,
+    recycler,
     runners,
     settler,
     states,
@@ -239,6 +241,8 @@ class Supervisor:
         if self._jobs.is_idle():  # nobody waits for a clean-up; it must not slow a launch or a merge down
             for worktree in self.crew.store.read(worktrees.settled)[:1]:
                 self._job(f"task {worktree.task_id}", janitor.tidy, worktree)
+            if self._jobs.is_idle() and recycler.is_called_for(self.crew):
+                self._job("pool", recycler.tend)
 
     def _make_worktrees(self) -> None:
         for worktree in self.crew.store.read(worktrees.listed, status="creating"):
@@ -312,6 +316,7 @@ class Supervisor:
 
     def end_checks(self) -> None:
         """End the checks at work, so that stopping does not wait for them; they are run again later."""
+        outfit.end_setups(self.crew)
         for row in self.crew.store.read(merges.checking):
             for log_file in self.crew.paths.merge_logs(row["merge_id"]):
                 runners.end_check(log_file)

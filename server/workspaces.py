@@ -1,63 +1,16 @@
-"""What is done in worktrees on disk: made, saved, salvaged, removed (design 6). Nothing with work in it is deleted."""
+"""What is done in worktrees on disk: looked at, merged into, salvaged, removed. Nothing with work in it is deleted."""
 
 import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from . import unmerged
+from . import hidden, unmerged
 from .errors import GitError, UncommittedChanges, WrongBranch
 from .repository import Repository
 from .stages import Unmerged
 
 MERGE_BEGUN = "crewyard-merge"  # in git's folder of a worktree, from before `git merge` until its end was seen
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """A worktree that is ready, and what of an earlier run was found and kept for it."""
-
-    path: Path
-    salvaged: str | None = None
-
-
-def free_path(wanted: Path) -> Path:
-    """``wanted``, or the first of ``wanted-2``, ``wanted-3``, … that nothing stands in the way of."""
-    candidates = (wanted if n == 1 else wanted.with_name(f"{wanted.name}-{n}") for n in range(1, 1000))
-    return next(path for path in candidates if not path.exists() or not any(path.iterdir()))
-
-
-def prepare(repository: Repository, path: Path, branch: str, base: str, salvage_ref: str) -> Prepared:
-    """Make the worktree of ``branch`` at ``path``, from ``base``; made already, it is used as it is.
-
-    A leftover branch of that name that holds work is first kept under ``salvage_ref``; one without is reused.
-    Raises GitError.
-    """
-    # --no-track: without it parallel adds fight over .git/config.
-    made = repository.try_git("worktree", "add", "--quiet", "--no-track", "-b", branch, "--", str(path), base)
-    if made.code == 0:
-        return Prepared(path)
-    present = next((c for c in repository.checkouts() if c.branch == branch or c.path == path), None)
-    if present is not None and present.path == path:
-        if present.branch == branch and _is_complete(repository, path):
-            return Prepared(path)
-        # Cut off while it was made: nobody has worked in it, and what is missing would look like deletions.
-        forget(repository, path)
-    elif present is not None:
-        raise GitError(
-            f"Branch {branch} is checked out in {present.path}.",
-            hint="Finish or remove that worktree, then start again.",
-            branch=branch,
-        )
-    tip = repository.tip(branch)
-    if tip is None:
-        raise GitError(f"git worktree add failed for {path}: {made.stderr.strip()}")
-    salvaged = None
-    if not repository.is_ancestor(tip, base):
-        repository.keep(salvage_ref, tip)
-        salvaged = salvage_ref
-    repository.git("worktree", "add", "--quiet", "--no-track", "-B", branch, "--", str(path), base)
-    return Prepared(path, salvaged)
+SETUP_DONE = "crewyard-setup"  # in git's own folder of a worktree: the user's setup has passed there
 
 
 def forget(repository: Repository, path: Path) -> None:
@@ -81,12 +34,21 @@ def named_by(entry: Path) -> Path | None:
     return Path(text).parent if text else None
 
 
-def _is_complete(repository: Repository, path: Path) -> bool:
-    """Whether `git worktree add` came to its end there: until then it is locked, or its index is."""
-    if not (path / ".git").exists():
+def names_entry(path: Path, entry: Path) -> bool:
+    """Whether the worktree at ``path`` says that git's folder ``entry`` is its own."""
+    try:
+        text = (path / ".git").read_text(encoding="utf-8")
+    except OSError:
         return False
-    folder = repository.admin_dir(path)
-    return (folder / "index").exists() and not any((folder / name).exists() for name in ("locked", "index.lock"))
+    return path / text.removeprefix("gitdir:").strip() == entry
+
+
+def lock_of(folder: Path) -> str | None:
+    """Why git's folder of a worktree is locked; None where it is not."""
+    try:
+        return (folder / "locked").read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return None
 
 
 def require_branch(repository: Repository, path: Path, branch: str) -> None:
@@ -101,6 +63,12 @@ def require_branch(repository: Repository, path: Path, branch: str) -> None:
             actual=actual,
             required=branch,
         )
+
+
+def moved_to(repository: Repository, path: Path, branch: str) -> Path | None:
+    """Where somebody has moved the worktree that was at ``path``; None where it is gone altogether."""
+    found = next((c for c in repository.checkouts()[1:] if c.branch == branch), None)
+    return found.path if found is not None and found.path != path and found.path.exists() else None
 
 
 def is_merging(repository: Repository, path: Path) -> bool:
@@ -164,13 +132,8 @@ def salvage_ref(task_id: str, now: str) -> str:
 
 
 def salvage(repository: Repository, path: Path, ref: str) -> str:
-    """Keep everything at ``path`` under ``ref``, what is uncommitted or untracked included; returns the commit."""
-    head = repository.head(path)
-    with tempfile.TemporaryDirectory() as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index"), **repository.identity()}
-        repository.git("read-tree", head, at=path, env=index)
-        repository.git("add", "--all", at=path, env=index)
-        tree = repository.git("write-tree", at=path, env=index)
+    """Keep all that is at ``path`` under ``ref``, what is uncommitted, untracked or hidden too; returns the commit."""
+    head, tree = repository.head(path), hidden.snapshot(repository, path)
     if tree != repository.git("rev-parse", f"{head}^{{tree}}"):
         head = repository.git(
             "commit-tree", tree, "-p", head, "-m", f"Salvaged from {path.name}", env=repository.identity()
@@ -195,6 +158,18 @@ def remove(repository: Repository, path: Path, *, force: bool = False) -> None:
         answer = repository.try_git("worktree", "remove", "--force", "--", str(path))
     if answer.code != 0:
         raise GitError(f"git worktree remove failed for {path}: {answer.stderr.strip()}")
+
+
+def refuse_locked(repository: Repository, path: Path) -> None:
+    """Raises GitError where somebody locked the worktree (`git worktree lock`): it is not ours to remove then."""
+    if path.exists():
+        words = lock_of(repository.admin_dir(path))
+    else:
+        words = next((c.locked for c in repository.checkouts() if c.path == path), None)
+    if words is not None:
+        raise GitError(
+            f"locked: {words or 'no reason given'}", hint=f"`git worktree unlock {path}`, then clean up again."
+        )
 
 
 def remove_empty_parent(path: Path) -> None:

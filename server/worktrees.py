@@ -140,6 +140,16 @@ def ask_for_cleanup(tx: Transaction, task_id: str, *, force: bool, now: str, act
     return worktree
 
 
+def moved(tx: Transaction, worktree_id: int, path: str, *, now: str, actor: str) -> Worktree:
+    """Note where somebody has moved a worktree."""
+    tx.run("UPDATE git_worktree_tracker SET worktree_path = ? WHERE worktree_id = ?", (path, worktree_id))
+    row = get(tx, worktree_id)
+    events.record(
+        tx, now=now, actor=actor, subject_type="worktree", subject_id=worktree_id, kind="worktree_moved", path=path
+    )
+    return of_row(row)
+
+
 def wish(tx: Transaction, worktree_id: int) -> str | None:
     """How its cleanup was asked for: ``safe``, ``force`` or not at all."""
     asked: str | None = tx.value("SELECT cleanup FROM git_worktree_tracker WHERE worktree_id = ?", (worktree_id,))
