@@ -32,7 +32,11 @@ class Ceremony:
     signs: bool
 
     def holds_for(self, names: tuple[str, ...]) -> bool:
-        return self.signs or any(os.access(self.folder / name, os.X_OK) for name in names)
+        return self.signs or any(self.runs(name) for name in names)
+
+    def runs(self, name: str) -> bool:
+        """Whether the user has that hook."""
+        return os.access(self.folder / name, os.X_OK)
 
 
 def in_force(repository: Repository, config: GitConfig) -> Ceremony:

@@ -4,6 +4,7 @@ Each of these may be cut off at any line. A worktree is locked while it belongs 
 prune` meets it between two places.
 """
 
+import re
 from pathlib import Path
 
 from . import hidden, preparing, workspaces
@@ -16,6 +17,7 @@ LOCK = "crewyard: clean, for the next task"
 _HARMLESS = frozenset({"HEAD", "ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG", "AUTO_MERGE", "MERGE_RR", "REBASE_HEAD",
                        "commondir", "gitdir", "index", "logs", "refs", workspaces.SETUP_DONE})  # fmt: skip
 _KEPT = frozenset({"HEAD", "commondir", "gitdir", "index", "locked"})
+_OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
@@ -78,17 +80,17 @@ def found(repository: Repository, places: list[Path]) -> Path | None:
 def take(
     repository: Repository, pooled: Path, commit: str, *, path: Path, branch: str, base: str, salvage_ref: str
 ) -> Prepared:
-    """Make a clean worktree at ``commit`` the one of ``branch``, begun at ``base``, at ``path``.
+    """Make a clean worktree at ``commit`` the one of ``branch``, begun at ``base``, at ``path``; no hook is run.
 
     Raises GitError or OSError; then the worktree is still the pool's, or half the task's, and holds no work.
     """
     salvaged = preparing.begin_branch(repository, branch, base, salvage_ref)
     if commit != base:
         repository.git("read-tree", "-m", "-u", commit, base, at=pooled)
-    repository.git("symbolic-ref", "-m", "crewyard: begin", "HEAD", f"refs/heads/{branch}", at=pooled)
+    _switch(repository, pooled, branch)
     move(repository, pooled, path)
     unlock(repository, path)
-    return Prepared(path, salvaged, preparing.run_post_checkout(repository, path, base))
+    return Prepared(path, salvaged)
 
 
 def discard(repository: Repository, path: Path, commits: set[str], target: str, ref: str) -> str | None:
@@ -111,6 +113,15 @@ def discard(repository: Repository, path: Path, commits: set[str], target: str, 
     if answer.code != 0:
         raise GitError(f"git worktree remove failed for {path}: {answer.stderr.strip()}")
     return ref if is_work else None
+
+
+def _switch(repository: Repository, path: Path, branch: str) -> None:
+    """Put a checkout on no branch on one that stands at its commit; a process for that takes longer than all else."""
+    head = repository.admin_dir(path) / "HEAD"
+    if _OBJECT.fullmatch(head.read_text(encoding="utf-8").strip()):
+        _replace(head, f"ref: refs/heads/{branch}")
+    else:  # refs are not kept in files here
+        repository.git("symbolic-ref", "-m", "crewyard: begin", "HEAD", f"refs/heads/{branch}", at=path)
 
 
 def _replace(file: Path, text: str) -> None:

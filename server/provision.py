@@ -4,9 +4,10 @@ The wish is recorded before anything is done, so that whatever a crash leaves is
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
-from . import clock, events, outfit, pool, pooling, preparing, recycler, workspaces, worktrees
+from . import clock, events, hooks, outfit, pool, pooling, preparing, recycler, workspaces, worktrees
 from .crew import ACTOR, Crew
 from .errors import GitError
 from .pool import Pooled
@@ -86,7 +87,7 @@ def _taken(crew: Crew, worktree: Worktree, pooled: Pooled | None) -> Prepared | 
     if pooled is None:
         return None
     try:
-        return pooling.take(
+        made = pooling.take(
             crew.repository,
             Path(pooled.path),
             pooled.commit,
@@ -95,6 +96,10 @@ def _taken(crew: Crew, worktree: Worktree, pooled: Pooled | None) -> Prepared | 
             base=worktree.base_commit,
             salvage_ref=workspaces.salvage_ref(worktree.task_id, clock.now()),
         )
+        if hooks.in_force(crew.repository, crew.git_config).runs("post-checkout"):
+            complaint = preparing.run_post_checkout(crew.repository, made.path, worktree.base_commit)
+            return replace(made, complaint=complaint)
+        return made
     except (GitError, OSError) as error:
         log.warning("%s could not be used again: %s", pooled.path, error)
         recycler.give_up_taken(crew, worktree)
