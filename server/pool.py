@@ -41,9 +41,9 @@ def wanted(tx: Transaction, most: int) -> int:
     return begun
 
 
-def has_room(tx: Transaction, size: int) -> bool:
-    """Whether the pool of that size takes another worktree: more than what is still to be begun is of no use."""
-    return size > 0 and len(entries(tx)) < wanted(tx, size)
+def has_room(tx: Transaction, *, size: int, keep: bool) -> bool:
+    """Whether the pool takes another worktree: unless it is kept, more than is still to be begun is of no use."""
+    return len(entries(tx)) < (size if keep else wanted(tx, size))
 
 
 def is_done_with(tx: Transaction, *, size: int, keep: bool) -> bool:
