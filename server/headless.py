@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -40,6 +40,7 @@ class Prepared:
     draft: PlanDraft
     agent_type: str | None
     max_parallel: int
+    notes: list[str]
 
 
 @dataclass
@@ -66,10 +67,10 @@ def prepare(
     """Check repository, configuration, plan and agents. Raises a CrewyardError, and then nothing was changed."""
     repository = Repository.discover(start)
     settings = settings_of(repository.root)
-    preflight.require_fit(repository, settings, ours=[plan])
+    notes = preflight.require_fit(repository, settings, ours=[plan])
     agent_type = preflight.resolve_agent(settings, agent) if agent else None
     draft = read_plan(plan, settings, known_tasks(Paths(repository.root, settings)))
-    prepared = Prepared(repository, settings, draft, agent_type, max_parallel or settings.crew.max_parallel)
+    prepared = Prepared(repository, settings, draft, agent_type, max_parallel or settings.crew.max_parallel, notes)
     preflight.require_agents(settings, _types(prepared), repository.root)
     return prepared
 
@@ -92,6 +93,7 @@ def begin(prepared: Prepared) -> Begun:
     who = _me()
     begin = partial(store.run, _begin, prepared, who, clock.now())
     report, task_ids, dispatch_id, joined, reopened = _insist(begin, BUSY_SECONDS)
+    report = replace(report, warnings=[*prepared.notes, *report.warnings])
     crew.bell.ring()
     let_in = _insist(partial(store.run, holds.let_in, _types(prepared), now=clock.now(), actor=ACTOR), BUSY_SECONDS)
     return Begun(crew, report, task_ids, dispatch_id, joined, reopened, branch_made, let_in)

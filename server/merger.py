@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ParamSpec
 
-from . import clock, environment, hooks, merges, merging, prover, rework, runners, tasks, trials
+from . import clock, environment, hooks, merges, merging, outfit, prover, rework, runners, tasks, trials
 from .batches import Search
 from .crew import ACTOR, Crew
 from .errors import BranchNotFound, CrewyardError, GitError, HookFailed, SpawnFailed
@@ -268,6 +268,7 @@ def _check(work: Round, chain: list[Link], folder: Path | None) -> Finished:
         with _private_folder(work, chain[0].row, chain[-1].commit) as fresh:
             return _check(work, chain, fresh)
     crew, log = work.crew, _log(work, chain[0].row)
+    outfit.prepare_for_check(crew, chain[0].row["task_id"], folder)
     done = crew.runners.check(
         crew.settings.merge.check,
         cwd=folder,

@@ -20,6 +20,7 @@ from . import (
     janitor,
     keeper,
     merges,
+    pool,
     preflight,
     preparing,
     process,
@@ -37,6 +38,7 @@ from .errors import (
     UncommittedChanges,
 )
 from .health import Measured
+from .pool import Pooled
 from .repository import Repository
 from .settings import Settings
 from .store import Row, Store, Transaction
@@ -154,7 +156,8 @@ class GitOperations:
             found = [crew.store.read(worktrees.require_live, task_id)]
         candidates = [self._candidate(worktree) for worktree in found]
         if dry_run:
-            return CleanupOutcome([], 0.0, [], candidates)
+            resting = [] if task_id is not None else crew.store.read(pool.entries)
+            return CleanupOutcome([], 0.0, [], candidates + [self._pooled(entry) for entry in resting])
         wanted = [w for w, c in zip(found, candidates, strict=True) if task_id is not None or c.ready]
         done = [self._clean(worktree, force, actor) for worktree in wanted]
         refs = [row["salvage_ref"] for row in done if row["salvage_ref"]]
@@ -192,6 +195,13 @@ class GitOperations:
             ready, reason = True, f"all its commits are on {self._crew.target}"
         size = workspaces.size_in_mb(path) if path.exists() else 0.0
         return Candidate(worktree.task_id, worktree.path, worktree.branch, worktree.status, ready, reason, size)
+
+    def _pooled(self, entry: Pooled) -> Candidate:
+        task_id = self._crew.store.read(worktrees.get, entry.worktree_id)["task_id"]
+        size = workspaces.size_in_mb(Path(entry.path))
+        return Candidate(
+            task_id, entry.path, "", "pooled", ready=False, reason="clean, kept for the next task", disk_space_mb=size
+        )
 
     # ------------------------------------------------------------------------------------------------ merges
 

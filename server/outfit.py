@@ -24,13 +24,21 @@ def prepare(crew: Crew, task_id: str, path: Path) -> None:
     if crew.settings.worktree.setup:
         before = crew.repository.changed_files_at(path)
         log = crew.paths.setup_log(f"task-{task_id}")
-        _require_success(crew, run_setup(crew, task_id, path, log), log)
+        _require_success(crew, _run_setup(crew, task_id, path, log), log)
         _refuse_leavings(crew.repository.changed_files_at(path) - before)
     done.touch()
 
 
-def run_setup(crew: Crew, task_id: str, path: Path, log: Path) -> Finished:
-    """Run the configured setup in a checkout, also in a merge's; its output is in ``log``. Raises SetupFailed."""
+def prepare_for_check(crew: Crew, task_id: str, path: Path) -> None:
+    """Make the tree of a merge fit for its check. Raises GitError, SetupFailed."""
+    submodules.populate(crew.repository, path)
+    if crew.settings.worktree.setup:
+        log = crew.paths.setup_log(f"merge-{task_id}")
+        _require_success(crew, _run_setup(crew, task_id, path, log), log)
+
+
+def _run_setup(crew: Crew, task_id: str, path: Path, log: Path) -> Finished:
+    """Raises SetupFailed where it cannot be started."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     ours = {"CREWYARD_TASK_ID": task_id, "CREWYARD_WORKTREE": str(path), "CREWYARD_ROOT": str(crew.root)}
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from . import kinds
+from . import kinds, large_files
 from .errors import ConfigurationError, DirtyWorkingDirectory, GitError
 from .kinds import Kind, command
 from .paths import Paths
@@ -11,8 +11,10 @@ from .repository import Repository
 from .settings import FILE_NAME, Settings
 
 
-def require_fit(repository: Repository, settings: Settings, ours: Collection[Path] = ()) -> None:
+def require_fit(repository: Repository, settings: Settings, ours: Collection[Path] = ()) -> list[str]:
     """Raises GitError or DirtyWorkingDirectory, with the cure, where work cannot be branched off or merged.
+
+    Returns what a person should know although it does not speak against it.
 
     Uncommitted changes matter only where agents would start without them: on the integration branch, or on the commit
     that it is to be made from. ``ours`` are files that Crewyard itself reads (the plan); they do not count.
@@ -24,8 +26,10 @@ def require_fit(repository: Repository, settings: Settings, ours: Collection[Pat
             f"{repository.root} is in the middle of a {busy}.",
             hint=f"Finish it, or `git {busy} --abort`, then start again.",
         )
-    if repository.branch_at(repository.root) != target and repository.tip(target) is not None:
-        return
+    tip = repository.tip(target)
+    notes = large_files.require_filter(repository, tip or repository.head(repository.root))
+    if repository.branch_at(repository.root) != target and tip is not None:
+        return notes
     own = {path.resolve() for path in ours} | {repository.root / FILE_NAME}
     changed = [name for name in repository.changed_tracked_files(repository.root) if repository.root / name not in own]
     if changed:
@@ -35,15 +39,16 @@ def require_fit(repository: Repository, settings: Settings, ours: Collection[Pat
             hint="Commit or stash them, then start again.",
             files=changed,
         )
+    return notes
 
 
 def require_agents(settings: Settings, agent_types: Collection[str], root: Path) -> None:
-    """Raises ConfigurationError where one of these types of agent, or the merge check, could not be started."""
-    check = settings.merge.check
-    if check and not command.is_there(check[0], root):
-        raise ConfigurationError(
-            f"merge.check: there is no program {check[0]!r}.", hint=f"Install it, or change {FILE_NAME}."
-        )
+    """Raises ConfigurationError where one of these types of agent, the merge check or the setup cannot be started."""
+    for key, words in (("merge.check", settings.merge.check), ("worktree.setup", settings.worktree.setup)):
+        if words and not command.is_there(words[0], root):
+            raise ConfigurationError(
+                f"{key}: there is no program {words[0]!r}.", hint=f"Install it, or change {FILE_NAME}."
+            )
     for name in sorted(agent_types):
         agent = settings.agent(name)
         kind: Kind = kinds.of(name, agent.kind)

@@ -122,11 +122,6 @@ def discard(crew: Crew, entry: Pooled, why: str, *others: Path) -> None:
     crew.write(pool.forget, entry, why, now=now, actor=ACTOR, salvage_ref=kept)
 
 
-def disk_used(crew: Crew) -> float:
-    """Of the whole pool, in MiB."""
-    return sum(workspaces.size_in_mb(Path(entry.path)) for entry in crew.store.read(pool.entries))
-
-
 def _surplus(crew: Crew) -> list[Pooled]:
     keep = crew.settings.worktree.keep_pool
     return crew.store.read(pool.surplus, size=crew.settings.pool_size, keep=keep)

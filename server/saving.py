@@ -38,7 +38,7 @@ def save(repository: Repository, path: Path, message: str, commit: Commit | None
     unmerged.remember(repository, path)
     words = ["--no-edit"] if merging else ["-m", message]
     for _ in range(ROUNDS):
-        repository.git("add", "--all", at=path)
+        repository.git("add", "--all", "--sparse", at=path)  # files beside a sparse checkout's folders too
         if commit is None:
             _commit_unhindered(repository, path, words)
         else:

@@ -1,4 +1,4 @@
-"""The pool of clean worktrees: taken in, brought up to date, used again, removed; and each of it cut off at any step."""
+"""The pool of clean worktrees: taken in, brought up to date, used again, removed; each step is cut off as well."""
 
 import json
 import subprocess

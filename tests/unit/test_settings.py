@@ -102,6 +102,14 @@ WRONG_FILES = {
     "[agents.builder]\ncommand = 'make test'": ("agents.builder.command", '["a", "b"]'),
     "[agents.builder]\ncommand = ['make', 3]": ("agents.builder.command.1", "docs/configuration.md"),
     "[agents.'two words']\nkind = 'claude'": ("two words", "docs/configuration.md"),
+    "[worktree]\npool = -1": ("worktree.pool", "docs/configuration.md"),
+    "[worktree]\nkeep_pool = 1": ("worktree.keep_pool", "docs/configuration.md"),
+    "[worktree]\nsetup = 'make'": ("worktree.setup", '["a", "b"]'),
+    "[worktree]\nsetup_timeout_seconds = 0": ("worktree.setup_timeout_seconds", "docs/configuration.md"),
+    "[worktree]\nsparse = ['../x']": ("worktree.sparse", "docs/configuration.md"),
+    "[worktree]\nsparse = ['*.md']": ("worktree.sparse", "docs/configuration.md"),
+    "[worktree]\nsparse = ['--stdin']": ("worktree.sparse", "docs/configuration.md"),
+    "[worktree]\npols = 1": ("worktree.pols", "pool"),
     "[merge]\ncheck_timeout_seconds = 0": ("merge.check_timeout_seconds", "docs/configuration.md"),
 }
 
