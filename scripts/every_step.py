@@ -48,7 +48,8 @@ name_of() {
         worktree*) echo "$1-$2" ;;
         update-ref*) case " $* " in *' -d '*) echo update-ref-d ;; *) echo update-ref ;; esac ;;
         merge\ *) case " $* " in *' --ff-only '*) echo merge-ff ;; *) echo merge ;; esac ;;
-        cat-file*|diff*|for-each-ref*|hash-object*|log*|ls-files*|ls-tree*|merge-base*|rev-*|show*|symbolic-ref\ -*) ;;
+        cat-file*|config\ *) ;;
+        diff*|for-each-ref*|hash-object*|log*|ls-files*|ls-tree*|merge-base*|rev-*|show*|symbolic-ref\ -*) ;;
         var*|version*|--version*) ;;
         *) echo "$1" ;;
     esac

@@ -55,7 +55,9 @@ class CrewyardError(Exception):
 
     def __init__(self, message: str = "", *, hint: str = "", **details: Any) -> None:
         """``message`` says what is wrong with the facts, ``hint`` the next step, ``details`` the ids concerned."""
-        self.message = message or (type(self).__doc__ or "").splitlines()[0]
+        # What git names may hold bytes that are no UTF-8; they are shown, and kept out of what is only text.
+        shown = message.encode("utf-8", "backslashreplace").decode()
+        self.message = shown or (type(self).__doc__ or "").splitlines()[0]
         self.hint = hint
         self.details = details
         super().__init__(self.message)

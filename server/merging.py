@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import following
 from .errors import DirtyWorkingDirectory, GitError
 from .repository import Repository
+
+SIGNALLED = 128  # a shell's exit code for a program that a signal ended is above
 
 
 class TargetMoved(Exception):
@@ -83,33 +86,30 @@ def move_branch(repository: Repository, branch: str, new: str, old: str, message
 
 
 def _fast_forward(repository: Repository, checkout: Path, branch: str, new: str, old: str, message: str) -> None:
+    following.take_back(repository, checkout)
     busy = repository.operation_in_progress(checkout)
     if busy is not None:
         raise DirtyWorkingDirectory(
             f"{checkout} is on {branch}, in the middle of a {busy}.", hint=f"Finish or abort the {busy} there."
         )
-    answer = repository.try_git(
-        "-c",
-        "merge.autoStash=false",
-        "-c",
-        "merge.verifySignatures=false",
-        "merge",
-        "--ff-only",
-        "--quiet",
-        "--no-stat",
-        "--no-overwrite-ignore",
-        new,
-        at=checkout,
-        env={"GIT_REFLOG_ACTION": message},
-    )
+    options = ("-c", "merge.autoStash=false", "-c", "merge.verifySignatures=false")
+    words = ("--ff-only", "--no-squash", "--commit", "--quiet", "--no-stat", "--no-overwrite-ignore")
+    with following.noted(repository, checkout, old, new):
+        answer = repository.try_git(*options, "merge", *words, new, at=checkout, env={"GIT_REFLOG_ACTION": message})
+        if answer.code < 0 or answer.code > SIGNALLED:
+            raise GitError(f"git merge was ended in {checkout}.")
     tip = repository.tip(branch)
     if answer.code == 0 and tip == new:
         return
     if tip != old:
         raise TargetMoved
-    changed = repository.changed_files(old, new)
-    local = {entry[3:] for entry in _status(repository, checkout)}
-    files = sorted(changed & local)
+    local = {entry[3:].rstrip("/") for entry in _status(repository, checkout)}
+    folders = {str(folder) for name in local for folder in Path(name).parents}
+    files = sorted(
+        name
+        for name in repository.changed_files(old, new)
+        if name in folders or {name, *map(str, Path(name).parents)} & local
+    )
     raise DirtyWorkingDirectory(
         f"{checkout} is on {branch}, and local changes to {', '.join(files) or 'its files'} are in the way: "
         f"{answer.stderr.strip().splitlines()[0] if answer.stderr.strip() else 'git refused'}",

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from . import kinds, large_files
+from . import following, kinds, large_files, process, saving
 from .errors import ConfigurationError, DirtyWorkingDirectory, GitError
 from .kinds import Kind, command
 from .paths import Paths
-from .repository import Repository
+from .repository import MARK, Repository
 from .settings import FILE_NAME, Settings
 
 
@@ -31,6 +31,7 @@ def require_fit(repository: Repository, settings: Settings, ours: Collection[Pat
     if repository.branch_at(repository.root) != target and tip is not None:
         return notes
     own = {path.resolve() for path in ours} | {repository.root / FILE_NAME}
+    own |= {repository.root / name for name in following.unfinished(repository, repository.root)}
     changed = [name for name in repository.changed_tracked_files(repository.root) if repository.root / name not in own]
     if changed:
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
@@ -79,4 +80,7 @@ def prepare(repository: Repository, paths: Paths) -> bool:
     target = paths.settings.crew.integration_branch
     if repository.tip(target) is not None:
         return False
+    lock = repository.common_dir / f"refs/heads/{target}.lock"
+    if lock.exists() and not process.is_git_at_work(repository.root, MARK):
+        saving.remove_lock(lock)
     return repository.create_branch(target, repository.head(repository.root))

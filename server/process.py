@@ -224,6 +224,25 @@ def _marked(wanted: bytes) -> Iterator[Identity]:
                 yield who
 
 
+def is_git_at_work(checkout: Path, ours: str) -> bool:
+    """Whether a git that may change something works in ``checkout``; one that has ``ours`` in its environment may not.
+
+    Another user's, of which nobody can tell where it works, counts.
+    """
+    for each in psutil.process_iter():
+        try:
+            if each.name() != "git" or "cat-file" in each.cmdline() or ours in each.environ():
+                continue
+            here = Path(each.cwd())
+        except psutil.AccessDenied:
+            return True
+        except psutil.NoSuchProcess:  # it has just ended
+            continue
+        if next((at for at in (here, *here.parents) if (at / ".git").exists()), None) == checkout:
+            return True
+    return False
+
+
 def _environment(pid: int) -> list[bytes]:
     """The variables that the process was started with; none where it is gone or another user's."""
     try:

@@ -23,6 +23,7 @@ from .errors import BranchNotFound, GitError
 
 # Set by git for its hooks: started from one, we would work in that hook's index and folder.
 _INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+MARK = "CREWYARD_GIT"  # in the environment of each git that we start
 _FALLBACK_NAME = "Crewyard"
 _FALLBACK_EMAIL = "crewyard@localhost"
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_LITERAL_PATHSPECS": "1"}
@@ -59,6 +60,19 @@ class Checkout:
     branch: str | None
     prunable: bool
     locked: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that differs: mode and blob before and after, None where it is missing."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+    @property
+    def is_submodule(self) -> bool:
+        return any(entry is not None and entry.startswith("160000") for entry in (self.old, self.new))
 
 
 class Repository:
@@ -138,7 +152,7 @@ class Repository:
 
     def quiet(self) -> dict[str, str]:
         """What keeps git from asking anybody anything."""
-        return {**_ENVIRONMENT, "CREWYARD_GIT": self.mark, **self._objects}
+        return {**_ENVIRONMENT, MARK: self.mark, **self._objects}
 
     def _run(self, arguments: Sequence[str], folder: str, env: Mapping[str, str] | None) -> Output:
         code, stdout, stderr = self._execute(arguments, folder, env)
@@ -168,12 +182,12 @@ class Repository:
         return int(code), bytes(stdout), str(stderr)
 
     def git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-        """As ``try_git``, but a failure is a GitError with git's own words; returns standard output, stripped."""
+        """As ``try_git``, but a failure is a GitError with git's own words; returns its output, less one newline."""
         answer = self.try_git(*arguments, at=at, env=env)
         if answer.code != 0:
             words = (answer.stderr or answer.stdout).strip()
             raise GitError(f"git {arguments[0]} failed in {at or self.root}: {words}", exit_code=answer.code)
-        return answer.stdout.strip("\n")
+        return answer.stdout.removesuffix("\n")
 
     def read(self, *arguments: str, most: int = 0) -> tuple[int, bytes]:
         """The exit code and what git printed, as bytes. Raises GitError for a code above ``most``."""
@@ -314,6 +328,20 @@ class Repository:
         for commit, _, rest in (block.partition("\0") for block in listing.split("\x01")[1:]):
             if names := [name for name in rest.lstrip("\n").split("\0") if name]:
                 found[commit] = names
+        return found
+
+    def changes(self, *between: str, at: Path | None = None) -> list[Change]:
+        """What ``git diff`` finds between two commits, or with ``--cached`` between one and the index."""
+        options = ("--raw", "-z", "--no-renames", "--no-abbrev", "--ignore-submodules=none")
+        parts = self.git("diff", *options, *between, at=at).split("\0")
+        found = []
+        for facts, name in zip(parts[::2], parts[1::2], strict=False):
+            old_mode, new_mode, old, new, status = facts.removeprefix(":").split(" ")
+            found.append(
+                Change(
+                    name, None if status == "A" else f"{old_mode} {old}", None if status == "D" else f"{new_mode} {new}"
+                )
+            )
         return found
 
     def diff_stat(self, base: str, head: str) -> tuple[int, int, int]:

@@ -64,8 +64,7 @@ def unsalvageable(repository: Repository, path: Path) -> list[str]:
 
 def changed_gitlinks(repository: Repository, base: str, head: str) -> list[str]:
     """Submodules and inner repositories whose commit a branch changed: that commit may be in no other repository."""
-    raw = repository.git("diff", "--raw", "-z", "--no-renames", "--no-abbrev", base, head).split("\0")
-    return [name for facts, name in zip(raw[::2], raw[1::2], strict=False) if facts.split(" ")[1] == "160000"]
+    return [change.name for change in repository.changes(base, head) if change.is_submodule]
 
 
 def refuse_gitlinks(repository: Repository, base: str, head: str) -> None:

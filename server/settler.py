@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import merging, recycler, runners, saving, workspaces, worktrees
+from . import following, merging, recycler, runners, saving, workspaces, worktrees
 from .crew import Crew
 from .worktrees import Worktree
 
@@ -25,6 +25,7 @@ def settle(crew: Crew) -> None:
     recycler.settle(crew)
     _clear_ref_locks(crew)
     _clear_checks(crew)
+    _take_checkout_back(crew)
 
 
 def mend_worktree_list(crew: Crew) -> None:
@@ -86,3 +87,11 @@ def _clear_ref_locks(crew: Crew) -> None:
             crew.require_lease()
             log.warning("removing %s, which a killed git left", lock)
             saving.remove_lock(lock)
+
+
+def _take_checkout_back(crew: Crew) -> None:
+    """The user's, where it was just being brought to a new tip."""
+    for checkout in crew.repository.checkouts():
+        if checkout.branch == crew.target and not checkout.prunable:
+            crew.require_lease()
+            following.take_back(crew.repository, checkout.path)

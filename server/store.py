@@ -34,8 +34,16 @@ class Transaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    def _execute(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except UnicodeEncodeError:  # what git names may be no UTF-8, which SQLite takes no other text than
+            if isinstance(parameters, Mapping):
+                return self._connection.execute(sql, {name: _as_text(value) for name, value in parameters.items()})
+            return self._connection.execute(sql, [_as_text(value) for value in parameters])
+
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
-        row: Row | None = self._connection.execute(sql, parameters).fetchone()
+        row: Row | None = self._execute(sql, parameters).fetchone()
         return row
 
     def only(self, sql: str, parameters: Parameters = ()) -> Row:
@@ -46,7 +54,7 @@ class Transaction:
         return row
 
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
-        return self._connection.execute(sql, parameters).fetchall()
+        return self._execute(sql, parameters).fetchall()
 
     def value(self, sql: str, parameters: Parameters = ()) -> Any:
         """The first column of the first row, or None."""
@@ -55,10 +63,14 @@ class Transaction:
 
     def run(self, sql: str, parameters: Parameters = ()) -> int:
         """Execute a write; returns the number of rows it changed."""
-        return self._connection.execute(sql, parameters).rowcount
+        return self._execute(sql, parameters).rowcount
 
     def many(self, sql: str, rows: Sequence[Parameters]) -> None:
         self._connection.executemany(sql, rows)
+
+
+def _as_text(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 Unit = Callable[Concatenate[Transaction, P], T]

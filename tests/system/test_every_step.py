@@ -25,15 +25,17 @@ steps = load("every_step")
 
 # Each kind of command once; what `make steps` does at all of them.
 SAMPLE = [
+    ("update-ref#1", "torn-50", False),
     ("worktree-add#2", "torn-50", False),
     ("commit#2", "torn-0", False),
     ("merge-tree#1", "before", False),
     ("commit-tree#1", "after", False),
-    ("update-ref#3", "after", False),
+    ("update-ref#2", "after", False),
     ("merge#1", "torn-0", False),
-    ("worktree-remove#9", "meanwhile", False),
-    ("update-ref-d#2", "torn-0", False),
-    ("merge-ff#1", "meanwhile", True),
+    ("worktree-remove#2", "meanwhile", False),
+    ("update-ref-d#1", "torn-0", False),
+    ("merge-ff#1", "torn-50", True),
+    ("merge-ff#1", "alone-0", True),
     ("merge-ff#2", "after", True),
 ]
 
