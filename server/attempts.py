@@ -97,6 +97,12 @@ def begin_anew(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> 
     )
 
 
+def begin_rework(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> None:
+    """As ``begin_anew``, for work that cannot be merged: the attempt that follows is the first again."""
+    begin_anew(tx, assignment_id, now=now, actor=actor)
+    tx.run("UPDATE orchestrator_task SET rework_count = 1 WHERE orchestrator_task_id = ?", (assignment_id,))
+
+
 def send_back(
     tx: Transaction, assignment_id: str, *, code: str, message: str, prompt: str, limit: int, now: str, actor: str
 ) -> bool:
@@ -106,7 +112,9 @@ def send_back(
     """
     row = get(tx, assignment_id)
     if row["rework_count"] >= limit:
-        assignments.give_up(tx, assignment_id, code=code, message=message, review=True, now=now, actor=actor)
+        assignments.give_up(
+            tx, assignment_id, code=code, message=message, tail=prompt, review=True, now=now, actor=actor
+        )
         return False
     _wait_again(tx, row, why=message, not_before=None, prompt=prompt, now=now, actor=actor)
     tx.run(

@@ -28,7 +28,7 @@ from . import (
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import AlreadyAssigned, ConfigurationError, GitError, SpawnFailed, WrongBranch
+from .errors import ConfigurationError, GitError, SpawnFailed, WrongBranch
 from .kinds import Launch
 from .stages import Unmerged
 from .store import Row, Transaction
@@ -153,13 +153,13 @@ def restart_policy(crew: Crew) -> backoff.Policy:
 def _plan(
     tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[Unmerged], token: str
 ) -> tuple[Row, str] | None:
-    """The agent's row, before it is started, and its prompt; None where that was held in this moment."""
+    """The agent's row, before it is started, and its prompt; None where that was held, or taken back, meanwhile."""
     assignment = assignments.get(tx, assignment_id)
     stopped = holds.get(tx, holds.EVERYONE, "stopped") is not None
     if stopped or holds.of_type(tx, assignment["agent_type"], clock.now()) is not None:
         return None
-    if assignment["status"] != "assigned":
-        raise AlreadyAssigned(f"Assignment {assignment_id} is {assignment['status']}.")
+    if assignment["status"] != "assigned":  # somebody has resolved its conflict otherwise
+        return None
     agent = crew.settings.agent(assignment["agent_type"])
     assignments.placed(tx, assignment_id, path=worktree.path, branch=worktree.branch)
     order = launches.LaunchOrder(

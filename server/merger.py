@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec
 
@@ -21,8 +21,9 @@ from .errors import BranchNotFound, CrewyardError, GitError, HookFailed, SpawnFa
 from .hooks import Ceremony, Scribe
 from .merges import Merged
 from .runners import Finished
+from .settlements import Settlement
 from .store import Row, Transaction
-from .trials import Settlement, Trial
+from .trials import Trial
 
 P = ParamSpec("P")
 TITLE_LENGTH = 200
@@ -186,7 +187,7 @@ def _link(work: Round, row: Row, before: str, folder: Path | None, *, is_first: 
                 _succeed(crew, [Link(row, done, f"{done}^1")])
             return None
     if trial.settled or row["settled"] != "[]":
-        crew.write(merges.note_settled, row["merge_id"], [asdict(each) for each in trial.settled])
+        crew.write(merges.note_settled, row["merge_id"], trial.settled)
     try:
         return Link(row, _commit(work, row, trial, before, folder), before)
     except HookFailed as error:

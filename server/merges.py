@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from . import alerts, assignments, attempts, clock, events, states, tasks, worktrees
+from . import alerts, assignments, attempts, clock, events, settlements, states, tasks, worktrees
+from .settlements import Settlement
 from .store import Row, Transaction
 
 # In the order of completion; work that was sent back and has come again takes the place that it had.
@@ -31,14 +32,26 @@ def latest(tx: Transaction, task_id: str) -> Row | None:
 
 
 def enqueue(
-    tx: Transaction, assignment_id: str, *, head: str, target: str, approved_by: str | None, now: str, actor: str
+    tx: Transaction,
+    assignment_id: str,
+    *,
+    head: str,
+    target: str,
+    approved_by: str | None,
+    now: str,
+    actor: str,
+    strategy: str | None = None,
 ) -> Row:
-    """Put proven work into the queue of ``target``; a request that is open already is given the new head."""
+    """Put proven work into the queue of ``target``; a request that is open already is given the new head.
+
+    ``strategy``: the side that is taken (``ours`` is the target's) where it conflicts.
+    """
     assignment = assignments.get(tx, assignment_id)
     row = tx.only(
         "INSERT INTO merge_request (task_id, orchestrator_task_id, branch_name, target_branch, head_commit, "
-        "approved_by, created_at, queued_since) "
-        "SELECT ?, ?, ?, ?, ?, ?, ?, coalesce(min(queued_since), ?) FROM merge_request WHERE orchestrator_task_id = ? "
+        "approved_by, created_at, strategy, queued_since) "
+        "SELECT ?, ?, ?, ?, ?, ?, ?, ?, coalesce(min(queued_since), ?) FROM merge_request "
+        "WHERE orchestrator_task_id = ? "
         "ON CONFLICT (task_id) WHERE status IN ('queued', 'checking') DO UPDATE SET "
         "head_commit = excluded.head_commit, approved_by = coalesce(excluded.approved_by, approved_by), "
         "not_before = NULL RETURNING *",
@@ -50,6 +63,7 @@ def enqueue(
             head,
             approved_by,
             now,
+            strategy,
             now,
             assignment_id,
         ),
@@ -105,9 +119,14 @@ def next_due(tx: Transaction, *, now: str) -> str | None:
     return due
 
 
-def note_settled(tx: Transaction, merge_id: int, settled: Sequence[dict[str, object]]) -> None:
-    """Keep which conflicts were settled without an agent: ``file``, ``how``, ``hunks``."""
-    tx.run("UPDATE merge_request SET settled = ? WHERE merge_id = ?", (json.dumps(list(settled)), merge_id))
+def note_settled(tx: Transaction, merge_id: int, settled: Sequence[Settlement]) -> None:
+    """Keep which conflicts were settled without an agent."""
+    tx.run("UPDATE merge_request SET settled = ? WHERE merge_id = ?", (settlements.to_json(settled), merge_id))
+
+
+def settled_in(row: Row) -> list[str]:
+    """What a person is told of the conflicts that were settled without an agent."""
+    return [each.told(row["target_branch"]) for each in settlements.from_json(row["settled"])]
 
 
 def tasks_behind(tx: Transaction, commits: Sequence[str]) -> list[Row]:

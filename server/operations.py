@@ -24,6 +24,7 @@ from . import (
     preflight,
     preparing,
     process,
+    resolutions,
     tasks,
     wishes,
     workspaces,
@@ -40,6 +41,7 @@ from .errors import (
 from .health import Measured
 from .pool import Pooled
 from .repository import Repository
+from .resolutions import Strategy
 from .settings import Settings
 from .store import Row, Store, Transaction
 from .supervisor import Supervisor
@@ -93,6 +95,9 @@ class GitOperations:
 
     async def merge(self, task_id: str, *, approved_by: str | None, actor: str) -> MergeOutcome:
         return await _on_thread(self._merge, task_id, approved_by, actor)
+
+    async def resolve(self, task_id: str, *, strategy: Strategy, actor: str) -> MergeOutcome:
+        return await _on_thread(self._resolve, task_id, strategy, actor)
 
     async def cleanup(self, task_id: str | None, *, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
         return await _on_thread(self._cleanup, task_id, force, dry_run, actor)
@@ -210,6 +215,15 @@ class GitOperations:
         request = crew.store.run(wishes.request_merge, task_id, approved_by, clock.now(), actor)
         if not crew.settings.merge.auto_approve and request["approved_by"] is None:
             return self._queued(request)
+        return self._ended(request)
+
+    def _resolve(self, task_id: str, strategy: Strategy, actor: str) -> MergeOutcome:
+        request = self._crew.store.run(resolutions.resolve, task_id, strategy, now=clock.now(), actor=actor)
+        self._crew.bell.ring()
+        return self._ended(request) if strategy in ("ours", "theirs") else MergeOutcome(request["merge_id"])
+
+    def _ended(self, request: Row) -> MergeOutcome:
+        """How the request ended, or where it waits. Raises MergeConflicts, MergeCheckFailed, GitError."""
         try:
             done = self._wait(
                 partial(merges.get, merge_id=request["merge_id"]),
@@ -224,6 +238,7 @@ class GitOperations:
                 done["files_changed"] or 0,
                 done["insertions"] or 0,
                 done["deletions"] or 0,
+                settled=merges.settled_in(done),
             )
         if done["status"] == "queued":
             return self._queued(done)

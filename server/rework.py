@@ -15,7 +15,11 @@ COMMITS_LOOKED_AT = 200
 
 
 def refuse(crew: Crew, row: Row, conflicts: Sequence[Conflict]) -> None:
-    """Record that a merge conflicts; its task goes back to an agent, or to review after too many times."""
+    """Record that a merge conflicts; its task goes back to an agent, or to review after too many times.
+
+    To review at once where somebody said which side to take: in these files git has put names aside, and neither side's
+    is to be had for sure.
+    """
     files = [each.path for each in conflicts]
     shown = ", ".join(map(stages.quoted, files[:FILES_SHOWN])) + (" and more" if len(files) > FILES_SHOWN else "")
     crew.write(
@@ -23,10 +27,10 @@ def refuse(crew: Crew, row: Row, conflicts: Sequence[Conflict]) -> None:
         row["merge_id"],
         want="conflicted",
         code="merge_conflicts",
-        message=f"Merging into {row['target_branch']} conflicts in {shown}.",
+        message=f"Merging into {row['target_branch']} conflicts in {shown}{_in_spite_of(row)}.",
         files=files,
         prompt=_intentions(crew, row, conflicts),
-        limit=crew.settings.merge.max_attempts,
+        limit=0 if row["strategy"] else crew.settings.merge.max_attempts,
         now=clock.now(),
         actor=ACTOR,
     )
@@ -57,6 +61,10 @@ def _intentions(crew: Crew, row: Row, conflicts: Sequence[Conflict]) -> str:
         _log(crew, subjects, f"{head}..refs/heads/{target}", files),
         _log(crew, subjects, f"refs/heads/{target}..{head}", files),
     )
+
+
+def _in_spite_of(row: Row) -> str:
+    return f", which taking {row['strategy']} does not settle" if row["strategy"] else ""
 
 
 def _what(conflict: Conflict, target: str) -> str:

@@ -51,7 +51,7 @@ ASSIGNMENT = Machine(
     "orchestrator_task",
     "orchestrator_task_id",
     _moves(
-        assigned="running failed cancelled",
+        assigned="running completed failed cancelled",
         running="assigned completed failed cancelled",
         completed="assigned merged failed cancelled",
         merged="",

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 from . import hunks, stages
 from .errors import GitError
 from .repository import Repository
+from .settlements import How, Settlement
 from .stages import BASE, OURS, THEIRS, Entry
 
 MOST_BYTES = 10 * 2**20  # of one side of a file that is looked into
@@ -27,27 +29,8 @@ BY_SIDE = tuple(
 )
 # What git itself merges line by line, and stores as it stands: no merge driver of the user's, no filter such as LFS.
 PLAIN = {"merge": ("unspecified", "set", "text"), "filter": ("unspecified", "unset")}
-_SIDE = {"ours": OURS, "theirs": THEIRS}
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """A file whose conflict was settled without an agent. ``how``: whitespace, union, ours or theirs."""
-
-    file: str
-    how: str
-    hunks: int  # 0: the whole file of that side, or its absence
-
-    def told(self, target: str) -> str:
-        """What the merge commit says of it."""
-        count = f" ({self.hunks} hunk{'s' if self.hunks > 1 else ''})" if self.hunks else " (the whole file)"
-        words = {
-            "whitespace": f"only whitespace differs, {target}'s kept",
-            "union": "both sides' additions kept",
-            "ours": f"{target}'s side taken",
-            "theirs": "the task's side taken",
-        }
-        return f"{stages.quoted(self.file)}: {words[self.how]}{count}"
+Side = Literal["ours", "theirs"]
+_SIDE: dict[Side, int] = {"ours": OURS, "theirs": THEIRS}
 
 
 @dataclass(frozen=True)
@@ -84,13 +67,15 @@ class _Merge:
     target: str
     head: str
     union: Sequence[str]
-    strategy: str | None
+    strategy: Side | None
 
     def keeps_both(self, path: str) -> bool:
         return any(fnmatchcase(path, pattern) for pattern in self.union)
 
 
-def attempt(repository: Repository, target: str, head: str, union: Sequence[str], strategy: str | None = None) -> Trial:
+def attempt(
+    repository: Repository, target: str, head: str, union: Sequence[str], strategy: Side | None = None
+) -> Trial:
     """Merge ``head`` into ``target``, neither moved. ``strategy``: the side to take where nothing else settles it."""
     merge = _Merge(repository, target, head, union, strategy)
     trial = _merge_tree(merge)
@@ -198,12 +183,12 @@ def _by_itself(merge: _Merge, conflict: Conflict, texts: Texts) -> Done | None:
     done = hunks.settle(parts, ours, union=merge.keeps_both(conflict.path))
     if done is None or not hunks.loses_nothing(base, ours, theirs, done.text, but_spaces=done.spaces > 0):
         return None
-    counts = {"whitespace": done.spaces, "union": done.united}
+    counts: dict[How, int] = {"whitespace": done.spaces, "union": done.united}
     told = [Settlement(conflict.path, how, number) for how, number in counts.items() if number]
     return told, Entry(conflict.sides[OURS].mode, merge.repository.store_blob(done.text))
 
 
-def _by_side(merge: _Merge, conflict: Conflict, strategy: str, texts: Texts | None) -> Done | None:
+def _by_side(merge: _Merge, conflict: Conflict, strategy: Side, texts: Texts | None) -> Done | None:
     """One side's hunks, or its whole file (or absence) where there are none: a person has said so."""
     side = _SIDE[strategy]
     if texts:

@@ -150,6 +150,8 @@ def _assigned(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
     task_id, work = task["task_id"], assignments.of_task(tx, task["task_id"])
     if work is None:
         return f"Task {task_id} is assigned, but nothing is recorded of an agent.", "agents(action='list')"
+    if work["status"] == "completed":  # by somebody's word on a conflict, without an agent
+        return _awaiting_merge(tx, task, now, bounds)
     held = _launches_held(tx, work["agent_type"], now)
     if work["not_before"] and work["not_before"] > now:
         also = f" Besides, {held}." if held else ""
@@ -238,6 +240,9 @@ def _failed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
     review = " and waits for your review" if task["needs_review"] else ""
     last = agents.of_task(tx, task["task_id"])
     log = f"; agents(action='log', agent_id='{last[-1]['agent_id']}') shows the last attempt" if last else ""
+    request = merges.latest(tx, task["task_id"])
+    if request is not None and request["status"] == "conflicted":
+        log = f", or worktrees(action='resolve', task_id='{task['task_id']}', strategy=…) settles its conflict{log}"
     return (
         f"Task {task['task_id']} failed ({task['error_code']}){review}: {task['error_message']}",
         f"plan(action='update', task_id='{task['task_id']}', new_status='ready') tries it again{log}",

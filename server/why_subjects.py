@@ -112,7 +112,9 @@ def of_merge(tx: Transaction, request: Row, now: str, bounds: Bounds) -> Answer:
     if request["status"] == "checking":
         return f"{head} is being checked now.", "worktrees(action='queue')"
     if request["status"] == "merged":
-        return f"{head} happened at {request['ended_at']} as {request['merge_commit'][:12]}.", task
+        settled = merges.settled_in(request)
+        told = f" Conflicts settled: {'; '.join(settled)}." if settled else ""
+        return f"{head} happened at {request['ended_at']} as {request['merge_commit'][:12]}.{told}", task
     if request["status"] != "queued":
         return f"{head} ended {request['status']} at {request['ended_at']}: {request['error_message']}", task
     position = next(row["position"] for row in merges.queue(tx) if row["merge_id"] == request["merge_id"])

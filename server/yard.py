@@ -19,6 +19,7 @@ from .async_store import AsyncStore
 from .errors import NotAuthorized
 from .health import Measured
 from .paths import Paths
+from .resolutions import Strategy
 from .settings import Settings
 from .wakeup import Bell
 
@@ -54,6 +55,7 @@ class MergeOutcome:
     insertions: int = 0
     deletions: int = 0
     position: int | None = None
+    settled: list[str] = field(default_factory=list)  # conflicts that no agent has resolved, and how
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,10 @@ class Operations(Protocol):
 
     async def merge(self, task_id: str, *, approved_by: str | None, actor: str) -> MergeOutcome:
         """Merge proven work, or leave it in the queue. Raises TaskNotCompleted, MergeConflicts, MergeCheckFailed, …"""
+        ...
+
+    async def resolve(self, task_id: str, *, strategy: Strategy, actor: str) -> MergeOutcome:
+        """Go on with a merge that conflicts. Raises TaskNotFound, IllegalTransition, StillInUse, MergeConflicts, …"""
         ...
 
     async def cleanup(self, task_id: str | None, *, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:

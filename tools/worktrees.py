@@ -9,8 +9,9 @@ from pydantic import Field
 from ..server import collisions, merges, overview
 from ..server import worktrees as domain
 from ..server.errors import InvalidInput
+from ..server.resolutions import Strategy
 from ..server.store import Transaction
-from ..server.yard import CleanupOutcome, Yard
+from ..server.yard import CleanupOutcome, MergeOutcome, Yard
 from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, page, tool, yard_of
 
 FILES_SHOWN = 20
@@ -69,10 +70,14 @@ class WorktreesResult(Result):
 
 async def worktrees(
     call: Call,
-    action: Literal["list", "create", "merge", "cleanup", "queue", "conflicts"] = "list",
+    action: Literal["list", "create", "merge", "resolve", "cleanup", "queue", "conflicts"] = "list",
     task_id: str = "",
     base_branch: Annotated[str, Field(description="default: the integration branch")] = "",
     approve: bool = False,
+    strategy: Annotated[
+        Literal["agent", "ours", "theirs", "abort"],
+        Field(description="ours: the integration branch's side"),
+    ] = "agent",
     all: Annotated[bool, Field(description="cleanup: all merged ones")] = False,  # noqa: A002  (contract 3)
     force: Annotated[bool, Field(description="cleanup: unmerged work too, kept under a salvage ref")] = False,
     dry_run: bool = False,
@@ -80,7 +85,7 @@ async def worktrees(
     cursor: Cursor = "",
 ) -> WorktreesResult:
     yard = yard_of(call)
-    if action in ("create", "merge") and not task_id:
+    if action in ("create", "merge", "resolve") and not task_id:
         raise InvalidInput(f"{action} needs a task_id.", hint="plan(action='show') lists the tasks.")
     match action:
         case "list":
@@ -89,6 +94,8 @@ async def worktrees(
             return await _create(yard, task_id, base_branch)
         case "merge":
             return await _merge(yard, task_id, approve)
+        case "resolve":
+            return await _resolve(yard, task_id, strategy)
         case "cleanup":
             return await _cleanup(yard, task_id, all, force, dry_run)
         case "queue":
@@ -125,21 +132,35 @@ async def _create(yard: Yard, task_id: str, base_branch: str) -> WorktreesResult
 async def _merge(yard: Yard, task_id: str, approve: bool) -> WorktreesResult:
     caller = await yard.caller()
     done = await yard.operations.merge(task_id, approved_by=caller.name if approve else None, actor=caller.name)
+    return _merged("merge", task_id, done)
+
+
+async def _resolve(yard: Yard, task_id: str, strategy: Strategy) -> WorktreesResult:
+    caller = await yard.caller()
+    done = await yard.operations.resolve(task_id, strategy=strategy, actor=caller.name)
+    if strategy in ("ours", "theirs"):
+        return _merged("resolve", task_id, done)
+    note = "An agent tries again." if strategy == "agent" else "It waits for your review; branch and worktree stay."
+    return WorktreesResult(action="resolve", task_id=task_id, note=note)
+
+
+def _merged(action: str, task_id: str, done: MergeOutcome) -> WorktreesResult:
     if done.merge_commit is None:
         return WorktreesResult(
-            action="merge",
+            action=action,
             status="partial",
             task_id=task_id,
             position=done.position,
             note=f"It waits in the queue; why(subject='{task_id}') tells for what.",
         )
     return WorktreesResult(
-        action="merge",
+        action=action,
         task_id=task_id,
         merge_commit=done.merge_commit,
         files_changed=done.files_changed,
         insertions=done.insertions,
         deletions=done.deletions,
+        note=f"Conflicts settled: {'; '.join(first(done.settled))}." if done.settled else None,
     )
 
 
@@ -221,7 +242,7 @@ def lead_tool() -> Tool:
     return tool(
         worktrees,
         name="worktrees",
-        description="List or create git worktrees (branches) of tasks, merge their work, see the merge queue and which "
-        "branches would conflict, clean up (remove) merged ones.",
+        description="List or create git worktrees (branches) of tasks, merge their work, resolve conflicts, see the "
+        "merge queue and coming conflicts, clean up (remove) merged ones.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
     )

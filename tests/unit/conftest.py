@@ -61,6 +61,12 @@ class StandIn:
         self._take("merge", task_id=task_id, approved_by=approved_by, actor=actor)
         return MergeOutcome(1, "c0ffee", 2, 3, 4) if self.merged else MergeOutcome(1, position=2)
 
+    async def resolve(self, task_id: str, *, strategy: str, actor: str) -> MergeOutcome:
+        self._take("resolve", task_id=task_id, strategy=strategy, actor=actor)
+        if strategy not in ("ours", "theirs"):
+            return MergeOutcome(1)
+        return MergeOutcome(2, "c0ffee", 2, 3, 4, settled=["f: roadmap's side taken (1 hunk)"])
+
     async def cleanup(self, task_id: str | None, *, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
         self._take("cleanup", task_id=task_id, force=force, dry_run=dry_run, actor=actor)
         return CleanupOutcome(["A"], 1.5, ["refs/crewyard/salvage/A/1"], [])

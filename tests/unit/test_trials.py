@@ -9,7 +9,8 @@ import pytest
 from crewyard.server import trials
 from crewyard.server.errors import GitError
 from crewyard.server.repository import Repository
-from crewyard.server.trials import Settlement, Trial
+from crewyard.server.settlements import Settlement
+from crewyard.server.trials import Trial
 
 Git = Callable[..., str]
 Files = dict[str, str | bytes | None]
