@@ -21,6 +21,8 @@ AT_COMMIT = ("pre-commit", "prepare-commit-msg", "commit-msg")
 # What signing needs of our environment, beside git's own variables.
 _FOR_SIGNING = ("GNUPGHOME", "GPG_TTY", "SSH_AUTH_SOCK")
 _ADVICE = "Not committing merge;"  # git's, to whoever types
+# A side that a person took once is not what git should put into the next conflict of that kind.
+_FORGETFUL = ("-c", "rerere.enabled=false")
 FATAL = 128  # git's own trouble, a signature that cannot be made among it; a hook that refuses gives 1
 
 
@@ -68,7 +70,7 @@ class Scribe:
         if tree is None:
             self._run(path, "merge", "--no-ff", "--no-edit", "--quiet", "-m", message, head)
         else:
-            self.repository.try_git("merge", "--no-ff", "--no-commit", "--quiet", head, at=path)
+            self.repository.try_git(*_FORGETFUL, "merge", "--no-ff", "--no-commit", "--quiet", head, at=path)
             self.repository.git("read-tree", "--reset", "-u", tree, at=path)
             self._run(path, "commit", "--quiet", "-m", message)
         made = self.repository.head(path)

@@ -59,7 +59,8 @@ def unsalvageable(repository: Repository, path: Path) -> list[str]:
     inner = [name for name in listing.split("\0") if name.endswith("/") and (path / name / ".git").exists()]
     status = repository.git("status", "--porcelain=v2", "-z", "--no-renames", at=path)
     fields = [entry.split(" ", 8) for entry in status.split("\0") if entry.startswith("1 ")]
-    return inner + [field[8] for field in fields if field[2][0] == "S" and field[2] != "SC.."]
+    # S, then what has changed: its commit (seen by ``changed_gitlinks``), its files (M), new files in it (U).
+    return inner + [field[8] for field in fields if field[2][0] == "S" and field[2][2:] != ".."]
 
 
 def changed_gitlinks(repository: Repository, base: str, head: str) -> list[str]:

@@ -52,9 +52,12 @@ def markers_committed(repository: Repository, target: str, tip: str, head: str) 
 
 
 def remember(repository: Repository, path: Path) -> None:
-    """Let git remember how the conflicts of a merge were resolved, where it was to; before they are committed."""
+    """Let git remember how the conflicts of a merge were resolved, where it was to; before they are committed.
+
+    Where it cannot, the work is committed all the same.
+    """
     if _memory(repository, path).exists():
-        repository.git(*_REMEMBERS, "rerere", at=path)
+        repository.try_git(*_REMEMBERS, "rerere", at=path)
 
 
 def _memory(repository: Repository, path: Path) -> Path:

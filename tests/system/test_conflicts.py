@@ -127,6 +127,23 @@ def test_an_agent_is_told_what_conflicts_and_what_both_sides_wanted(crew: Crew, 
     assert "Yours:\n\n- A" in prompt
 
 
+def test_a_side_is_taken_with_the_users_hooks_and_git_does_not_remember_it(
+    crew: Crew, yard, proven_task: Proven
+) -> None:
+    (yard.repo / ".git" / "rr-cache").mkdir()  # git's own sign that it is to remember
+    hook = yard.repo / ".git" / "hooks" / "commit-msg"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text('#!/bin/sh\necho "Seen-by: hook" >> "$1"\n')
+    hook.chmod(0o755)
+    clash(crew, proven_task)
+    done = resolve(crew, "theirs")
+    merger.work_off(crew, "roadmap")
+    assert yard.at_roadmap("f") == "theirs"
+    assert "the task's side taken" in message(crew, yard, done)
+    assert "Seen-by: hook" in message(crew, yard, done)
+    assert list((yard.repo / ".git" / "rr-cache").iterdir()) == []
+
+
 def shell_agents(yard, steps: str, more: str = "") -> None:
     program = yard.folder / "agent.sh"
     program.write_text(steps)
@@ -201,3 +218,46 @@ def test_markers_that_an_agent_committed_in_another_file_are_not_merged(yard) ->
     assert outcome.code == 0, outcome.err
     assert yard.git(yard.repo, "ls-tree", "--name-only", "roadmap").split() == ["README.md", "f"]
     assert max(task["attempts"] for task in outcome.result["tasks"]) == 3, "sent back once for its markers"
+
+
+REPEATED = """
+wait_for() { n=0; until eval "$1"; do n=$((n + 1)); [ $n -lt 600 ] || exit 9; sleep 0.05; done; }
+case "$CREWYARD_TASK_ID$CREWYARD_ATTEMPT" in
+  A1) echo ours > f ;;
+  B1) echo theirs > f; echo x > bad; wait_for 'git cat-file -e refs/heads/roadmap:f 2>/dev/null' ;;
+  B2) printf 'ours\\ntheirs\\n' > f ;;
+  B3) touch ../../gate ;;
+  C1) echo theirs > f; wait_for '[ -e ../../gate ]' ;;
+  C2) grep -q 'A remembered resolution' "$CREWYARD_PROMPT_FILE" || exit 3 ;;
+esac
+"""
+
+
+def test_a_resolution_of_the_same_conflict_is_put_in_and_its_agent_told(yard) -> None:
+    """B resolves it and fails its check for something else; C has the very same conflict later."""
+    shell_agents(yard, REPEATED, '[merge]\ncheck = ["test", "!", "-e", "bad"]\nmax_attempts = 2\n')
+    (yard.repo / ".git" / "info" / "exclude").write_text("gate\n")
+    outcome = yard.run(yard.plan(*({"task_id": name, "agent_type": "shell"} for name in "ABC")))
+    assert [outcome.task(name)["status"] for name in "ABC"] == ["merged", "review", "merged"], outcome.err
+    assert outcome.task("C")["attempts"] == 2
+    assert yard.at_roadmap("f").split() == ["ours", "theirs"]
+
+
+MOVES_ROADMAP = """
+if [ $CREWYARD_ATTEMPT != 1 ]; then printf 'ours\\ntheirs\\n' > f; exit 0; fi
+echo theirs > f; git add f; git commit -qm F
+export GIT_INDEX_FILE=$PWD/../../data/index-of-the-test
+git read-tree refs/heads/roadmap
+git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),lib
+git update-index --add --cacheinfo 100644,$(echo ours | git hash-object -w --stdin),f
+git update-ref refs/heads/roadmap $(git commit-tree $(git write-tree) -p refs/heads/roadmap -m 'By hand')
+"""
+
+
+def test_a_submodule_that_the_branch_got_meanwhile_is_not_taken_for_the_agents(yard) -> None:
+    shell_agents(yard, MOVES_ROADMAP)
+    outcome = yard.run(yard.plan({"task_id": "A", "agent_type": "shell"}))
+    assert outcome.code == 0, outcome.err
+    assert outcome.task("A")["attempts"] == 2
+    assert yard.git(yard.repo, "ls-tree", "roadmap", "lib").startswith("160000")
+    assert yard.at_roadmap("f").split() == ["ours", "theirs"]
