@@ -300,6 +300,7 @@ CREATE TABLE main.merge_request (
     strategy             TEXT CHECK (strategy IN ('ours', 'theirs')),
     settled              TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(settled)),
     flaky                INTEGER NOT NULL DEFAULT 0 CHECK (flaky IN (0, 1)),
+    approved_at          TEXT,
     CHECK (status <> 'merged' OR merge_commit IS NOT NULL),
     CHECK ((status IN ('queued', 'checking')) = (ended_at IS NULL))
 ) STRICT;

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import cli_daemon
+from . import cli_daemon, cli_worktrees
 from .cli_options import Json, Repo, address_of, names_of, opened, refusals, say
 from .errors import CrewyardError
 
@@ -117,6 +117,7 @@ def init(repo: Repo = Path()) -> None:
 
 
 cli_daemon.register(app)
+cli_worktrees.register(app)
 
 
 @app.command()
@@ -214,6 +215,9 @@ def _announce(begun: Any) -> None:
         say(f"Made branch {begun.crew.target} from HEAD; finished work is merged into it.")
     for warning in begun.report.warnings:
         say(f"warning: {warning}")
+    if not begun.crew.settings.merge.auto_approve and begun.dispatch_id is not None:
+        say("merge.auto_approve is off: what is done waits for `crewyard worktrees approve TASK`, or for the tool")
+        say("  worktrees(action='merge', task_id=…, approve=true); `crewyard worktrees` lists what waits.")
     if begun.joined:
         say(f"Going on with dispatch {begun.dispatch_id}, which works the same tasks off.")
     if begun.reopened:

@@ -64,6 +64,7 @@ def build_app(yard: Yard, **options: Any) -> Endpoint:
         yard,
         tools.for_worker() if yard.is_workers else lead,
         lead,
+        tools.for_approver() if yard.is_workers else (),
         name="crewyard",
         title="Crewyard",
         version=__version__,

@@ -117,7 +117,7 @@ def _open_gates(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> int:
     over = [reason for reason in MACHINE if refusal is None or reason != refusal.reason]
     holds.lift(tx, holds.EVERYONE, *over, now=now, actor=ACTOR)
     if refusal is None:
-        if holds.get(tx, holds.EVERYONE, "stopped") is not None:
+        if any(holds.get(tx, holds.EVERYONE, reason) is not None for reason in ("stopped", "merges_wait")):
             return 0
         is_busy = gates.of_machine(load, limits, agents_at_work=1) is not None
         return 1 if is_busy else limits.max_per_minute - launched

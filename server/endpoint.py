@@ -3,6 +3,7 @@
 The library ignores unknown arguments and loses an error's code; both are made good here, once for all tools.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -15,24 +16,44 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.stdio import stdio_server
 from mcp.types import CallToolResult
+from mcp.types import Tool as MCPTool
 from pydantic import ValidationError
 
 from . import clock, messages, recipients, replies
 from .errors import NotAuthorized
 from .store import Transaction
-from .yard import Yard
+from .yard import Caller, Yard
 
 logger = logging.getLogger(__name__)
 
 
 class Endpoint(MCPServer[Yard]):
-    """An MCP server over one yard. ``lead_tools`` tells a worker's server what it refuses, and does not merely lack."""
+    """An MCP server over one yard. ``lead_tools`` tells a worker's server what it refuses, and does not merely lack.
 
-    def __init__(self, yard: Yard, tools: Sequence[Tool], lead_tools: Sequence[Tool], **options: Any) -> None:
-        super().__init__(tools=list(tools), lifespan=lambda _server: yard.opened(), **options)
+    ``approver_tools`` are for agents of the authorized roles alone, which is known only when one calls (C-12).
+    """
+
+    def __init__(
+        self,
+        yard: Yard,
+        tools: Sequence[Tool],
+        lead_tools: Sequence[Tool],
+        approver_tools: Sequence[Tool] = (),
+        **options: Any,
+    ) -> None:
+        tools = [*tools, *approver_tools]
+        super().__init__(tools=tools, lifespan=lambda _server: yard.opened(), **options)
         self.yard = yard
+        self._approvers = {tool.name for tool in approver_tools}
         self._schemas = {tool.name: tool.parameters for tool in tools}
         self._lead_schemas = {tool.name: tool.parameters for tool in lead_tools}
+
+    async def list_tools(self) -> list[MCPTool]:
+        listed = await super().list_tools()
+        with contextlib.suppress(NotAuthorized):  # its agent has ended
+            if not self._approvers or (await self.yard.caller()).may_approve:
+                return listed
+        return [tool for tool in listed if tool.name not in self._approvers]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Yard, Any] | None = None
@@ -41,7 +62,7 @@ class Endpoint(MCPServer[Yard]):
         given = {key: value for key, value in arguments.items() if value is not None}
         try:
             caller = await self.yard.caller()
-            self._check(name, given)
+            self._check(name, given, caller)
             answer = await super().call_tool(name, given, context)
             body = dict(getattr(answer, "structured_content", None) or {})
             if unread := await self.yard.store.read(_unread, caller.name, clock.now()):
@@ -50,10 +71,16 @@ class Endpoint(MCPServer[Yard]):
         except Exception as error:  # noqa: BLE001  (the boundary: replies.of_error logs what it does not know)
             return replies.of_error(_cause(error), name, self._schemas.get(name, {}))
 
-    def _check(self, name: str, arguments: Mapping[str, Any]) -> None:
+    def _check(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> None:
         """Raises NotAuthorized for what only the lead may do, InvalidInput for a tool or argument that is not there."""
         action = arguments.get("action")
         schema = self._schemas.get(name)
+        if name in self._approvers and not caller.may_approve:
+            roles = ", ".join(self.yard.settings.merge.authorized_roles) or "none"
+            raise NotAuthorized(
+                f"Only the lead, and agents of the types in merge.authorized_roles ({roles}), may call {name}.",
+                hint="Use report, route, agents or plan; the lead approves merges.",
+            )
         if self.yard.is_workers and (
             (schema is None and name in self._lead_schemas)
             or (

@@ -10,7 +10,7 @@ from . import clock, events
 from .store import Row, Transaction
 
 EVERYONE = "*"
-REASONS = ("stopped", "not_started", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts")
+REASONS = ("stopped", "not_started", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts", "merges_wait")
 QUOTA_TRIAL_SECONDS = 60.0
 PASSING = ("cpu", "launch_rate")  # these slow launches down, and stop none for long
 

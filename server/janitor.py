@@ -6,7 +6,7 @@ from pathlib import Path
 from . import clock, hidden, pool, provision, recycler, saving, workspaces, worktrees
 from .crew import ACTOR, Crew
 from .errors import GitError, NotMerged, UncommittedChanges
-from .worktrees import Worktree
+from .worktrees import Candidate, Worktree
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,24 @@ def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     return Cleaned(freed, kept)
 
 
+def remove_orphan(crew: Crew, candidate: Candidate) -> Cleaned:
+    """Remove a worktree and a branch that no database knows; all that is in them is kept under a salvage ref first.
+
+    Raises GitError, UncommittedChanges.
+    """
+    git, path = crew.repository, Path(candidate.worktree_path)
+    inner = saving.unsalvageable(git, path) if path.exists() else []
+    if inner:
+        raise _holds_repositories(path, inner)
+    tip, ref = git.require_tip(candidate.branch_name), workspaces.salvage_ref(candidate.task_id, clock.now())
+    kept = workspaces.salvage(git, path, ref) if path.exists() else tip
+    git.keep(ref if kept == tip else f"{ref}-0", tip)
+    workspaces.remove(git, path, force=True)
+    workspaces.remove_empty_parent(path)
+    git.delete_branch(candidate.branch_name, tip)
+    return Cleaned(candidate.disk_space_mb, ref)
+
+
 def _refuse(crew: Crew, worktree: Worktree, *, lost: bool, dirty: bool, force: bool) -> None:
     if lost and not force:
         raise NotMerged(
@@ -93,8 +111,12 @@ def _refuse(crew: Crew, worktree: Worktree, *, lost: bool, dirty: bool, force: b
         raise UncommittedChanges(f"{worktree.path} holds changes that are not committed.", path=worktree.path)
     inner = saving.unsalvageable(crew.repository, Path(worktree.path)) if dirty else []
     if inner:  # not even a salvage ref would hold what is in there
-        raise UncommittedChanges(
-            f"{worktree.path} holds {', '.join(inner)}, a git repository of its own with work in it.",
-            hint="Move it elsewhere, then clean up again.",
-            path=worktree.path,
-        )
+        raise _holds_repositories(Path(worktree.path), inner)
+
+
+def _holds_repositories(path: Path, inner: list[str]) -> UncommittedChanges:
+    return UncommittedChanges(
+        f"{path} holds {', '.join(inner)}, a git repository of its own with work in it.",
+        hint="Move it elsewhere, then clean up again.",
+        path=str(path),
+    )

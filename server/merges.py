@@ -44,29 +44,30 @@ def enqueue(
 ) -> Row:
     """Put proven work into the queue of ``target``; a request that is open already is given the new head.
 
-    ``strategy``: the side that is taken (``ours`` is the target's) where it conflicts.
+    ``strategy``: the side that is taken (``ours`` is the target's) where it conflicts. An approval is of the head that
+    it was given for: with another head it counts no more (C-12).
     """
     assignment = assignments.get(tx, assignment_id)
     row = tx.only(
         "INSERT INTO merge_request (task_id, orchestrator_task_id, branch_name, target_branch, head_commit, "
-        "approved_by, created_at, strategy, queued_since) "
-        "SELECT ?, ?, ?, ?, ?, ?, ?, ?, coalesce(min(queued_since), ?) FROM merge_request "
-        "WHERE orchestrator_task_id = ? "
+        "approved_by, approved_at, created_at, strategy, queued_since) "
+        "SELECT :task, :work, :branch, :target, :head, :by, iif(:by IS NULL, NULL, :now), :now, :strategy, "
+        "coalesce(min(queued_since), :now) FROM merge_request WHERE orchestrator_task_id = :work "
         "ON CONFLICT (task_id) WHERE status IN ('queued', 'checking') DO UPDATE SET "
-        "head_commit = excluded.head_commit, approved_by = coalesce(excluded.approved_by, approved_by), "
-        "not_before = NULL RETURNING *",
-        (
-            assignment["task_id"],
-            assignment_id,
-            assignment["branch_name"],
-            target,
-            head,
-            approved_by,
-            now,
-            strategy,
-            now,
-            assignment_id,
-        ),
+        "head_commit = excluded.head_commit, not_before = NULL, "
+        "approved_by = coalesce(excluded.approved_by, iif(head_commit = excluded.head_commit, approved_by, NULL)), "
+        "approved_at = coalesce(excluded.approved_at, iif(head_commit = excluded.head_commit, approved_at, NULL)) "
+        "RETURNING *",
+        {
+            "task": assignment["task_id"],
+            "work": assignment_id,
+            "branch": assignment["branch_name"],
+            "target": target,
+            "head": head,
+            "by": approved_by,
+            "now": now,
+            "strategy": strategy,
+        },
     )
     events.record(
         tx,
@@ -74,10 +75,11 @@ def enqueue(
         actor=actor,
         subject_type="merge",
         subject_id=row["merge_id"],
-        kind="merge_queued",
+        kind="merge_queued" if approved_by is None else "merge_approved",
         to_state="queued",
         task_id=row["task_id"],
         head=head,
+        approved_by=row["approved_by"],
     )
     return row
 

@@ -70,6 +70,7 @@ ALTER TABLE merge_request ADD COLUMN queued_since         TEXT;
 ALTER TABLE merge_request ADD COLUMN strategy             TEXT CHECK (strategy IN ('ours', 'theirs'));
 ALTER TABLE merge_request ADD COLUMN settled              TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(settled));
 ALTER TABLE merge_request ADD COLUMN flaky                INTEGER NOT NULL DEFAULT 0 CHECK (flaky IN (0, 1));
+ALTER TABLE merge_request ADD COLUMN approved_at          TEXT;
 ALTER TABLE launch_hold RENAME TO launch_hold_2;
 CREATE TABLE main.launch_hold (
     scope   TEXT NOT NULL,

@@ -6,6 +6,7 @@ the database shows what became of its wish.
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from . import (
     hidden,
     janitor,
     keeper,
+    leftovers,
     merges,
     pool,
     preflight,
@@ -32,10 +34,12 @@ from . import (
 )
 from .crew import Crew
 from .errors import (
+    CrewyardError,
     GitError,
     NotMerged,
     SpawnFailed,
     StartupTimeout,
+    StillInUse,
     UncommittedChanges,
 )
 from .health import Measured
@@ -46,8 +50,8 @@ from .settings import Settings
 from .store import Row, Store, Transaction
 from .supervisor import Supervisor
 from .usage import Sampler
-from .worktrees import Worktree
-from .yard import Candidate, CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned
+from .worktrees import Candidate
+from .yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -154,25 +158,49 @@ class GitOperations:
 
     def _cleanup(self, task_id: str | None, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
         crew = self._crew
-        if task_id is None:
-            found = crew.store.read(worktrees.listed)
-        else:
-            crew.store.read(tasks.get, task_id)
-            found = [crew.store.read(worktrees.require_live, task_id)]
-        candidates = [self._candidate(worktree) for worktree in found]
+        found = leftovers.look(crew.repository, crew.settings, crew.store)
+        if task_id is not None:
+            found = self._of_task(task_id, found)
         if dry_run:
             resting = [] if task_id is not None else crew.store.read(pool.entries)
-            return CleanupOutcome([], 0.0, [], candidates + [self._pooled(entry) for entry in resting])
-        wanted = [w for w, c in zip(found, candidates, strict=True) if task_id is not None or c.ready]
-        done = [self._clean(worktree, force, actor) for worktree in wanted]
-        refs = [row["salvage_ref"] for row in done if row["salvage_ref"]]
-        return CleanupOutcome(
-            [row["task_id"] for row in done], sum(row["freed_mb"] or 0.0 for row in done), refs, candidates
-        )
+            return CleanupOutcome([], 0.0, [], [*found, *(self._pooled(entry) for entry in resting)])
+        if task_id is not None:
+            return self._clean(found[0], force, actor)
+        done = CleanupOutcome([], 0.0, [], [])
+        for each in found:
+            wanted = each.ready or (force and each.forcible)
+            done = _both(
+                done, self._try_to_clean(each, force, actor) if wanted else CleanupOutcome([], 0.0, [], [each])
+            )
+        return done
 
-    def _clean(self, worktree: Worktree, force: bool, actor: str) -> Row:
-        crew = self._crew
-        crew.store.run(worktrees.ask_for_cleanup, worktree.task_id, force=force, now=clock.now(), actor=actor)
+    def _of_task(self, task_id: str, found: list[Candidate]) -> list[Candidate]:
+        """The task's worktree, or the orphan of that name. Raises TaskNotFound, NotFound."""
+        of_it = [each for each in found if each.task_id == task_id]
+        if not of_it:
+            self._crew.store.read(tasks.get, task_id)
+            self._crew.store.read(worktrees.require_live, task_id)
+        return of_it[:1]
+
+    def _try_to_clean(self, candidate: Candidate, force: bool, actor: str) -> CleanupOutcome:
+        """One of several: that it is refused is reported, and does not keep the others."""
+        try:
+            return self._clean(candidate, force, actor)
+        except CrewyardError as error:
+            refused = replace(candidate, ready=False, forcible=False, reason=error.message)
+            return CleanupOutcome([], 0.0, [], [refused], refused=1)
+
+    def _clean(self, candidate: Candidate, force: bool, actor: str) -> CleanupOutcome:
+        crew, task_id = self._crew, candidate.task_id
+        if candidate.status == leftovers.ORPHAN:
+            return self._clean_orphan(candidate, force)
+        if not candidate.ready and not candidate.forcible:
+            raise StillInUse(
+                f"{candidate.worktree_path} stays: {candidate.reason}.",
+                hint=f"why(subject='{task_id}') tells how its task stands.",
+                task_id=task_id,
+            )
+        worktree = crew.store.run(worktrees.ask_for_cleanup, task_id, force=force, now=clock.now(), actor=actor)
         done = self._wait(
             partial(worktrees.get, worktree_id=worktree.worktree_id),
             lambda w: w["kept_because"] is not None or (w["status"] == "cleaned" and w["freed_mb"] is not None),
@@ -183,23 +211,22 @@ class GitOperations:
             raise refused(
                 done["kept_because"],
                 hint="Merge it first, or give force=true, which keeps its work under refs/crewyard/salvage.",
-                task_id=worktree.task_id,
+                task_id=task_id,
             )
-        return done
+        refs = [done["salvage_ref"]] if done["salvage_ref"] else []
+        return CleanupOutcome([task_id], done["freed_mb"], refs, [candidate])
 
-    def _candidate(self, worktree: Worktree) -> Candidate:
-        git, path = self._crew.repository, Path(worktree.path)
-        agent = next((a for a in self._crew.store.read(agents.live) if a["task_id"] == worktree.task_id), None)
-        if agent is not None:
-            ready, reason = False, f"{agent['agent_id']} works in it"
-        elif janitor.unmerged(self._crew, worktree):
-            ready, reason = False, f"holds commits that are not on {self._crew.target}"
-        elif path.exists() and hidden.is_dirty(git, path):
-            ready, reason = False, "holds changes that are not committed"
-        else:
-            ready, reason = True, f"all its commits are on {self._crew.target}"
-        size = workspaces.size_in_mb(path) if path.exists() else 0.0
-        return Candidate(worktree.task_id, worktree.path, worktree.branch, worktree.status, ready, reason, size)
+    def _clean_orphan(self, candidate: Candidate, force: bool) -> CleanupOutcome:
+        """It has no row that a wish could be recorded in, and no supervisor touches it: it is removed from here."""
+        if not force:
+            raise NotMerged(
+                f"{candidate.worktree_path} stays: {candidate.reason}.",
+                hint="`git worktree remove` is yours to call; force=true keeps its work under refs/crewyard/salvage.",
+                task_id=candidate.task_id,
+            )
+        done = janitor.remove_orphan(self._crew, candidate)
+        refs = [done.salvage_ref] if done.salvage_ref else []
+        return CleanupOutcome([candidate.task_id], done.freed_mb, refs, [candidate])
 
     def _pooled(self, entry: Pooled) -> Candidate:
         task_id = self._crew.store.read(worktrees.get, entry.worktree_id)["task_id"]
@@ -295,6 +322,16 @@ class GitOperations:
                     hint="The resource crewyard://status shows who supervises.",
                 )
             time.sleep(LOOK_SECONDS)
+
+
+def _both(one: CleanupOutcome, other: CleanupOutcome) -> CleanupOutcome:
+    return CleanupOutcome(
+        one.cleaned_up + other.cleaned_up,
+        one.disk_space_freed_mb + other.disk_space_freed_mb,
+        one.salvage_refs + other.salvage_refs,
+        one.candidates + other.candidates,
+        one.refused + other.refused,
+    )
 
 
 async def _on_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

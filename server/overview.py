@@ -33,6 +33,7 @@ class MergeView:
     target_branch: str
     waits_until: str | None
     error: str | None
+    approved_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def merge_views(rows: Sequence[Row]) -> list[MergeView]:
             row["target_branch"],
             row["not_before"],
             row["error_message"],
+            row["approved_by"],
         )
         for row in rows
     ]

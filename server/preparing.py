@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import BranchExists, DiskFull, GitError, WorktreeExists
-from .repository import Checkout, Output, Repository
+from .repository import GITS_OWN_LOCK, Checkout, Output, Repository
 from .workspaces import forget, lock_of
 
 _FATAL = 128  # from it on git itself failed; below, the user's hook did
-_BEING_MADE = "initializing"  # git's own lock on a worktree that it is making
 _config_turn = threading.Lock()
 
 
@@ -105,7 +104,7 @@ def _complaint(made: Output) -> str | None:
 
 def _require_half_made(present: Checkout, branch: str) -> None:
     """Raises WorktreeExists unless what git lists at our path is what it made for us and did not finish."""
-    if present.locked not in (None, _BEING_MADE):
+    if present.locked is not None:
         raise WorktreeExists(
             f"{present.path} is on git's list and locked: {present.locked or 'no reason given'}.",
             hint=f"`git worktree unlock {present.path}`, or bring back what it was locked for.",
@@ -129,7 +128,7 @@ def _refusal(path: Path, made: Output) -> GitError:
 def roll_back(repository: Repository, path: Path, branch: str, base: str) -> None:
     """Take back what ``prepare`` made and nobody has worked in: the worktree, and its branch if it is at ``base``."""
     at_path = next((c for c in repository.checkouts() if c.path == path), None)
-    if at_path is not None and at_path.branch == branch and at_path.locked in (None, _BEING_MADE):
+    if at_path is not None and at_path.branch == branch and at_path.locked is None:
         forget(repository, path)
     elsewhere = any(c.branch == branch for c in repository.checkouts())
     if not elsewhere and repository.tip(branch) == base:
@@ -143,4 +142,4 @@ def _is_complete(repository: Repository, path: Path, branch: str) -> bool:
     folder = repository.admin_dir(path)
     if not (folder / "index").exists() or (folder / "index.lock").exists():
         return False
-    return lock_of(folder) != _BEING_MADE and repository.branch_at(path) == branch
+    return lock_of(folder) != GITS_OWN_LOCK and repository.branch_at(path) == branch

@@ -8,6 +8,8 @@ from typing import Any
 from . import clock, events, holds
 from .store import Row, Transaction
 
+APPROVE = "waits for an approval: `crewyard worktrees approve "
+
 
 @dataclass(frozen=True)
 class Line:
@@ -26,31 +28,35 @@ def latest_event(tx: Transaction) -> int:
     return int(tx.value("SELECT coalesce(max(event_id), 0) FROM event"))
 
 
-def told(tx: Transaction, after: int, task_ids: frozenset[str]) -> tuple[int, list[str]]:
-    """What happened to these tasks since event ``after``, as sentences; returns the last event looked at with them."""
+def told(tx: Transaction, after: int, task_ids: frozenset[str], *, approvals: bool = False) -> tuple[int, list[str]]:
+    """What happened to these tasks since event ``after``, as sentences; returns the last event looked at with them.
+
+    With ``approvals`` merges wait for them.
+    """
     said = []
     last = after
     for event in events.after(tx, after, limit=500):
         last = event["event_id"]
-        sentence = _sentence(tx, event, task_ids)
+        sentence = _sentence(tx, event, task_ids, approvals)
         if sentence is not None:
             said.append(f"{clock.local_time(event['at'])}  {sentence}")
     return last, said
 
 
-def table(tx: Transaction, task_ids: Sequence[str], now: str) -> list[Line]:
+def table(tx: Transaction, task_ids: Sequence[str], now: str, *, approvals: bool = False) -> list[Line]:
     """One line a task, in the order given."""
     rows = tx.all(
         "SELECT t.*, (SELECT group_concat(blocking_task_id, ', ') FROM specs_task_dependency d "
         "WHERE d.dependent_task_id = t.task_id AND dependency_type = 'hard' AND dependency_status = 'pending') "
         "AS waits_for, o.status AS work, o.not_before, o.error_message AS setback, "
-        "m.status AS merge, m.merge_commit, m.error_message AS merge_note, a.agent_id, a.attempt, "
+        "iif(:approvals AND m.status = 'queued' AND m.approved_by IS NULL, :how || t.task_id || '`', m.status) "
+        "AS merge, m.merge_commit, m.error_message AS merge_note, a.agent_id, a.attempt, "
         "a.started_at AS since, a.completed_at AS until, a.status AS agent_status FROM specs_task t "
         "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
         "LEFT JOIN merge_request m ON m.merge_id = (SELECT max(merge_id) FROM merge_request WHERE task_id = t.task_id) "
         "LEFT JOIN agent_lifecycle a ON a.rowid = (SELECT max(rowid) FROM agent_lifecycle WHERE task_id = t.task_id) "
-        "JOIN json_each(?) AS wanted ON wanted.value = t.task_id ORDER BY wanted.key",
-        (json.dumps(list(task_ids)),),
+        "JOIN json_each(:wanted) AS wanted ON wanted.value = t.task_id ORDER BY wanted.key",
+        {"wanted": json.dumps(list(task_ids)), "approvals": int(approvals), "how": APPROVE},
     )
     return [_line(row, now) for row in rows]
 
@@ -79,7 +85,7 @@ def _state(row: Row, now: str) -> tuple[str, str]:
     return str(row["status"]), ""
 
 
-def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | None:
+def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str], approvals: bool) -> str | None:
     kind, subject, data = event["kind"], event["subject_id"], json.loads(event["data"])
     why = _short(data.get("why", ""))
     if event["subject_type"] == "task":
@@ -106,9 +112,12 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str]) -> str | No
         "agent_completed": f"{task_id}: {subject} finished",
         "merge_conflicted": f"{task_id}: {why}",
         "merge_rejected": f"{task_id}: {why}",
+        "merge_approved": f"{task_id}: its merge is approved by {data.get('approved_by')}",
         "worktree_kept": f"{task_id}: its worktree stays: {why}",
         "leftover_branch_salvaged": f"{task_id}: work of an earlier run is kept under {data.get('ref')}",
     }
+    if kind == "merge_queued" and approvals and not data.get("approved_by") and not why:
+        return f"{task_id}: done; its merge {APPROVE}{task_id}`"
     return sentences.get(kind) if kind != "merge_queued" or not why else f"{task_id}: merge waits: {why}"
 
 

@@ -32,6 +32,7 @@ _NO_MAINTENANCE = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
 _RACE = re.compile(r"failed to read .*/worktrees/[^/]+/(commondir|gitdir|HEAD)")
 _RACE_WAITS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _POINTERS = ("gitdir", "commondir", "HEAD")
+GITS_OWN_LOCK = "initializing"  # on a worktree that it is making
 _REBASES = ("rebase-merge", "rebase-apply")
 _STATES = {
     "MERGE_HEAD": "merge",
@@ -54,7 +55,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Checkout:
-    """An entry of ``git worktree list``: ``branch`` is None where HEAD is detached, ``locked`` may be empty words."""
+    """An entry of ``git worktree list``: ``branch`` is None where HEAD is detached, ``locked`` the reason of a lock."""
 
     path: Path
     branch: str | None
@@ -215,7 +216,9 @@ class Repository:
             fields = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
             if "worktree" in fields:
                 branch = fields.get("branch", "").removeprefix("refs/heads/") or None
-                found.append(Checkout(Path(fields["worktree"]), branch, "prunable" in fields, fields.get("locked")))
+                lock = fields.get("locked")
+                locked = None if lock == GITS_OWN_LOCK else lock
+                found.append(Checkout(Path(fields["worktree"]), branch, "prunable" in fields, locked))
         return found
 
     def resolve(self, name: str) -> str | None:
@@ -308,12 +311,31 @@ class Repository:
         listing = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", at=path)
         return {entry[3:] for entry in listing.split("\0") if entry}
 
+    def uncommitted(self, path: Path) -> tuple[list[str], list[str]]:
+        """Files there that are changed, and those that are new to git; what it ignores is in neither."""
+        listing = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", at=path)
+        entries = [entry for entry in listing.split("\0") if entry]
+        new = [entry[3:] for entry in entries if entry.startswith("??")]
+        return [entry[3:] for entry in entries if not entry.startswith("??")], new
+
     def is_ancestor(self, commit: str, of: str) -> bool:
         return self.try_git("merge-base", "--is-ancestor", commit, of).code == 0
 
     def own_commits(self, base: str, head: str, target: str) -> int:
         """Commits of a branch that are neither its base's nor the target's, merges of the target left out."""
         return int(self.git("rev-list", "--count", "--no-merges", head, "--not", base, target))
+
+    def count_commits(self, tips: Sequence[str], without: Sequence[str]) -> int:
+        """Commits that are reachable from ``tips`` and not from any of ``without``."""
+        return int(self.git("rev-list", "--count", *tips, "--not", *without)) if tips else 0
+
+    def ahead(self, commit: str, of: str) -> tuple[int, int]:
+        """Commits, and files that differ, that ``commit`` has since it parted from ``of``."""
+        base = self.try_git("merge-base", of, commit).stdout.strip()
+        files = (
+            self.changed_files(base, commit) if base else self.git("ls-tree", "-r", "--name-only", commit).split("\n")
+        )
+        return self.count_commits([commit], [of]), len(files)
 
     def changed_files(self, base: str, head: str) -> set[str]:
         """Files that differ between two commits."""
@@ -373,6 +395,12 @@ class Repository:
                 (entry / name).write_text(text + "\n", encoding="utf-8")
 
     # ------------------------------------------------------------------------------------------------ refs
+
+    def refs(self, prefix: str) -> list[tuple[str, str, str]]:
+        """Refs below ``prefix``: each with its commit and that commit's subject."""
+        listing = self.git("for-each-ref", "--format=%(refname)%00%(objectname)%00%(contents:subject)%00", prefix)
+        parts = listing.replace("\0\n", "\0").split("\0")
+        return list(zip(parts[::3], parts[1::3], parts[2::3], strict=False))
 
     def create_branch(self, branch: str, commit: str) -> bool:
         """Make ``branch`` at ``commit``; returns False where another process made it first."""

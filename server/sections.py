@@ -246,10 +246,19 @@ class Merge(Section):
     )
     authorized_roles: list[str] = Field(
         default_factory=lambda: ["architect"],
-        description="Roles whose agents may approve merges where auto_approve is off. Not in use yet: for now only the "
-        "lead approves, by worktrees(action='merge', approve=true).",
+        description="Agent types whose agents may approve merges, beside the lead: they have the tool `worktrees` with "
+        "`queue`, `conflicts` and `merge`.",
     )
-    auto_approve: bool = Field(True, description="Merge what is complete without waiting for an approval.")
+    auto_approve: bool = Field(
+        True,
+        description="Merge what is complete without waiting. Off: each merge waits until its head is approved, by "
+        "`crewyard worktrees approve TASK` or worktrees(action='merge', task_id=…, approve=true).",
+    )
+    waiting_alert_seconds: Timeout = Field(
+        3600.0,
+        description="When merges have waited so long and none has ended meanwhile, the lead and project_manager are "
+        "alerted and no agent is started until one does: new work would begin on a base that goes stale.",
+    )
     union: list[str] = Field(
         default_factory=list, description="Files (patterns) whose conflicting additions are both kept."
     )

@@ -35,6 +35,7 @@ from . import (
     recycler,
     runners,
     settler,
+    standstill,
     states,
     worktrees,
 )
@@ -79,6 +80,7 @@ class Supervisor:
         self._look_at_all = True
         self._to_settle = True
         self._clocks = clock.Pair.now()
+        self._acting_since = clock.now()
         self._first_try = threading.Event()
 
     def start(self) -> None:
@@ -146,7 +148,7 @@ class Supervisor:
         self._renewed = time.monotonic()
         if crew.term:
             crew.bell.listen()
-            self._clocks = clock.Pair.now()
+            self._clocks, self._acting_since = clock.Pair.now(), clock.now()
             self._look_at_all = self._to_settle = True
             self._guarded(self._audit_processes)
         return bool(crew.term)
@@ -182,6 +184,7 @@ class Supervisor:
         steps = (
             self._prove,
             self._merge,
+            self._watch_queue,
             self._launch,
             self._make_worktrees,
             self._tidy,
@@ -236,6 +239,19 @@ class Supervisor:
 
     def _due_merges(self, tx: Transaction) -> list[Row]:
         return merges.due(tx, auto_approve=self.crew.settings.merge.auto_approve, now=clock.now())
+
+    def _watch_queue(self) -> None:
+        """Merges that wait too long hold launches (R-137)."""
+        merge, now = self.crew.settings.merge, clock.now()
+        found = self.crew.store.read(
+            standstill.find,
+            merge.waiting_alert_seconds,
+            auto_approve=merge.auto_approve,
+            merging_since=self._acting_since,
+            now=now,
+        )
+        if (found is not None) != self.crew.store.read(standstill.is_held):
+            self.crew.write(standstill.settle, found, now=now, actor=ACTOR)
 
     def _tidy(self) -> None:
         if self._jobs.is_idle():  # nobody waits for a clean-up; it must not slow a launch or a merge down

@@ -53,6 +53,11 @@ def listed(tx: Transaction, *, after: str = "", limit: int = 100, status: str | 
     )
 
 
+def in_hand(tx: Transaction) -> list[Row]:
+    """Tasks that are being worked on, or wait for their next agent or their merge."""
+    return tx.all("SELECT * FROM specs_task WHERE status IN ('assigned', 'in_progress')")
+
+
 def ready(
     tx: Transaction,
     *,

@@ -40,7 +40,9 @@ class PlainProgress:
         self.look()
 
     def look(self) -> None:
-        self._last, lines = self._begun.crew.store.read(progress.told, self._last, self._ids)
+        self._last, lines = self._begun.crew.store.read(
+            progress.told, self._last, self._ids, approvals=_approvals(self._begun)
+        )
         for line in lines:
             print(line, file=sys.stderr, flush=True)  # noqa: T201  (what this module is for)
 
@@ -61,8 +63,15 @@ class LiveProgress:
         self._live.__exit__(*details)
 
     def look(self) -> None:
-        lines = self._begun.crew.store.read(progress.table, self._begun.task_ids, clock.now())
+        lines = self._begun.crew.store.read(
+            progress.table, self._begun.task_ids, clock.now(), approvals=_approvals(self._begun)
+        )
         self._live.update(draw(lines, self._live.console.size), refresh=True)
+
+
+def _approvals(begun: Begun) -> bool:
+    """Whether its merges wait for approvals."""
+    return not begun.crew.settings.merge.auto_approve
 
 
 def draw(lines: list[Line], size: ConsoleDimensions) -> Table:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import hidden, unmerged
 from .errors import GitError, UncommittedChanges, WrongBranch
-from .repository import Repository
+from .repository import GITS_OWN_LOCK, Repository
 from .stages import Unmerged
 
 MERGE_BEGUN = "crewyard-merge"  # in git's folder of a worktree, from before `git merge` until its end was seen
@@ -132,14 +132,25 @@ def salvage_ref(task_id: str, now: str) -> str:
 
 
 def salvage(repository: Repository, path: Path, ref: str) -> str:
-    """Keep all that is at ``path`` under ``ref``, what is uncommitted, untracked or hidden too; returns the commit."""
-    head, tree = repository.head(path), hidden.snapshot(repository, path)
-    if tree != repository.git("rev-parse", f"{head}^{{tree}}"):
-        head = repository.git(
-            "commit-tree", tree, "-p", head, "-m", f"Salvaged from {path.name}", env=repository.identity()
-        )
+    """Keep all that is at ``path`` under ``ref``, staged, uncommitted, untracked or hidden; returns the commit.
+
+    What is staged and differs from the files as they are becomes a commit of its own below theirs.
+    """
+    head = repository.head(path)
+    staged = repository.try_git("write-tree", at=path)  # refused in the middle of a conflict: the files hold all of it
+    tree = hidden.snapshot(repository, path)
+    if staged.code == 0 and staged.stdout.strip() != tree:
+        head = _commit(repository, staged.stdout.strip(), head, f"Salvaged from the index of {path.name}")
+    head = _commit(repository, tree, head, f"Salvaged from {path.name}")
     repository.keep(ref, head)
     return head
+
+
+def _commit(repository: Repository, tree: str, parent: str, message: str) -> str:
+    """A commit of ``tree``; the parent itself where there is nothing in it."""
+    if tree == repository.git("rev-parse", f"{parent}^{{tree}}"):
+        return parent
+    return repository.git("commit-tree", tree, "-p", parent, "-m", message, env=repository.identity())
 
 
 def remove(repository: Repository, path: Path, *, force: bool = False) -> None:
@@ -166,7 +177,7 @@ def refuse_locked(repository: Repository, path: Path) -> None:
         words = lock_of(repository.admin_dir(path))
     else:
         words = next((c.locked for c in repository.checkouts() if c.path == path), None)
-    if words is not None:
+    if words not in (None, GITS_OWN_LOCK):
         raise GitError(
             f"locked: {words or 'no reason given'}", hint=f"`git worktree unlock {path}`, then clean up again."
         )
@@ -181,12 +192,19 @@ def remove_empty_parent(path: Path) -> None:
 
 
 def size_in_mb(path: Path) -> float:
-    """Disk space of a worktree's files, in MiB."""
-    total = 0
+    """Disk space that removing a folder frees, in MiB; a file that has a name elsewhere too frees none."""
+    names: dict[tuple[int, int], int] = {}
+    blocks = 0
     for folder, _, files in os.walk(path):
-        for name in files:
+        for name in ("", *files):
             try:
-                total += (Path(folder) / name).lstat().st_blocks * 512
+                seen = (Path(folder) / name).lstat()
             except OSError:
                 continue
-    return total / 2**20
+            if name and seen.st_nlink > 1:
+                key = seen.st_dev, seen.st_ino
+                names[key] = names.get(key, 0) + 1
+                if names[key] < seen.st_nlink:
+                    continue
+            blocks += seen.st_blocks
+    return blocks * 512 / 2**20

@@ -24,6 +24,23 @@ class Worktree:
     kept_because: str | None
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A worktree that may be cleaned up, or why not; ``disk_space_mb`` is what that frees.
+
+    With ``forcible`` nothing but work that would be lost is in the way, and force keeps that under a salvage ref.
+    """
+
+    task_id: str
+    worktree_path: str
+    branch_name: str
+    status: str
+    ready: bool
+    reason: str
+    disk_space_mb: float
+    forcible: bool = False
+
+
 def of_row(row: Row) -> Worktree:
     return Worktree(
         row["worktree_id"],

@@ -22,6 +22,7 @@ from .paths import Paths
 from .resolutions import Strategy
 from .settings import Settings
 from .wakeup import Bell
+from .worktrees import Candidate
 
 logger = logging.getLogger(__name__)
 STOP_SECONDS = 0.25
@@ -33,6 +34,7 @@ class Caller:
 
     name: str
     is_lead: bool
+    may_approve: bool  # merges (C-12)
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,17 @@ class MergeOutcome:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A worktree that may be cleaned up, or why not; ``disk_space_mb`` is what that frees."""
-
-    task_id: str
-    worktree_path: str
-    branch_name: str
-    status: str
-    ready: bool
-    reason: str
-    disk_space_mb: float
-
-
-@dataclass(frozen=True)
 class CleanupOutcome:
-    """What was removed, and what of it was kept under a salvage ref; ``candidates`` were looked at."""
+    """What was removed, and what of it was kept under a salvage ref; ``candidates`` were looked at.
+
+    Of those that were to be removed and were ``refused``, the candidate's reason says why.
+    """
 
     cleaned_up: list[str]
     disk_space_freed_mb: float
     salvage_refs: list[str]
     candidates: list[Candidate]
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ class Operations(Protocol):
         ...
 
     async def cleanup(self, task_id: str | None, *, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
-        """Remove one task's worktree, or all merged ones. Raises NotMerged, StillInUse, UncommittedChanges."""
+        """Remove one task's worktree, or all that may be. Raises NotMerged, StillInUse, UncommittedChanges for one."""
         ...
 
     async def has_room(self) -> bool:
@@ -205,13 +198,14 @@ class Yard:
     async def caller(self) -> Caller:
         """Who calls. Raises NotAuthorized where the agent of this server's token lives no more."""
         if self.token is None:
-            return Caller(recipients.LEAD, is_lead=True)
+            return Caller(recipients.LEAD, is_lead=True, may_approve=True)
         row = await self.store.read(agents.by_token, self.token)
         if row is None:
             raise NotAuthorized(
                 "This server's token belongs to no live agent.", hint="The agent has ended; it can do nothing more."
             )
-        return Caller(row["agent_id"], is_lead=False)
+        roles = self.settings.merge.authorized_roles
+        return Caller(row["agent_id"], is_lead=False, may_approve=row["agent_type"] in roles)
 
     async def _open(self) -> None:
         store = AsyncStore(self.paths.database, after_commit=Bell(self.paths.bell).ring)

@@ -22,3 +22,9 @@ def for_lead() -> tuple[Tool, ...]:
 @cache
 def for_worker() -> tuple[Tool, ...]:
     return (report.worker_tool(), route.route_tool(), agents.worker_tool(), plan.worker_tool())
+
+
+@cache
+def for_approver() -> tuple[Tool, ...]:
+    """What an agent of an authorized role has beside the other workers' tools (C-12)."""
+    return (worktrees.approver_tool(),)

@@ -30,6 +30,8 @@ class Queued(Lean):
     task_id: str
     status: str
     position: int
+    waits_for: str | None
+    approved_by: str | None
     waits_until: str | None
     error: str | None
 
@@ -104,6 +106,17 @@ async def worktrees(
             return await _conflicts(yard, limit, cursor)
 
 
+async def merge_approvals(
+    call: Call,
+    action: Literal["queue", "conflicts", "merge"] = "queue",
+    task_id: str = "",
+    approve: bool = False,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> WorktreesResult:
+    return await worktrees(call, action, task_id=task_id, approve=approve, limit=limit, cursor=cursor)
+
+
 async def _list(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
     rows = await yard.store.read(domain.listed)
     views = [(row.worktree_id, _view(row)) for row in rows]
@@ -172,6 +185,7 @@ async def _cleanup(yard: Yard, task_id: str, everything: bool, force: bool, dry_
     candidates, more = page(_candidates(done), key=lambda each: each.task_id, limit=500, budget=BUDGET // 2)
     return WorktreesResult(
         action="cleanup",
+        status="partial" if done.refused else "success",
         task_id=task_id or None,
         cleaned_up=len(done.cleaned_up),
         disk_space_freed_mb=round(done.disk_space_freed_mb, 2),
@@ -182,7 +196,7 @@ async def _cleanup(yard: Yard, task_id: str, everything: bool, force: bool, dry_
 
 
 async def _queue(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
-    views = await yard.store.read(_queued)
+    views = await yard.store.read(_queued, auto_approve=yard.settings.merge.auto_approve)
     skip = _number(cursor)
     rest = [view for view in views if view.merge_id > skip]
     shown, more = page(rest, key=lambda view: str(view.merge_id), limit=limit)
@@ -190,7 +204,7 @@ async def _queue(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
         action="queue",
         merge_queue=shown,
         total=len(views),
-        next_to_merge=views[0].task_id if views else None,
+        next_to_merge=next((view.task_id for view in views if view.waits_for is None), None),
         next_cursor=more,
     )
 
@@ -209,10 +223,17 @@ def _pair(view: Collision) -> str:
     return f"{view.task_a} {view.task_b}"  # no id holds a space, which sorts before all that one may hold
 
 
-def _queued(tx: Transaction) -> list[Queued]:
+def _queued(tx: Transaction, *, auto_approve: bool) -> list[Queued]:
     return [
         Queued(
-            **{key: getattr(view, key) for key in Queued.model_fields} | {"error": view.error and cut(view.error, 200)}
+            merge_id=view.merge_id,
+            task_id=view.task_id,
+            status=view.status,
+            position=view.position,
+            waits_for=None if auto_approve or view.approved_by or view.status == "checking" else "approval",
+            approved_by=view.approved_by,
+            waits_until=view.waits_until,
+            error=view.error and cut(view.error, 200),
         )
         for view in overview.merge_views(merges.queue(tx))
     ]
@@ -242,7 +263,17 @@ def lead_tool() -> Tool:
     return tool(
         worktrees,
         name="worktrees",
-        description="List or create git worktrees (branches) of tasks, merge their work, resolve conflicts, see the "
-        "merge queue and coming conflicts, clean up (remove) merged ones.",
+        description="List or create git worktrees of tasks, merge their branches, resolve conflicts, see the merge "
+        "queue and coming conflicts, clean up.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
+    )
+
+
+def approver_tool() -> Tool:
+    return tool(
+        merge_approvals,
+        name="worktrees",
+        description="See the merge queue and which branches would conflict; merge a task's work with approve=true to "
+        "approve it.",
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )
