@@ -97,7 +97,7 @@ def test_merges_that_wait_too_long_hold_launches_until_one_is_approved(yard, wai
     running.until("agents are started again (merges_wait)")
     for _ in range(2):
         wait_until(lambda: yard.holds("SELECT 1 FROM merge_request WHERE status = 'queued' AND approved_by IS NULL"))
-        [row] = yard.rows("SELECT task_id FROM merge_request WHERE status = 'queued' AND approved_by IS NULL")
+        row = yard.rows("SELECT task_id FROM merge_request WHERE status = 'queued' AND approved_by IS NULL")[0]
         assert crewyard(yard, "approve", row["task_id"]).returncode == 0
     outcome = running.finish()
     assert outcome.code == 0, outcome.err
