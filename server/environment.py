@@ -9,6 +9,14 @@ ALLOWED = (
     "HOME", "LANG", "LANGUAGE", "LOGNAME", "NODE_EXTRA_CA_CERTS", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE",
     "TERM", "TMPDIR", "TZ", "USER", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
 )  # fmt: skip
+# A commit of an agent's would begin to collect garbage beside the others' worktrees (C-36).
+NO_GARBAGE_COLLECTION = {
+    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_KEY_0": "gc.auto",
+    "GIT_CONFIG_VALUE_0": "0",
+    "GIT_CONFIG_KEY_1": "maintenance.auto",
+    "GIT_CONFIG_VALUE_1": "false",
+}
 
 
 def for_child(named: Sequence[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -19,4 +27,4 @@ def for_child(named: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     if sys.prefix != sys.base_prefix and "PATH" in kept and "PATH" not in named:
         ours = Path(sys.prefix) / "bin"
         kept["PATH"] = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if Path(part) != ours)
-    return kept
+    return kept if "GIT_CONFIG_COUNT" in kept else {**kept, **NO_GARBAGE_COLLECTION}

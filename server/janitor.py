@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import clock, hidden, pool, provision, recycler, saving, workspaces, worktrees
+from . import clock, environment, garbage, hidden, journals, pool, provision, recycler, saving, workspaces, worktrees
 from .crew import ACTOR, Crew
 from .errors import GitError, NotMerged, UncommittedChanges
 from .worktrees import Candidate, Worktree
+
+GC_SECONDS = 3600.0
+GC_SAYS = "Auto packing the repository"  # where it has something to do
+WORDS_KEPT = 500
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,30 @@ def remove_orphan(crew: Crew, candidate: Candidate) -> Cleaned:
     workspaces.remove_empty_parent(path)
     git.delete_branch(candidate.branch_name, tip)
     return Cleaned(candidate.disk_space_mb, ref)
+
+
+def collect_garbage(crew: Crew) -> None:
+    """Have git collect garbage, if its settings find that there is enough; whoever stops the supervisor ends it."""
+    crew.write(garbage.begin, now=clock.now(), actor=ACTOR)
+    log, child = crew.paths.garbage_log, environment.for_child([])
+    done = crew.runners.check(
+        crew.repository.collecting(),
+        cwd=crew.root,
+        log=log,
+        timeout_seconds=GC_SECONDS,
+        environment={
+            **{name: value for name, value in child.items() if name not in environment.NO_GARBAGE_COLLECTION},
+            "LC_ALL": "C",  # for the words that it is known by
+        },
+    )
+    words = journals.tail(log).strip()
+    log.unlink(missing_ok=True)
+    if crew.stopping.is_set():
+        return
+    if done.code != 0:
+        crew.write(garbage.failed, words[-WORDS_KEPT:], now=clock.now(), actor=ACTOR)
+    elif GC_SAYS in words:
+        crew.write(garbage.collected, done.seconds, now=clock.now(), actor=ACTOR)
 
 
 def _refuse(crew: Crew, worktree: Worktree, *, lost: bool, dirty: bool, force: bool) -> None:

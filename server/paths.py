@@ -36,6 +36,11 @@ class Paths:
         """Private worktrees in which merged trees are checked."""
         return self.own / "checks"
 
+    @property
+    def garbage_log(self) -> Path:
+        """Output of git's collecting garbage, while it does."""
+        return self.own / "gc.log"
+
     def merge_log(self, merge_id: int, term: int) -> Path:
         """Output of the check on a merged tree; the tree itself lies beside it, without ``.log``.
 

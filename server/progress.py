@@ -97,6 +97,8 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str], approvals: 
         return None if told_of_agent or row["task_id"] not in task_ids else f"{row['task_id']}: {why}"
     if kind == "collision_found" and subject in task_ids:
         return f"{subject}: would conflict with {data['other']} in {', '.join(data['files'])}"
+    if kind == "garbage_collected":
+        return f"git gc packed the repository's objects in {data['seconds']:g} s"
     if event["subject_type"] == "launches":
         return _of_launches(kind, subject, data)
     task_id = _task_of(tx, event["subject_type"], subject)

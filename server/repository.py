@@ -151,6 +151,10 @@ class Repository:
         """The command line of such a call, for a runner that bounds its time; ``quiet`` goes into its environment."""
         return ["git", "-C", str(at), *_NO_MAINTENANCE, *arguments]
 
+    def collecting(self) -> list[str]:
+        """The command line of collecting garbage, in the foreground, where the user's settings find enough of it."""
+        return ["git", "-C", str(self.root), "-c", "gc.autoDetach=false", "gc", "--auto"]
+
     def quiet(self) -> dict[str, str]:
         """What keeps git from asking anybody anything."""
         return {**_ENVIRONMENT, MARK: self.mark, **self._objects}

@@ -215,6 +215,11 @@ class Worktree(Section):
         "mode); empty: all. git then sets extensions.worktreeConfig in the repository, which git before 2.20 and some "
         "other programs cannot read. Merges are checked on the whole tree.",
     )
+    gc: bool = Field(
+        True,
+        description="Call `git gc --auto` when no worktree, merge or agent is left and something was removed; your own "
+        "gc.* settings say whether it does anything.",
+    )
 
     @field_validator("sparse")
     @classmethod
@@ -268,6 +273,13 @@ class Merge(Section):
         "conflict comes again. Git keeps this in the repository (.git/rr-cache), and from then on does the same in "
         "your own merges there, unless you set rerere.enabled to false for them.",
     )
+
+    @field_validator("authorized_roles")
+    @classmethod
+    def _are_agent_types(cls, roles: list[str]) -> list[str]:
+        for role in roles:
+            names.check_agent_type(role)
+        return roles
 
 
 class Messages(Section):

@@ -21,6 +21,7 @@ from . import (
     clock,
     dispatcher,
     due_times,
+    garbage,
     janitor,
     keeper,
     launcher,
@@ -54,6 +55,7 @@ STANDBY_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
 JUMP_SECONDS = 2.0
 FAULT_SECONDS = 1.0
+GARBAGE = "garbage"
 
 
 class Supervisor:
@@ -188,6 +190,7 @@ class Supervisor:
             self._launch,
             self._make_worktrees,
             self._tidy,
+            self._collect_garbage,
             self._settle,
             self._look_for_collisions,
             self._check_health,
@@ -274,8 +277,17 @@ class Supervisor:
             else:
                 self._job(subject, launcher.launch, assignment_id)
 
+    def _collect_garbage(self) -> None:
+        if self._has_garbage() and self._jobs.is_idle():
+            self._job(GARBAGE, janitor.collect_garbage)
+
+    def _has_garbage(self) -> bool:
+        return self.crew.settings.worktree.gc and self.crew.store.read(garbage.is_due)
+
     def _settle(self) -> None:
-        dispatcher.end_finished(self.crew)
+        """A run is over when the repository is tidy: nothing of it would collect garbage afterwards."""
+        if not self._jobs.is_busy(GARBAGE) and not self._has_garbage():
+            dispatcher.end_finished(self.crew)
 
     def _check_health(self) -> None:
         """What is looked at now and then only: silent agents, processes that nobody knows, mail nobody took."""
@@ -336,6 +348,8 @@ class Supervisor:
         for row in self.crew.store.read(merges.checking):
             for log_file in self.crew.paths.merge_logs(row["merge_id"]):
                 runners.end_check(log_file)
+        if self._jobs.is_busy(GARBAGE):
+            runners.end_check(self.crew.paths.garbage_log)
         for row in self.crew.store.read(assignments.unproven):
             agent = self.crew.store.read(agents.get, row["assigned_agent"])
             runners.end_check(Path(agent["run_dir"]) / prover.CHECK_LOG)

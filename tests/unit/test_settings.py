@@ -111,6 +111,9 @@ WRONG_FILES = {
     "[worktree]\nsparse = ['--stdin']": ("worktree.sparse", "docs/configuration.md"),
     "[worktree]\npols = 1": ("worktree.pols", "pool"),
     "[merge]\ncheck_timeout_seconds = 0": ("merge.check_timeout_seconds", "docs/configuration.md"),
+    "[merge]\nwaiting_alert_seconds = 0": ("merge.waiting_alert_seconds", "docs/configuration.md"),
+    "[merge]\nauthorized_roles = ['an architect']": ("merge.authorized_roles", "docs/configuration.md"),
+    "[worktree]\ngc = 'no'": ("worktree.gc", "docs/configuration.md"),
 }
 
 
