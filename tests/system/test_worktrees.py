@@ -13,6 +13,7 @@ from crewyard.server import (
     clock,
     janitor,
     launcher,
+    outfit,
     plans,
     preflight,
     preparing,
@@ -120,7 +121,7 @@ def test_a_setup_that_was_cut_off_is_run_again_and_one_that_passed_is_not(
     (yard.folder / "ignore").write_text("*.done\n")
     configure(crew, yard, f'setup = ["sh", "-c", "echo x >> {yard.folder}/times; touch a.done"]')
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "touch", lambda *_a, **_k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(outfit, "_refuse_leavings", lambda _names: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             provision.provide_worktree(crew, "A")
     assert crew.store.read(worktrees.require_live, "A").status == "creating"
