@@ -50,7 +50,7 @@ name_of() {
         merge\ *) case " $* " in *' --ff-only '*) echo merge-ff ;; *) echo merge ;; esac ;;
         cat-file*|config\ *) ;;
         diff*|for-each-ref*|hash-object*|log*|ls-files*|ls-tree*|merge-base*|rev-*|show*|symbolic-ref\ -*) ;;
-        var*|version*|--version*) ;;
+        status*|var*|version*|--version*) ;;
         *) echo "$1" ;;
     esac
 }

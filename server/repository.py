@@ -22,13 +22,25 @@ import git
 from .errors import BranchNotFound, GitError
 
 # Set by git for its hooks: started from one, we would work in that hook's index and folder.
-_INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+_INHERITED = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DEFAULT_HASH", "GIT_DIR", "GIT_EXTERNAL_DIFF",
+    "GIT_GLOB_PATHSPECS", "GIT_GRAFT_FILE", "GIT_ICASE_PATHSPECS", "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE",
+    "GIT_NAMESPACE", "GIT_NOGLOB_PATHSPECS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
+)  # fmt: skip
 MARK = "CREWYARD_GIT"  # in the environment of each git that we start
 _FALLBACK_NAME = "Crewyard"
 _FALLBACK_EMAIL = "crewyard@localhost"
-_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_LITERAL_PATHSPECS": "1"}
-# Collecting garbage in the background while worktrees and merges are at work is not ours to start (C-36).
-_NO_MAINTENANCE = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
+_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",  # a look locks no index, neither before the user's own git nor behind a kill
+}  # fmt: skip
+_SETTINGS = (
+    # Collecting garbage in the background while worktrees and merges are at work is not ours to start (C-36).
+    *("-c", "gc.auto=0", "-c", "maintenance.auto=false"),
+    # What has changed is seen by looking, not believed of a program; and it is committed whatever its lines end with.
+    *("-c", "core.fsmonitor=false", "-c", "core.safecrlf=false"),
+)
 _RACE = re.compile(r"failed to read .*/worktrees/[^/]+/(commondir|gitdir|HEAD)")
 _RACE_WAITS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _POINTERS = ("gitdir", "commondir", "HEAD")
@@ -84,6 +96,7 @@ class Repository:
         self.mark = ""  # stands in the environment of each git that we start; names the process that did
         self._identity: dict[str, str] | None = None
         self._asked = git.Git(str(root))  # keeps one `git cat-file` that answers at once; a git of its own takes 1.2 ms
+        self._asked.set_persistent_git_options(C=str(root))  # GitPython expands variables in what it is given
         self._asking = threading.Lock()
         self._objects: dict[str, str] = {}
 
@@ -149,7 +162,7 @@ class Repository:
 
     def argv(self, *arguments: str, at: Path) -> list[str]:
         """The command line of such a call, for a runner that bounds its time; ``quiet`` goes into its environment."""
-        return ["git", "-C", str(at), *_NO_MAINTENANCE, *arguments]
+        return ["git", "-C", str(at), *_SETTINGS, *arguments]
 
     def collecting(self) -> list[str]:
         """The command line of collecting garbage, in the foreground, where the user's settings find enough of it."""

@@ -36,7 +36,7 @@ def save(repository: Repository, path: Path, message: str, commit: Commit | None
         )
     _refuse(unsalvageable(repository, path))
     unmerged.remember(repository, path)
-    words = ["--no-edit"] if merging else ["-m", message]
+    words = ["--no-edit"] if merging else ["--cleanup=whitespace", "-m", message]
     for _ in range(ROUNDS):
         repository.git("add", "--all", "--sparse", at=path)  # files beside a sparse checkout's folders too
         if commit is None:
@@ -45,7 +45,7 @@ def save(repository: Repository, path: Path, message: str, commit: Commit | None
             commit(path, words)
         if not repository.has_changes(path):
             return
-        words = ["-m", message]
+        words = ["--cleanup=whitespace", "-m", message]
     raise UncommittedChanges(f"{path} still holds changes that could not be committed.", path=str(path))
 
 
