@@ -25,6 +25,7 @@ from . import (
     runners,
     saving,
     tasks,
+    workspaces,
     worktrees,
 )
 from .crew import ACTOR, Crew
@@ -125,7 +126,10 @@ def _not_launched(tx: Transaction, row: Row, why: str, policy: backoff.Policy) -
 def is_quick(crew: Crew, assignment: Row) -> bool:
     """Whether starting its agent takes no git: a restart in the worktree that is there, with nothing to bring in."""
     path = assignment["worktree_path"] and Path(assignment["worktree_path"])
-    if not path or not (path / ".git").is_file() or any(crew.repository.admin_dir(path).glob("*.lock")):
+    if not path or not (path / ".git").is_file():
+        return False
+    folder = crew.repository.admin_dir(path)
+    if any(folder.glob("*.lock")) or not (folder / workspaces.SETUP_DONE).exists():
         return False
     worktree = crew.store.read(worktrees.live, assignment["task_id"])
     last = crew.store.read(merges.latest, assignment["task_id"])

@@ -144,6 +144,11 @@ class Repository:
             raise GitError(f"{self.root} is a worktree of a bare repository.", hint="Give --repo an ordinary clone.")
         return main
 
+    def close(self) -> None:
+        """End the git that stays. Asked again, another one is started."""
+        with self._asking:
+            self._asked.clear_cache()
+
     def try_git(self, *arguments: str, at: Path | None = None, env: Mapping[str, str] | None = None) -> Output:
         """Run ``git`` with ``arguments`` in ``at`` (default: the root); the caller looks at the exit code.
 

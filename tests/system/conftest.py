@@ -193,6 +193,7 @@ def crew(yard: Yard) -> Iterator[Crew]:
     made.term = made.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime()) or 0
     yield made
     made.runners.close()
+    made.repository.close()
     made.store.close()
 
 
