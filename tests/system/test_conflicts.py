@@ -1,13 +1,17 @@
 """Conflicts with real git: what is settled, what an agent gets, what a person decides, and what a crash leaves."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from crewyard.server import clock, merger, merges, resolutions, settings
 from crewyard.server.crew import Crew
+from crewyard.server.errors import IllegalTransition
+from crewyard.server.operations import GitOperations
 from crewyard.server.store import Row
 
 Proven = Callable[..., int]
@@ -261,3 +265,17 @@ def test_a_submodule_that_the_branch_got_meanwhile_is_not_taken_for_the_agents(y
     assert outcome.task("A")["attempts"] == 2
     assert yard.git(yard.repo, "ls-tree", "roadmap", "lib").startswith("160000")
     assert yard.at_roadmap("f").split() == ["ours", "theirs"]
+
+
+def test_the_caller_of_resolve_hears_what_came_of_it(crew: Crew, yard, proven_task: Proven, wait_until) -> None:
+    clash(crew, proven_task)
+    operations = GitOperations(yard.repo, crew.settings)
+    with ThreadPoolExecutor(1) as lead:
+        asked = lead.submit(asyncio.run, operations.resolve("A", strategy="theirs", actor="lead"))
+        wait_until(lambda: yard.holds("SELECT 1 FROM merge_request WHERE strategy = 'theirs'"))
+        merger.work_off(crew, "roadmap")
+        done = asked.result(timeout=30)
+    assert done.settled == ["f: the task's side taken (1 hunk)"]
+    assert done.merge_commit == crew.repository.tip("roadmap")
+    with pytest.raises(IllegalTransition, match="there is no conflict to resolve"):
+        asyncio.run(operations.resolve("A", strategy="agent", actor="lead"))

@@ -117,9 +117,9 @@ UNTOUCHED: dict[str, tuple[Files, Files, Files]] = {
     ),
     "not to be merged by lines": ({".gitattributes": "f -merge\n", "f": "a\n"}, {"f": "a\nx\n"}, {"f": "a\ny\n"}),
     "attributes that conflict": (
-        {".gitattributes": "a b\n", "f": "a\n"},
-        {".gitattributes": "f c\n", "f": "a\nx\n"},
-        {".gitattributes": "f d\n", "f": "a\ny\n"},
+        {".gitattributes": "", "f": "a\n"},
+        {".gitattributes": "x text\n", "f": "a\nx\n"},
+        {".gitattributes": "y text\n", "f": "a\ny\n"},
     ),
 }
 
@@ -148,6 +148,21 @@ def test_a_link_a_mode_and_a_name_are_left_to_an_agent(sides: Sides, git: Git) -
     trial = trials.attempt(Repository(sides.repo), *commits, [])
     assert {"f", "old", "new-one", "new-two", "added"} <= set(paths(trial))
     assert trial.settled == []
+
+
+def test_a_mode_that_one_side_changed_is_not_lost_with_its_whitespace(sides: Sides, git: Git) -> None:
+    git(sides.repo, "config", "core.fileMode", "true")
+    sides.commit({"script": "a\n"})
+    git(sides.repo, "switch", "--quiet", "--create", "task")
+    (sides.repo / "script").chmod(0o755)
+    git(sides.repo, "commit", "--quiet", "--all", "-m", "Mode")
+    (sides.repo / "script").write_text("b \n")
+    git(sides.repo, "commit", "--quiet", "--all", "-m", "Text")
+    git(sides.repo, "switch", "--quiet", "main")
+    sides.commit({"script": "b\n"})
+    assert trials.attempt(Repository(sides.repo), "main", "task", []).files == ["script"]
+    taken = trials.attempt(Repository(sides.repo), "main", "task", [], "ours")
+    assert git(sides.repo, "ls-tree", taken.tree, "script").startswith("100755")
 
 
 def test_the_users_merge_driver_decides_and_its_failure_is_a_conflict(sides: Sides, git: Git) -> None:

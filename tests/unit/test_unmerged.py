@@ -138,7 +138,11 @@ def test_markers_that_an_agent_committed_are_found_in_any_file_that_it_changed(
     assert unmerged.markers_committed(Repository(git_repo), "main", base, "HEAD") == ["f é.txt"]
 
 
-def test_a_resolution_is_remembered_and_put_in_when_the_conflict_comes_again(begin, git_repo: Path, git: Git) -> None:
+@pytest.mark.parametrize("users", ["false", "true"])
+def test_a_resolution_is_remembered_and_put_in_when_the_conflict_comes_again(
+    begin, git_repo: Path, git: Git, users: str
+) -> None:
+    git(git_repo, "config", "rerere.enabled", users)
     [first] = begin("f", "1\n", "2\n", "3\n")
     assert (first.marked, first.remembered) == (True, False)
     (git_repo / "f").write_text("2 and 3\n")
