@@ -36,6 +36,7 @@ class Picture:
     """The unfinished branches at one moment: their tips by task, the target's as ``TARGET``; and what was merged."""
 
     heads: dict[str, str]
+    bases: dict[str, str]
     rows: list[Row]
     merged: int
 
@@ -112,7 +113,8 @@ class Radar:
             if known.get(pair) != (heads := (seen.heads[pair[0]], seen.heads[pair[1]])) and heads not in self._refused
         ]
         if TARGET in seen.heads:
-            due += [(TARGET, task_id) for task_id in seen.task_ids if tried.get(task_id) != _with_target(seen, task_id)]
+            moved = [task_id for task_id in seen.task_ids if seen.bases[task_id] != seen.heads[TARGET]]
+            due += [(TARGET, task_id) for task_id in moved if tried.get(task_id) != _with_target(seen, task_id)]
         due.sort()
         return [pair for pair in due if pair > self._last] + [pair for pair in due if pair <= self._last]
 
@@ -137,7 +139,7 @@ def _picture(crew: Crew, branches: Sequence[Branch], rows: list[Row]) -> Picture
     tips = crew.repository.tips([crew.target, *(branch.name for branch in branches)])
     heads = {TARGET: tips[crew.target]} if crew.target in tips else {}
     heads |= {b.task_id: tips[b.name] for b in branches if tips.get(b.name, b.base_commit) != b.base_commit}
-    return Picture(heads, rows, crew.store.read(collisions.merges_so_far))
+    return Picture(heads, {b.task_id: b.base_commit for b in branches}, rows, crew.store.read(collisions.merges_so_far))
 
 
 def _with_target(seen: Picture, task_id: str) -> tuple[str, str, int]:
