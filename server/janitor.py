@@ -29,6 +29,7 @@ def tidy(crew: Crew, worktree: Worktree) -> None:
     wish = crew.store.read(worktrees.wish, worktree.worktree_id)
     try:
         worktree = provision.relocated(crew, worktree)
+        _refuse_elsewhere(crew, worktree)
         if wish is None and _is_spare(crew, worktree) and recycler.recycle(crew, worktree):
             return
         done = clean(crew, worktree, force=wish == "force" or worktree.status == "merged")
@@ -140,6 +141,16 @@ def _refuse(crew: Crew, worktree: Worktree, *, lost: bool, dirty: bool, force: b
     inner = saving.unsalvageable(crew.repository, Path(worktree.path)) if dirty else []
     if inner:  # not even a salvage ref would hold what is in there
         raise _holds_repositories(Path(worktree.path), inner)
+
+
+def _refuse_elsewhere(crew: Crew, worktree: Worktree) -> None:
+    """A branch that a person has checked out elsewhere, in their own checkout say, is not removed under them."""
+    for checkout in crew.repository.checkouts():
+        if checkout.branch == worktree.branch and checkout.path != Path(worktree.path) and not checkout.prunable:
+            raise GitError(
+                f"Branch {worktree.branch} is checked out in {checkout.path}.",
+                hint=f"git -C {checkout.path} switch to another branch, then clean up again.",
+            )
 
 
 def _holds_repositories(path: Path, inner: list[str]) -> UncommittedChanges:

@@ -71,7 +71,9 @@ def _candidate(
 ) -> Candidate:
     path, task_id = Path(worktree.path), worktree.task_id
     in_use = _in_use(worktree, seen)
-    elsewhere = next((c.path for c in checkouts if c.branch == worktree.branch and c.path != path), None)
+    elsewhere = next(
+        (c.path for c in checkouts if c.branch == worktree.branch and c.path != path and not c.prunable), None
+    )
     if elsewhere is not None and elsewhere.exists() and not path.exists():  # somebody moved it; cleanup finds it there
         path, elsewhere = elsewhere, None
     locked = next((c.locked for c in checkouts if c.path == path), None)
@@ -79,7 +81,7 @@ def _candidate(
     if in_use is not None:
         reason = in_use
     elif elsewhere is not None:
-        reason = f"its branch is checked out in {elsewhere}; move that back, or remove it"
+        reason = f"its branch is checked out in {elsewhere}; it is yours to let go"
     elif locked is not None:
         reason = f"somebody locked it{f' ({locked})' if locked else ''}; `git worktree unlock` lets it go"
     elif (inner := saving.unsalvageable(repository, path) if is_there else []) != []:
@@ -136,6 +138,8 @@ def _work(repository: Repository, settings: Settings, worktree: Worktree, path: 
     if ahead:
         parts.append(f"{ahead} {'commit' if ahead == 1 else 'commits'} of {worktree.branch} not on {target}")
     changed, new = repository.uncommitted(path) if path.exists() else ([], [])
+    if not changed and not new and path.exists() and hidden.is_dirty(repository, path):
+        parts.append("changes that git was told not to look at")
     if changed:
         parts.append(f"uncommitted changes to {_named(changed)}")
     if new:

@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from crewyard.server import assignments, clock, janitor, leftovers, tasks, workspaces, worktrees
+from crewyard.server import assignments, clock, janitor, leftovers, preparing, tasks, workspaces, worktrees
 from crewyard.server.crew import Crew
 from crewyard.server.errors import GitError, UncommittedChanges
 from crewyard.server.worktrees import Candidate, Worktree
@@ -29,7 +29,7 @@ def settled(crew: Crew) -> Callable[..., Worktree]:
     def make(task_id: str, status: str = "failed") -> Worktree:
         worktree: Worktree = crew.store.run(_record, crew, task_id, status)
         base = crew.repository.require_tip("roadmap")
-        workspaces.prepare(crew.repository, Path(worktree.path), worktree.branch, base, "refs/crewyard/salvage/x/1")
+        preparing.prepare(crew.repository, Path(worktree.path), worktree.branch, base, "refs/crewyard/salvage/x/1")
         return crew.store.run(worktrees.change, worktree.worktree_id, "active", now=NOW, actor="test")
 
     return make
@@ -105,23 +105,37 @@ def test_a_worktree_whose_work_waits_for_its_merge_stays(crew: Crew, proven_task
     assert seen(crew)["A"].reason == "its work waits at place 1 for its merge"
 
 
-@pytest.mark.parametrize("how", ["locked", "moved"])
-def test_what_a_person_locked_or_moved_is_never_removed_not_even_by_force(
-    crew: Crew, settled: Any, git: Any, how: str
-) -> None:
+def test_what_a_person_locked_is_never_removed_not_even_by_force(crew: Crew, settled: Any, git: Any) -> None:
     worktree = settled("A")
     path = Path(worktree.path)
     (path / "precious.txt").write_text("x\n")
-    if how == "locked":
-        git(crew.root, "worktree", "lock", path)
-    else:
-        git(crew.root, "worktree", "move", path, path.with_name("mine"))
-        assert "is checked out in" in seen(crew)["A"].reason
+    git(crew.root, "worktree", "lock", path)
     with pytest.raises(GitError):
         janitor.clean(crew, worktree, force=True)
-    kept = path if how == "locked" else path.with_name("mine")
-    assert (kept / "precious.txt").exists()
+    assert (path / "precious.txt").exists()
     assert crew.repository.tip(worktree.branch) is not None
+
+
+def test_what_a_person_moved_is_looked_at_where_it_lies(crew: Crew, settled: Any, git: Any) -> None:
+    worktree = settled("A")
+    path = Path(worktree.path)
+    (path / "precious.txt").write_text("x\n")
+    git(crew.root, "worktree", "move", path, path.with_name("mine"))
+    assert "new files precious.txt" in seen(crew)["A"].reason
+    janitor.tidy(crew, worktree)
+    assert (path.with_name("mine") / "precious.txt").exists()
+    assert "not committed" in crew.store.read(worktrees.get, worktree.worktree_id)["kept_because"]
+
+
+def test_a_branch_that_a_person_has_checked_out_is_not_removed_under_them(crew: Crew, settled: Any, git: Any) -> None:
+    worktree = settled("A", "cancelled")
+    git(Path(worktree.path), "switch", "--quiet", "--detach")
+    git(crew.root, "switch", "--quiet", worktree.branch)
+    assert f"is checked out in {crew.root}" in seen(crew)["A"].reason
+    janitor.tidy(crew, worktree)
+    assert git(crew.root, "status", "--porcelain", "--untracked-files=no", "--branch") == f"## {worktree.branch}"
+    assert crew.repository.tip(worktree.branch) is not None
+    assert "is checked out in" in crew.store.read(worktrees.get, worktree.worktree_id)["kept_because"]
 
 
 def test_all_that_force_removes_is_under_the_salvage_ref_but_what_git_ignores(
@@ -136,6 +150,8 @@ def test_all_that_force_removes_is_under_the_salvage_ref_but_what_git_ignores(
     (path / "README.md").write_text("changed\n")
     (path / "new folder").mkdir()
     (path / "new folder" / "näw\n.txt").write_text("new\n")
+    git(path, "update-index", "--assume-unchanged", "committed.txt")
+    (path / "committed.txt").write_text("hidden from git\n")
     (path / ".gitignore").write_text("secret\n")
     (path / "secret").write_text("not kept\n")
     done = janitor.clean(crew, worktree, force=True)
@@ -144,6 +160,7 @@ def test_all_that_force_removes_is_under_the_salvage_ref_but_what_git_ignores(
     assert {"committed.txt", "staged.txt", "new folder/näw\n.txt", ".gitignore"} <= set(shown)
     assert "secret" not in shown
     assert git(crew.root, "show", f"{ref}:README.md") == "changed"
+    assert git(crew.root, "show", f"{ref}:committed.txt") == "hidden from git"
     assert git(crew.root, "show", f"{ref}:staged.txt") == "as it is"
     assert git(crew.root, "show", f"{ref}^:staged.txt") == "as staged"
     assert not path.exists()
