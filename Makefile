@@ -1,6 +1,6 @@
 # The set-up is part of every target: a machine needs git, make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check chaos steps serve docs lock venv venv-dev clean
+.PHONY: help demo test unit check chaos steps lost serve docs lock venv venv-dev clean
 export PYTHON
 
 BIN := .venv/bin
@@ -28,6 +28,9 @@ chaos: venv     ## kill whatever can be killed, 50 runs long, and look at what i
 
 steps: venv     ## kill a run at each git command that changes something (ARGS="--how before --only merge")
 	@$(BIN)/python scripts/every_step.py $(ARGS)
+
+lost: venv-dev  ## many made-up tasks, conflicts and crashes; no line of theirs may be lost (EXAMPLES=2000)
+	@CREWYARD_EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/pytest -q tests/system/test_nothing_is_lost.py
 
 serve: venv     ## the MCP server on stdio, as .mcp.json starts it
 	@exec $(BIN)/crewyard serve

@@ -35,6 +35,11 @@ def unfinished(repository: Repository, checkout: Path) -> set[str]:
     return repository.changed_files(*commits) if commits else set()
 
 
+def cut_off(repository: Repository) -> list[Path]:
+    """The checkouts in which a git was at work when whoever had called it died."""
+    return repository.checkouts_with(NOTE)
+
+
 def take_back(repository: Repository, checkout: Path) -> None:
     """Undo what a git left that was cut off there; may be done again. Raises GitError where one is at work in it."""
     note = repository.admin_dir(checkout) / NOTE

@@ -285,6 +285,13 @@ class Repository:
         files = (folder / state / "head-name" for folder in self._admin_dirs() for state in _REBASES)
         return next((file.parents[1] for file in files if _text_of(file) == f"refs/heads/{branch}"), None)
 
+    def checkouts_with(self, name: str) -> list[Path]:
+        """Those in whose own folder of git's such a file lies; it takes no git to tell."""
+        main, *linked = self._admin_dirs()
+        found = [self.root] if (main / name).exists() else []
+        pointers = [_text_of(folder / "gitdir") for folder in linked if (folder / name).exists()]
+        return found + [Path(text).parent for text in pointers if text]
+
     def _admin_dirs(self) -> list[Path]:
         linked = self.common_dir / "worktrees"
         return [self.common_dir, *(sorted(linked.iterdir()) if linked.is_dir() else ())]
@@ -407,13 +414,13 @@ class Repository:
 
     def half_made(self) -> list[Path]:
         """Git's own folders of worktrees that a killed git has left unreadable: all of `git worktree` dies of one."""
-        return [entry for entry in self._admin_dirs()[1:] if not all(_has_text(entry / name) for name in _POINTERS)]
+        return [entry for entry in self._admin_dirs()[1:] if not all(_is_whole(entry / name) for name in _POINTERS)]
 
     def mend_entry(self, entry: Path, path: Path, branch: str) -> None:
         """Write again what such a folder points to: the worktree at ``path``, on ``branch``."""
         wanted = {"gitdir": f"{path / '.git'}", "commondir": "../..", "HEAD": f"ref: refs/heads/{branch}"}
         for name, text in wanted.items():
-            if not _has_text(entry / name):
+            if not _is_whole(entry / name):
                 (entry / name).write_text(text + "\n", encoding="utf-8")
 
     # ------------------------------------------------------------------------------------------------ refs
@@ -483,8 +490,10 @@ def _text_of(file: Path) -> str | None:
         return None
 
 
-def _has_text(file: Path) -> bool:
+def _is_whole(file: Path) -> bool:
+    """Whether git came to the end of one of these; a path that was cut off would name some other place."""
     try:
-        return file.stat().st_size > 0
+        content = file.read_bytes().rstrip(b"\n")
     except FileNotFoundError:
         return False
+    return content.endswith(b"/.git") if file.name == "gitdir" else bool(content)

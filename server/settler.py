@@ -25,7 +25,7 @@ def settle(crew: Crew) -> None:
     recycler.settle(crew)
     _clear_ref_locks(crew)
     _clear_checks(crew)
-    _take_checkout_back(crew)
+    _take_checkouts_back(crew)
 
 
 def mend_worktree_list(crew: Crew) -> None:
@@ -89,9 +89,8 @@ def _clear_ref_locks(crew: Crew) -> None:
             saving.remove_lock(lock)
 
 
-def _take_checkout_back(crew: Crew) -> None:
-    """The user's, where it was just being brought to a new tip."""
-    for checkout in crew.repository.checkouts():
-        if checkout.branch == crew.target and not checkout.prunable:
-            crew.require_lease()
-            following.take_back(crew.repository, checkout.path)
+def _take_checkouts_back(crew: Crew) -> None:
+    """The user's, where one was just being brought to a new tip."""
+    for checkout in following.cut_off(crew.repository):
+        crew.require_lease()
+        following.take_back(crew.repository, checkout)

@@ -31,7 +31,7 @@ def named_by(entry: Path) -> Path | None:
         text = (entry / "gitdir").read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
-    return Path(text).parent if text else None
+    return Path(text).parent if text.endswith("/.git") else None
 
 
 def names_entry(path: Path, entry: Path) -> bool:

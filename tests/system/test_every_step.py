@@ -27,6 +27,7 @@ steps = load("every_step")
 SAMPLE = [
     ("update-ref#1", "torn-50", False),
     ("worktree-add#2", "torn-50", False),
+    ("worktree-add#6", "torn-50", False),
     ("commit#2", "torn-0", False),
     ("merge-tree#1", "before", False),
     ("commit-tree#1", "after", False),
