@@ -269,6 +269,7 @@ def _check(work: Round, chain: list[Link], folder: Path | None) -> Finished:
         with _private_folder(work, chain[0].row, chain[-1].commit) as fresh:
             return _check(work, chain, fresh)
     crew, log = work.crew, _log(work, chain[0].row)
+    crew.require_lease()  # a check that was ended by a successor is not to be repeated
     outfit.prepare_for_check(crew, chain[0].row["task_id"], folder)
     done = crew.runners.check(
         crew.settings.merge.check,
