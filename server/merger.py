@@ -143,6 +143,7 @@ def _land(work: Round, chain: list[Link], tip: str) -> None:
 def _private_folder(work: Round, first: Row, commit: str) -> Iterator[Path]:
     """Where hooks and the check see the files of ``commit``."""
     paths, git = work.crew.paths, work.crew.repository
+    work.crew.require_lease()  # what is ended and removed here may be a successor's
     for earlier in paths.merge_logs(first["merge_id"]):
         runners.end_check(earlier)
         merging.discard(git, earlier.with_suffix(""))
@@ -269,7 +270,6 @@ def _check(work: Round, chain: list[Link], folder: Path | None) -> Finished:
         with _private_folder(work, chain[0].row, chain[-1].commit) as fresh:
             return _check(work, chain, fresh)
     crew, log = work.crew, _log(work, chain[0].row)
-    crew.require_lease()  # a check that was ended by a successor is not to be repeated
     outfit.prepare_for_check(crew, chain[0].row["task_id"], folder)
     done = crew.runners.check(
         crew.settings.merge.check,
