@@ -6,10 +6,11 @@ Each is one transaction, so that it survives the server that recorded it, and a 
 import json
 from typing import Literal
 
-from . import agents, assignments, attempts, holds, merges, states, tasks
+from . import agents, assignments, attempts, holds, merges, stages, states, tasks
 from .errors import IllegalTransition, StillInUse
 from .store import Row, Transaction
 
+FILES_SHOWN = 10
 Strategy = Literal["agent", "ours", "theirs", "abort"]
 
 
@@ -77,7 +78,7 @@ def _require_idle(tx: Transaction, task_id: str) -> None:
 
 
 def _abort(tx: Transaction, work: Row, conflict: Row, *, now: str, actor: str) -> None:
-    files = ", ".join(json.loads(conflict["conflicted_files"])[:10])
+    files = ", ".join(map(stages.quoted, json.loads(conflict["conflicted_files"])[:FILES_SHOWN]))
     message = f"{actor} gave up its merge into {conflict['target_branch']}, which conflicts in {files}."
     assignments.give_up(
         tx, work["orchestrator_task_id"], code="merge_conflicts", message=message, review=True, now=now, actor=actor

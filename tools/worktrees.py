@@ -77,7 +77,7 @@ async def worktrees(
     base_branch: Annotated[str, Field(description="default: the integration branch")] = "",
     approve: bool = False,
     strategy: Annotated[
-        Literal["agent", "ours", "theirs", "abort"],
+        Strategy,
         Field(description="ours: the integration branch's side"),
     ] = "agent",
     all: Annotated[bool, Field(description="cleanup: all merged ones")] = False,  # noqa: A002  (contract 3)
@@ -108,13 +108,16 @@ async def worktrees(
 
 async def merge_approvals(
     call: Call,
-    action: Literal["queue", "conflicts", "merge"] = "queue",
+    action: Literal["queue", "conflicts", "merge", "resolve"] = "queue",
     task_id: str = "",
     approve: bool = False,
+    strategy: Annotated[Strategy, Field(description="ours: the integration branch's side")] = "agent",
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> WorktreesResult:
-    return await worktrees(call, action, task_id=task_id, approve=approve, limit=limit, cursor=cursor)
+    return await worktrees(
+        call, action, task_id=task_id, approve=approve, strategy=strategy, limit=limit, cursor=cursor
+    )
 
 
 async def _list(yard: Yard, limit: int, cursor: str) -> WorktreesResult:
@@ -274,6 +277,6 @@ def approver_tool() -> Tool:
         merge_approvals,
         name="worktrees",
         description="See the merge queue and which branches would conflict; merge a task's work with approve=true to "
-        "approve it.",
-        hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
+        "approve it; resolve a conflict.",
+        hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
     )

@@ -108,16 +108,19 @@ async def test_the_queue_tells_what_waits_for_an_approval_and_what_is_next(caref
 
 
 @pytest.mark.anyio
-async def test_an_agent_of_an_authorized_role_approves_under_its_own_name_and_does_no_more(
+async def test_an_agent_of_an_authorized_role_approves_and_resolves_under_its_own_name_and_does_no_more(
     agent: Any, careful: Any
 ) -> None:
     async with agent("R", "architect") as call:
         tools = {tool.name: tool for tool in (await call.client.list_tools()).tools}
         assert set(tools) == {"report", "route", "agents", "plan", "worktrees"}
-        assert tools["worktrees"].input_schema["properties"]["action"]["enum"] == ["queue", "conflicts", "merge"]
+        actions = tools["worktrees"].input_schema["properties"]["action"]["enum"]
+        assert actions == ["queue", "conflicts", "merge", "resolve"]
         assert (await call("worktrees"))["action"] == "queue"
         await call("worktrees", action="merge", task_id="A", approve=True)
         assert careful.operations.calls[-1][1] == {"task_id": "A", "approved_by": call.name, "actor": call.name}
+        await call("worktrees", action="resolve", task_id="A", strategy="ours")
+        assert careful.operations.calls[-1] == ("resolve", {"task_id": "A", "strategy": "ours", "actor": call.name})
         for refused in ({"action": "cleanup", "all": True}, {"action": "create", "task_id": "A"}):
             assert (await call.fails("worktrees", **refused))["code"] == "not_authorized"
         assert (await call.fails("assign"))["code"] == "not_authorized"
