@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crewyard.server import process, workspaces
+from crewyard.server import preparing, process
 from crewyard.server.repository import Repository
 
 Script = Callable[..., str]
@@ -31,7 +31,7 @@ def test_a_half_made_worktree_is_made_anew_and_not_taken_for_deletions(yard) -> 
     yard.git(yard.repo, "worktree", "add", "--quiet", "--no-checkout", "-b", branch, str(path), base)
     admin = Path(yard.git(path, "rev-parse", "--absolute-git-dir"))
     (admin / "locked").write_text("initializing")
-    workspaces.prepare(repository, path, branch, base, "refs/crewyard/salvage/A/1")
+    preparing.prepare(repository, path, branch, base, "refs/crewyard/salvage/A/1")
     assert (path / "README.md").exists()
     assert yard.git(path, "status", "--porcelain") == ""
 
