@@ -43,7 +43,7 @@ async def test_it_counts_the_agents_by_their_health_and_shows_the_worst_first(be
     last = seen["agents"][-1]
     assert (last["process_alive"], last["cpu_percent"], last["memory_mb"]) == (True, 3.0, 22.0)
     assert last["seconds_since_heartbeat"] < 60
-    assert "no sign of life for 400 s" in seen["agents"][0]["reasons"]
+    assert any(reason.startswith("no sign of life for 40") for reason in seen["agents"][0]["reasons"])
     assert everything(bench) == before, "a look is no heartbeat (R-110)"
 
 
