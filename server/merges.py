@@ -26,6 +26,12 @@ def get(tx: Transaction, merge_id: int) -> Row:
     return tx.only("SELECT * FROM merge_request WHERE merge_id = ?", (merge_id,))
 
 
+def has_refused(tx: Transaction, merge_id: int) -> bool | None:
+    """Whether a request ended with a failed check, of which a message tells; None where there is none."""
+    status = tx.value("SELECT status FROM merge_request WHERE merge_id = ?", (merge_id,))
+    return None if status is None else status == "rejected"
+
+
 def latest(tx: Transaction, task_id: str) -> Row | None:
     """The task's newest merge request."""
     return tx.one("SELECT * FROM merge_request WHERE task_id = ? ORDER BY merge_id DESC LIMIT 1", (task_id,))

@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import following, merging, recycler, runners, saving, workspaces, worktrees
+from . import following, merges, merging, recycler, runners, saving, workspaces, worktrees
 from .crew import Crew
 from .worktrees import Worktree
 
@@ -68,7 +68,12 @@ def _is_of_a_check(entry: Path, checks: Path) -> bool:
 
 
 def _clear_checks(crew: Crew) -> None:
-    """The logs stay: messages name them."""
+    """The logs stay that messages name."""
+    for log_file in crew.paths.checks.glob("merge-*-term-*.log"):
+        if crew.store.read(merges.has_refused, int(log_file.name.split("-")[1])) is False:
+            crew.require_lease()
+            runners.end_check(log_file)
+            log_file.unlink(missing_ok=True)
     for place in sorted(crew.paths.checks.glob("merge-*")):
         if place.is_dir() and CHECK.fullmatch(place.stem):
             crew.require_lease()

@@ -157,6 +157,14 @@ def test_the_tree_of_a_check_that_nobody_waits_for_is_removed(crew: Crew, yard) 
     assert yard.worktrees() == 1
 
 
+def test_the_log_of_a_check_that_was_cut_off_is_removed(crew: Crew, proven_task: Callable[..., int]) -> None:
+    log = crew.paths.merge_log(proven_task("A"), 1)
+    log.parent.mkdir(parents=True)
+    log.write_text("half of it")
+    settler.settle(crew)
+    assert not log.exists()
+
+
 def test_a_check_leaves_no_daemon_behind_however_it_hides(crew: Crew, yard) -> None:
     where = yard.folder / "hidden.pid"
     done = crew.runners.check(

@@ -228,7 +228,7 @@ class World:
     def step(self, task_id: str, edits: "list[Edit]", fault: Fault | None) -> None:
         """The next thing that is to be done for a task, by an agent or by the supervisor."""
         row = self.assignment(task_id)
-        if row is None or row["status"] == "completed":
+        if row is None or row["status"] not in ("assigned", "running"):
             self.attempt(fault, lambda: merger.work_off(self.crew, "roadmap"))
         elif row["status"] == "running":
             self.attempt(fault, lambda: prover.prove(self.crew, row["orchestrator_task_id"]))
