@@ -13,7 +13,7 @@ from pathlib import Path
 from . import environment, journals
 from .errors import GitError, HookFailed
 from .git_config import GitConfig
-from .repository import Repository
+from .repository import STRATEGY, Repository
 from .runners import Runners
 
 AT_MERGE = ("pre-merge-commit", "prepare-commit-msg", "commit-msg")
@@ -68,9 +68,9 @@ class Scribe:
         """
         tip = self.repository.head(path)
         if tree is None:
-            self._run(path, "merge", "--no-ff", "--no-edit", "--quiet", "-m", message, head)
+            self._run(path, "merge", STRATEGY, "--no-ff", "--no-edit", "--quiet", "-m", message, head)
         else:
-            self.repository.try_git(*_FORGETFUL, "merge", "--no-ff", "--no-commit", "--quiet", head, at=path)
+            self.repository.try_git(*_FORGETFUL, "merge", STRATEGY, "--no-ff", "--no-commit", "--quiet", head, at=path)
             self.repository.git("read-tree", "--reset", "-u", tree, at=path)
             self._run(path, "commit", "--quiet", "-m", message)
         made = self.repository.head(path)

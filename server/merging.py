@@ -12,9 +12,10 @@ from pathlib import Path
 
 from . import following
 from .errors import DirtyWorkingDirectory, GitError
-from .repository import Repository
+from .repository import STRATEGY, Repository
 
 SIGNALLED = 128  # a shell's exit code for a program that a signal ended is above
+NOTHING = "CREWYARD_NOTHING"  # in git's environment, empty
 
 
 class TargetMoved(Exception):
@@ -92,10 +93,13 @@ def _fast_forward(repository: Repository, checkout: Path, branch: str, new: str,
         raise DirtyWorkingDirectory(
             f"{checkout} is on {branch}, in the middle of a {busy}.", hint=f"Finish or abort the {busy} there."
         )
-    options = ("-c", "merge.autoStash=false", "-c", "merge.verifySignatures=false")
-    words = ("--ff-only", "--no-squash", "--commit", "--quiet", "--no-stat", "--no-overwrite-ignore")
+    # Options of the branch's own could name another strategy (`-s ours`); the name of a branch may hold a `=`.
+    unhindered = f"--config-env=branch.{branch}.mergeOptions={NOTHING}"
+    options = ("-c", "merge.autoStash=false", "-c", "merge.verifySignatures=false", unhindered)
+    words = ("--ff-only", STRATEGY, "--no-squash", "--commit", "--quiet", "--no-stat", "--no-overwrite-ignore")
+    environment = {"GIT_REFLOG_ACTION": message, NOTHING: ""}
     with following.noted(repository, checkout, old, new):
-        answer = repository.try_git(*options, "merge", *words, new, at=checkout, env={"GIT_REFLOG_ACTION": message})
+        answer = repository.try_git(*options, "merge", *words, new, at=checkout, env=environment)
         if answer.code < 0 or answer.code > SIGNALLED:
             raise GitError(f"git merge was ended in {checkout}.")
     tip = repository.tip(branch)

@@ -28,6 +28,7 @@ _INHERITED = (
     "GIT_NAMESPACE", "GIT_NOGLOB_PATHSPECS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH",
     "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
 )  # fmt: skip
+STRATEGY = "--strategy=ort"  # to each `git merge`: the user's pull.twohead could name one that takes a side
 MARK = "CREWYARD_GIT"  # in the environment of each git that we start
 _FALLBACK_NAME = "Crewyard"
 _FALLBACK_EMAIL = "crewyard@localhost"

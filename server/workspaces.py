@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import hidden, unmerged
 from .errors import GitError, UncommittedChanges, WrongBranch
-from .repository import GITS_OWN_LOCK, Repository
+from .repository import GITS_OWN_LOCK, STRATEGY, Repository
 from .stages import Unmerged
 
 MERGE_BEGUN = "crewyard-merge"  # in git's folder of a worktree, from before `git merge` until its end was seen
@@ -104,6 +104,7 @@ def begin_merge(
             "-c",
             "merge.verifySignatures=false",
             "merge",
+            STRATEGY,
             "--no-ff",
             "--no-squash",
             "--no-commit",

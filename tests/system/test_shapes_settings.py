@@ -75,7 +75,7 @@ def require_merged(yard: Any, outcome: Any, *, sha: int = 40) -> None:
 
 HOSTILE = {
     "advice.detachedHead": "true", "alias.add": "!false", "alias.merge-tree": "!false", "apply.whitespace": "error",
-    "branch.roadmap.mergeOptions": "--squash --no-commit", "checkout.defaultRemote": "x", "color.ui": "always",
+    "branch.roadmap.mergeOptions": "--squash --no-commit -s ours", "checkout.defaultRemote": "x", "color.ui": "always",
     "color.status": "always", "column.ui": "always", "commit.cleanup": "strip", "commit.status": "true",
     "commit.template": "/nowhere", "commit.verbose": "true", "core.abbrev": "4", "core.commentChar": "C",
     "core.editor": "false", "core.fsmonitor": "/bin/true", "core.logAllRefUpdates": "false", "core.pager": "false",
@@ -90,7 +90,8 @@ HOSTILE = {
     "merge.autoStash": "true", "merge.branchdesc": "true", "merge.conflictStyle": "zdiff3", "merge.directoryRenames":
     "false", "merge.ff": "only", "merge.log": "true", "merge.renames": "true", "merge.stat": "true",
     "merge.suppressDest": "*", "merge.tool": "none", "merge.verifySignatures": "true", "pager.status": "true",
-    "pager.diff": "true", "pull.ff": "only", "pull.rebase": "interactive", "push.default": "nothing",
+    "pager.diff": "true", "pull.ff": "only", "pull.rebase": "interactive", "pull.twohead": "ours",
+    "push.default": "nothing",
     "rebase.autoStash": "true", "receive.denyCurrentBranch": "refuse", "receive.denyDeletes": "true",
     "rerere.enabled": "true", "rerere.autoUpdate": "true", "safe.bareRepository": "explicit",
     "sequence.editor": "false", "stash.showPatch": "true", "status.branch": "true", "status.relativePaths": "true",
