@@ -44,7 +44,7 @@ def with_markers(path: Path, names: Sequence[str]) -> list[str]:
 
 def markers_committed(repository: Repository, target: str, tip: str, head: str) -> list[str]:
     """Files into which the branch has brought the markers of a merge with ``target``, at ``tip``, or with a commit."""
-    label = f"^>{{7,}} ([0-9a-f]{{40,64}}|(origin/)?{re.escape(target)})$"
+    label = f"^>{{7,}} ([0-9a-f]{{40,64}}|(origin/)?{re.escape(target)})[[:space:]]?$"
     options = ("--name-only", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--diff-filter=d")
     listing = repository.git("diff", *options, "-G", label, f"{tip}...{head}")
     names = [name for name in listing.split("\0") if name]

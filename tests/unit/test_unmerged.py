@@ -126,12 +126,14 @@ def test_a_file_renamed_on_both_sides_is_not_resolved_by_leaving_it(git_repo: Pa
     assert git(git_repo, "ls-files") == "README.md\nours"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("label", ["0123456789" * 4, "main", "origin/main"])
 def test_markers_that_an_agent_committed_are_found_in_any_file_that_it_changed(
-    git_repo: Path, git: Git, label: str
+    git_repo: Path, git: Git, label: str, end: str
 ) -> None:
     base = git(git_repo, "rev-parse", "HEAD")
-    (git_repo / "f é.txt").write_text(f"<<<<<<< HEAD\na\n=======\nb\n>>>>>>> {label}\n")
+    lines = ("<<<<<<< HEAD", "a", "=======", "b", f">>>>>>> {label}", "")
+    (git_repo / "f é.txt").write_bytes(end.join(lines).encode())
     (git_repo / "about-git.md").write_text("<<<<<<< yours:sample.txt\na\n=======\nb\n>>>>>>> theirs:sample.txt\n")
     git(git_repo, "add", ".")
     git(git_repo, "commit", "-qm", "Resolved")
