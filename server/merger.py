@@ -116,11 +116,9 @@ def _merge(work: Round, rows: list[Row]) -> None:
     if work.has_hooks:
         with _private_folder(work, rows[0], tip) as folder:
             chain = _chain(work, rows, tip, folder)
-            passed = bool(chain) and _passes(work, chain, folder)
     else:
         chain = _chain(work, rows, tip, None)
-        passed = bool(chain) and _passes(work, chain, None)
-    if passed:
+    if chain and _passes(work, chain):
         _land(work, chain, tip)
 
 
@@ -233,9 +231,10 @@ def _message(crew: Crew, row: Row, settled: list[Settlement]) -> str:
     return "\n".join(lines)
 
 
-def _passes(work: Round, chain: list[Link], folder: Path | None) -> bool:
+def _passes(work: Round, chain: list[Link]) -> bool:
     """Whether the configured check passes on the chain's end; a failure is recorded.
 
+    Each time in files of its own: what a hook or the check before has left or mended there is not what is merged.
     What fails alone must fail twice: a check that fails and passes on the same tree is flaky, which is told.
     """
     crew, tried = work.crew, [link.merge_id for link in chain]
@@ -243,9 +242,9 @@ def _passes(work: Round, chain: list[Link], folder: Path | None) -> bool:
         return True
     tree = crew.repository.resolve(f"{chain[-1].commit}^{{tree}}") or chain[-1].commit
     failed_before = tree in work.search.failed_trees
-    done = _check(work, chain, folder)
+    done = _check(work, chain)
     if done.code != 0 and len(chain) == 1 and not failed_before and not crew.stopping.is_set():
-        failed_before, done = True, _check(work, chain, folder)
+        failed_before, done = True, _check(work, chain)
     if done.code == 0:
         if failed_before:
             crew.write(merges.note_flaky, tried, shlex.join(crew.settings.merge.check), now=clock.now(), actor=ACTOR)
@@ -265,19 +264,17 @@ def _passes(work: Round, chain: list[Link], folder: Path | None) -> bool:
     return False
 
 
-def _check(work: Round, chain: list[Link], folder: Path | None) -> Finished:
-    if folder is None:
-        with _private_folder(work, chain[0].row, chain[-1].commit) as fresh:
-            return _check(work, chain, fresh)
+def _check(work: Round, chain: list[Link]) -> Finished:
     crew, log = work.crew, _log(work, chain[0].row)
-    outfit.prepare_for_check(crew, chain[0].row["task_id"], folder)
-    done = crew.runners.check(
-        crew.settings.merge.check,
-        cwd=folder,
-        log=log,
-        timeout_seconds=crew.settings.merge.check_timeout_seconds,
-        environment=environment.for_child([]),
-    )
+    with _private_folder(work, chain[0].row, chain[-1].commit) as folder:
+        outfit.prepare_for_check(crew, chain[0].row["task_id"], folder)
+        done = crew.runners.check(
+            crew.settings.merge.check,
+            cwd=folder,
+            log=log,
+            timeout_seconds=crew.settings.merge.check_timeout_seconds,
+            environment=environment.for_child([]),
+        )
     if done.code == 0:
         log.unlink()
     return done

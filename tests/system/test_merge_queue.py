@@ -350,3 +350,18 @@ def test_a_head_in_the_old_form_of_a_link_counts_as_a_checkout(crew: Crew, yard)
     head.unlink()
     head.symlink_to("refs/heads/roadmap")
     assert crew.repository.may_be_checked_out("roadmap")
+
+
+# ------------------------------------------------------------------------------------ what is checked and recorded
+
+
+@pytest.mark.parametrize("leaves", ["a hook", "the check before"])
+def test_a_check_sees_just_what_is_merged_whatever_was_left_there(
+    configured, checks, yard, proven_task: Proven, leaves: str
+) -> None:
+    crew = configured(checks("test -e mended || { touch mended; exit 1; }"))
+    request = proven_task("A")
+    hook(yard, "pre-merge-commit", "touch mended" if leaves == "a hook" else "exit 0")
+    merger.work_off(crew, "roadmap")
+    assert (status(crew, request), len(checked(yard))) == ("rejected", 2)
+    assert merge_subjects(yard) == []
