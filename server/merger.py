@@ -17,7 +17,7 @@ from typing import ParamSpec
 from . import clock, environment, hooks, merges, merging, outfit, prover, rework, runners, tasks, trials
 from .batches import Search
 from .crew import ACTOR, Crew
-from .errors import BranchNotFound, CrewyardError, GitError, HookFailed, SpawnFailed
+from .errors import BranchNotFound, GitError, HookFailed, SpawnFailed
 from .hooks import Ceremony, Scribe
 from .merges import Merged
 from .runners import Finished
@@ -90,14 +90,21 @@ def _guarded(crew: Crew, row: Row, step: Callable[P, None], *args: P.args, **kwa
         step(*args, **kwargs)
     except merging.TargetMoved:
         crew.write(merges.requeue, merge_id, now=clock.now(), actor=ACTOR, why="the target branch moved meanwhile")
-    except GitError as error:
-        if not crew.stopping.is_set():
-            _try_later(crew, row, error)
-    except (BranchNotFound, SpawnFailed, OSError) as error:
+    except (GitError, OSError) as error:
         if crew.stopping.is_set():
             return
-        code = error.code if isinstance(error, CrewyardError) else "git_error"
-        crew.write(merges.abandoned, merge_id, code=code, message=str(error), now=clock.now(), actor=ACTOR)
+        if _has_landed(crew, row):
+            raise  # it stays `checking`, which the next look settles
+        _try_later(crew, row, error)
+    except (BranchNotFound, SpawnFailed) as error:
+        if not crew.stopping.is_set():
+            crew.write(merges.abandoned, merge_id, code=error.code, message=error.message, now=clock.now(), actor=ACTOR)
+
+
+def _has_landed(crew: Crew, row: Row) -> bool:
+    candidate = crew.store.read(merges.get, row["merge_id"])["candidate_commit"]
+    tip = crew.repository.tip(row["target_branch"])
+    return candidate is not None and tip is not None and crew.repository.is_ancestor(candidate, tip)
 
 
 def _resume(crew: Crew, row: Row) -> None:
@@ -161,7 +168,14 @@ def _chain(work: Round, rows: list[Row], tip: str, folder: Path | None) -> list[
     links: list[Link] = []
     for row in rows:
         before = links[-1].commit if links else tip
-        made = _link(work, row, before, folder, is_first=row is rows[0])
+        try:
+            made = _link(work, row, before, folder, is_first=row is rows[0])
+        except GitError:
+            if not links:
+                raise
+            made = None  # what is wrong with it is said at its own turn, and counts against no other
+            if folder is not None:
+                merging.reset(work.crew.repository, folder, before)
         if made is not None:
             links.append(made)
         elif not links:
@@ -190,11 +204,11 @@ def _link(work: Round, row: Row, before: str, folder: Path | None, *, is_first: 
     try:
         return Link(row, _commit(work, row, trial, before, folder), before)
     except HookFailed as error:
-        if is_first:
+        if not is_first:
+            raise
+        if not crew.stopping.is_set():  # else the hook was ended by that
             work.is_over_for(row)
             _refuse(work, row, error.code, prover.in_short(error.message), error.message)
-        elif folder is not None:
-            merging.reset(git, folder, before)
         return None
 
 
@@ -294,18 +308,19 @@ def _refuse(work: Round, row: Row, code: str, message: str, words: str) -> None:
     )
 
 
-def _try_later(crew: Crew, row: Row, error: GitError) -> None:
-    """A checkout is in the way, or git failed: again after a while, a bounded number of times."""
-    now = clock.now()
+def _try_later(crew: Crew, row: Row, error: GitError | OSError) -> None:
+    """A checkout is in the way, or git or the disk failed: again after a while, a bounded number of times."""
+    now, message = clock.now(), str(error)
+    code = error.code if isinstance(error, GitError) else GitError.code
     if row["attempts"] + 1 >= crew.settings.merge.max_attempts:
-        crew.write(merges.abandoned, row["merge_id"], code=error.code, message=error.message, now=now, actor=ACTOR)
+        crew.write(merges.abandoned, row["merge_id"], code=code, message=message, now=now, actor=ACTOR)
         return
     crew.write(
         merges.requeue,
         row["merge_id"],
         now=now,
         actor=ACTOR,
-        why=error.message,
-        code=error.code,
+        why=message,
+        code=code,
         retry_seconds=crew.settings.merge.retry_seconds,
     )

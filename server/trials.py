@@ -101,7 +101,7 @@ def attempt(
 def _merge_tree(merge: _Merge) -> Trial:
     # git honours the user's attributes here: a merge driver's result is kept, a driver that fails is a conflict.
     answer = merge.repository.try_git("merge-tree", "--write-tree", "--messages", "-z", merge.target, merge.head)
-    if answer.code not in (0, 1):
+    if answer.code not in (0, 1) or not answer.stdout:  # 1 also where a commit is missing
         raise GitError(f"git merge-tree failed: {(answer.stderr or answer.stdout).strip()}")
     tree, *rest = answer.stdout.split("\0")
     if answer.code == 0:

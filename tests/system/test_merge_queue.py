@@ -1,16 +1,20 @@
 """The merge queue with real git: batches, flaky checks, order, hooks and signatures."""
 
+import errno
 import json
 import shlex
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from crewyard.server import clock, merger, merges, settings
+from crewyard.server import clock, merger, merges, merging, settings
 from crewyard.server.crew import Crew
+from crewyard.server.errors import GitError
+from crewyard.server.supervisor import Supervisor
 
 Proven = Callable[..., int]
 
@@ -365,3 +369,61 @@ def test_a_check_sees_just_what_is_merged_whatever_was_left_there(
     merger.work_off(crew, "roadmap")
     assert (status(crew, request), len(checked(yard))) == ("rejected", 2)
     assert merge_subjects(yard) == []
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_request_that_git_fails_at_costs_no_other_of_its_batch_anything(
+    configured, checks, yard, proven_task: Proven, hooked: bool
+) -> None:
+    crew = configured(checks("true", "max_attempts = 1\n"))
+    first, broken, last = (proven_task(name) for name in "ABC")
+    crew.store.run(lambda tx: tx.run("UPDATE merge_request SET head_commit = ? WHERE merge_id = ?", ("1" * 40, broken)))
+    if hooked:
+        hook(yard, "commit-msg", "exit 0")
+    merger.work_off(crew, "roadmap")
+    assert [status(crew, each) for each in (first, broken, last)] == ["merged", "rejected", "merged"]
+    assert "merge-tree failed" in crew.store.read(merges.get, broken)["error_message"]
+
+
+def test_a_hook_that_is_ended_because_all_stops_refuses_nothing(crew: Crew, yard, proven_task, wait_until) -> None:
+    request = proven_task("A")
+    hook(yard, "commit-msg", f"touch {shlex.quote(str(yard.folder / 'begun'))}; sleep 60")
+    supervisor = Supervisor(crew)
+    with ThreadPoolExecutor(1) as apart:
+        working = apart.submit(merger.work_off, crew, "roadmap")
+        wait_until((yard.folder / "begun").exists)
+        crew.stopping.set()
+        wait_until(lambda: supervisor.end_checks() or working.done())
+        working.result()
+    assert status(crew, request) == "checking"
+    assert yard.rows("SELECT rework_count FROM orchestrator_task")[0]["rework_count"] == 0
+
+
+def test_what_has_landed_is_never_recorded_as_refused(configured, yard, proven_task: Proven, monkeypatch) -> None:
+    crew = configured("[merge]\nmax_attempts = 1\n")
+    request = proven_task("A")
+
+    def no_memory(*_: object) -> None:
+        raise GitError("git diff-tree failed: out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crew.repository, "diff_stat", no_memory)
+        with pytest.raises(GitError):
+            merger.work_off(crew, "roadmap")
+    assert (status(crew, request), merge_subjects(yard)) == ("checking", ["Merge task A: A"])
+    merger.work_off(crew, "roadmap")
+    assert (status(crew, request), merge_subjects(yard)) == ("merged", ["Merge task A: A"])
+
+
+def test_a_disk_that_is_full_for_a_moment_is_waited_for(crew: Crew, proven_task: Proven, monkeypatch) -> None:
+    request = proven_task("A")
+
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, "commit", no_space)
+        merger.work_off(crew, "roadmap")
+    row = crew.store.read(merges.get, request)
+    assert (row["status"], row["attempts"]) == ("queued", 1)
+    assert "No space left" in row["error_message"]
