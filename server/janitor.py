@@ -3,9 +3,23 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import clock, environment, garbage, hidden, journals, pool, provision, recycler, saving, workspaces, worktrees
+from . import (
+    alerts,
+    clock,
+    environment,
+    garbage,
+    hidden,
+    journals,
+    pool,
+    provision,
+    recycler,
+    saving,
+    workspaces,
+    worktrees,
+)
 from .crew import ACTOR, Crew
 from .errors import GitError, NotMerged, UncommittedChanges
+from .store import Transaction
 from .worktrees import Candidate, Worktree
 
 GC_SECONDS = 3600.0
@@ -83,8 +97,19 @@ def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     if tip is not None:
         git.delete_branch(worktree.branch, tip)
     kept = ref if dirty or lost else None
-    crew.write(worktrees.change, worktree.worktree_id, "cleaned", now=now, actor=ACTOR, salvage_ref=kept)
+    crew.write(_cleaned, worktree, kept, has_commits=bool(lost), now=now)
     return Cleaned(freed, kept)
+
+
+def _cleaned(tx: Transaction, worktree: Worktree, kept: str | None, *, has_commits: bool, now: str) -> None:
+    """Record it. Of commits that a merged branch got after what was merged of it nobody knows yet: they are told."""
+    if has_commits and kept and worktree.status == "merged":
+        message = (
+            f"Branch {worktree.branch} held commits that are not in what was merged of task {worktree.task_id}. "
+            f"They are kept: git log {kept}"
+        )
+        alerts.alert(tx, "high", "Commits were left out of a merge", message, now=now, task_id=worktree.task_id)
+    worktrees.change(tx, worktree.worktree_id, "cleaned", now=now, actor=ACTOR, salvage_ref=kept)
 
 
 def remove_orphan(crew: Crew, candidate: Candidate) -> Cleaned:

@@ -328,3 +328,16 @@ def test_eight_threads_make_eight_worktrees(crew: Crew, yard: Any) -> None:
     assert {each.status for each in made} == {"active"}
     assert len(Repository(yard.repo).checkouts()) == 9
     assert "branch." not in yard.git(yard.repo, "config", "--list", "--local")
+
+
+def test_commits_that_a_branch_got_after_its_merge_are_kept_and_told(crew: Crew, yard: Any) -> None:
+    add_tasks(crew, "A")
+    worktree = provision.provide_worktree(crew, "A")
+    yard.git(Path(worktree.path), "commit", "-q", "--allow-empty", "-m", "Later")
+    later = yard.git(Path(worktree.path), "rev-parse", "HEAD")
+    crew.store.run(worktrees.change, worktree.worktree_id, "merged", now=clock.now(), actor="test")
+    janitor.tidy(crew, crew.store.read(worktrees.require_live, "A"))
+    ref = crew.store.read(worktrees.get, worktree.worktree_id)["salvage_ref"]
+    assert yard.git(yard.repo, "rev-parse", ref) == later
+    told = yard.rows("SELECT content FROM agent_message WHERE message_type = 'alert'")
+    assert [ref in row["content"] for row in told] == [True, True]
