@@ -80,10 +80,21 @@ def filled(tx: Transaction, entry: Pooled, *, now: str, actor: str) -> None:
         worktrees.change(tx, entry.worktree_id, "cleaned", now=now, actor=actor, why="kept for the next task")
 
 
-def refresh(tx: Transaction, pool_id: int, commit: str, *, now: str, actor: str) -> Pooled:
-    """Record the intention to bring a resting worktree to ``commit``."""
+def refresh(tx: Transaction, commit: str, *, now: str, actor: str) -> tuple[Pooled, Pooled] | None:
+    """Record the intention to bring a resting worktree to ``commit``; returns it as it is, and as it is to be."""
+    behind = next((entry for entry in entries(tx, status="ready") if entry.commit != commit), None)
+    return None if behind is None else (behind, _begin(tx, behind, commit, now=now, actor=actor))
+
+
+def withdraw(tx: Transaction, *, size: int, keep: bool, now: str, actor: str) -> Pooled | None:
+    """Record the intention to remove one that is too many; from then on no task is given it, whole or in part."""
+    resting = surplus(tx, size=size, keep=keep)
+    return _begin(tx, resting[0], resting[0].commit, now=now, actor=actor) if resting else None
+
+
+def _begin(tx: Transaction, entry: Pooled, commit: str, *, now: str, actor: str) -> Pooled:
     return _of_row(
-        events.transition(tx, states.POOL, pool_id, "filling", now=now, actor=actor, commit_id=commit, since=now)
+        events.transition(tx, states.POOL, entry.pool_id, "filling", now=now, actor=actor, commit_id=commit, since=now)
     )
 
 

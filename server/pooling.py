@@ -23,7 +23,7 @@ _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 def is_reusable(repository: Repository, path: Path) -> bool:
     """Whether a worktree without uncommitted changes holds nothing of anybody's that the next task would inherit."""
-    folder = repository.admin_dir(path)
+    folder = _folder(repository, path)
     if not {entry.name for entry in folder.iterdir()} <= _HARMLESS:
         return False
     if any(file.stat().st_size for file in (folder / "MERGE_RR",) if file.exists()):
@@ -33,11 +33,16 @@ def is_reusable(repository: Repository, path: Path) -> bool:
     return not (path / ".gitmodules").exists() and not hidden.flags(repository, path)
 
 
+def is_untouched(repository: Repository, path: Path, commit: str) -> bool:
+    """Whether a resting worktree is as it was left: nobody has moved its HEAD or put anything into it."""
+    return _rests_at(repository, path, commit) and not hidden.is_dirty(repository, path)
+
+
 def empty(repository: Repository, path: Path, commit: str) -> None:
     """Remove what git does not keep there (ignored files too), and check ``commit`` out, on no branch."""
+    folder = _folder(repository, path)
     repository.git("clean", "-ffdxq", at=path)
     repository.git(*_NO_HOOKS, "checkout", "--quiet", "--detach", commit, "--", at=path)
-    folder = repository.admin_dir(path)
     for entry in folder.iterdir():
         if entry.name not in _KEPT and entry.is_file():
             entry.unlink()
@@ -45,12 +50,12 @@ def empty(repository: Repository, path: Path, commit: str) -> None:
 
 
 def lock(repository: Repository, path: Path) -> None:
-    _replace(repository.admin_dir(path) / "locked", LOCK)
+    _replace(_folder(repository, path) / "locked", LOCK)
 
 
 def unlock(repository: Repository, path: Path) -> None:
     """Take our own lock off; a person's stays."""
-    file = repository.admin_dir(path) / "locked"
+    file = _folder(repository, path) / "locked"
     if file.exists() and file.read_text(encoding="utf-8").strip() == LOCK:
         file.unlink()
 
@@ -62,18 +67,18 @@ def move(repository: Repository, old: Path, new: Path) -> None:
     """
     if old.exists():
         new.parent.mkdir(parents=True, exist_ok=True)
-        folder = repository.admin_dir(old)
+        folder = _folder(repository, old)
         if folder != Path((old / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()):
             _replace(old / ".git", f"gitdir: {folder.resolve()}")  # a relative one would lead nowhere
         old.rename(new)
-    _replace(repository.admin_dir(new) / "gitdir", str(new / ".git"))
+    _replace(_folder(repository, new) / "gitdir", str(new / ".git"))
 
 
 def found(repository: Repository, places: list[Path]) -> Path | None:
     """Where a worktree is that was being moved between these places; git's list says the same afterwards."""
     place = next((place for place in places if (place / ".git").is_file()), None)
     if place is not None:
-        _replace(repository.admin_dir(place) / "gitdir", str(place / ".git"))
+        _replace(_folder(repository, place) / "gitdir", str(place / ".git"))
     return place
 
 
@@ -84,6 +89,8 @@ def take(
 
     Raises GitError or OSError; then the worktree is still the pool's, or half the task's, and holds no work.
     """
+    if not _rests_at(repository, pooled, commit):
+        raise GitError(f"{pooled} is no longer at {commit}, where it was left.")
     salvaged = preparing.begin_branch(repository, branch, base, salvage_ref)
     if commit != base:
         repository.git("read-tree", "-m", "-u", commit, base, at=pooled)
@@ -101,12 +108,14 @@ def discard(repository: Repository, path: Path, commits: set[str], target: str, 
     if not path.exists():
         workspaces.forget(repository, path)
         return None
+    _mend_pointer(repository, path)
+    _folder(repository, path)
     head = repository.head(path)
     known = {*commits, head}
     is_work = head not in commits and not repository.is_ancestor(head, target)
     if not is_work and hidden.is_dirty(repository, path):
         tree = hidden.snapshot(repository, path)
-        is_work = bool(set.intersection(*(repository.changed_files(commit, tree) for commit in known)))
+        is_work = bool(set.intersection(*(_files_of_its_own(repository, commit, tree) for commit in known)))
     if is_work:
         workspaces.salvage(repository, path, ref)
     answer = repository.try_git("worktree", "remove", "--force", "--force", "--", str(path))
@@ -115,9 +124,41 @@ def discard(repository: Repository, path: Path, commits: set[str], target: str, 
     return ref if is_work else None
 
 
+def _files_of_its_own(repository: Repository, commit: str, tree: str) -> set[str]:
+    """What is in ``tree`` and not so in ``commit``; that a removal was cut off after some files loses nothing."""
+    return {change.name for change in repository.changes(commit, tree) if change.new is not None}
+
+
+def _folder(repository: Repository, path: Path) -> Path:
+    """Git's folder of a linked worktree of this repository. Raises GitError for anything else.
+
+    Without its `.git` file git would take the checkout around it, the user's own, and all would be done to that.
+    """
+    if (path / ".git").is_file():
+        folder = repository.admin_dir(path)
+        if folder.resolve().parent == (repository.common_dir / "worktrees").resolve():
+            return folder
+    raise GitError(f"{path} is no worktree of {repository.root}.")
+
+
+def _mend_pointer(repository: Repository, path: Path) -> None:
+    """Write the `.git` file again that a removal took with it before it was cut off."""
+    entry = repository.entry_of(path)
+    if entry is not None and not (path / ".git").exists():
+        _replace(path / ".git", f"gitdir: {entry}")
+
+
+def _rests_at(repository: Repository, path: Path, commit: str) -> bool:
+    """Whether it is on no branch, at ``commit``."""
+    head = (_folder(repository, path) / "HEAD").read_text(encoding="utf-8").strip()
+    if _OBJECT.fullmatch(head):
+        return head == commit
+    return repository.branch_at(path) is None and repository.head(path) == commit
+
+
 def _switch(repository: Repository, path: Path, branch: str) -> None:
     """Put a checkout on no branch on one that stands at its commit; a process for that takes longer than all else."""
-    head = repository.admin_dir(path) / "HEAD"
+    head = _folder(repository, path) / "HEAD"
     if _OBJECT.fullmatch(head.read_text(encoding="utf-8").strip()):
         _replace(head, f"ref: refs/heads/{branch}")
     else:  # refs are not kept in files here

@@ -55,17 +55,21 @@ def is_called_for(crew: Crew) -> bool:
 
 def tend(crew: Crew) -> None:
     """Remove one worktree that is too many, or bring one up to date."""
-    surplus = _surplus(crew)
-    if surplus:
-        discard(crew, surplus[0], "nothing is left to be begun")
+    size, keep = crew.settings.pool_size, crew.settings.worktree.keep_pool
+    surplus = crew.write(pool.withdraw, size=size, keep=keep, now=clock.now(), actor=ACTOR)
+    if surplus is not None:
+        discard(crew, surplus, "nothing is left to be begun")
         return
     tip = crew.repository.require_tip(crew.target)
-    behind = next((entry for entry in crew.store.read(pool.entries, status="ready") if entry.commit != tip), None)
-    if behind is None:
+    begun = crew.write(pool.refresh, tip, now=clock.now(), actor=ACTOR)
+    if begun is None:
         return
-    entry = crew.write(pool.refresh, behind.pool_id, tip, now=clock.now(), actor=ACTOR)
+    before, entry = begun
     try:
         crew.require_lease()
+        if not pooling.is_untouched(crew.repository, Path(entry.path), before.commit):
+            discard(crew, before, "somebody has worked in it")
+            return
         pooling.empty(crew.repository, Path(entry.path), tip)
     except (GitError, OSError) as error:
         discard(crew, entry, f"it could not be brought up to date: {error}")

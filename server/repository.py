@@ -293,6 +293,11 @@ class Repository:
         pointers = [_text_of(folder / "gitdir") for folder in linked if (folder / name).exists()]
         return found + [Path(text).parent for text in pointers if text]
 
+    def entry_of(self, path: Path) -> Path | None:
+        """Git's folder of the worktree that it lists at ``path``, whatever lies there."""
+        linked = self._admin_dirs()[1:]
+        return next((folder for folder in linked if _text_of(folder / "gitdir") == str(path / ".git")), None)
+
     def _admin_dirs(self) -> list[Path]:
         linked = self.common_dir / "worktrees"
         return [self.common_dir, *(sorted(linked.iterdir()) if linked.is_dir() else ())]

@@ -336,11 +336,10 @@ def test_a_return_to_the_pool_that_was_cut_off_is_undone_and_done_again(
 def test_an_update_of_the_pool_that_was_cut_off_leaves_nothing(bench: Bench, yard: Any) -> None:
     bench.begin("B")
     place = bench.pool_one("A")
-    entry = bench.entries()[0]
     yard.git(Path(bench.crew.paths.worktree("B")), "reset", "-q", "--hard", "roadmap")
     bench.finish("B")
     tip = yard.git(yard.repo, "rev-parse", "roadmap")
-    bench.crew.store.run(pool.refresh, entry.pool_id, tip, now=clock.now(), actor="test")
+    bench.crew.store.run(pool.refresh, tip, now=clock.now(), actor="test")
     yard.git(place, "checkout", "-q", tip, "--", ".")  # as of a checkout that came half way
     (Repository(yard.repo).admin_dir(place) / "index.lock").touch()
     settler.settle(bench.crew)
@@ -381,6 +380,107 @@ def test_a_removal_of_the_pool_that_was_cut_off_is_finished(
     settler.settle(bench.crew)
     bench.work_off_the_rest()
     assert (bench.entries(), place.exists(), bench.yard.worktrees(), bench.salvaged()) == ([], False, 1, [])
+
+
+def move_on(bench: Bench) -> str:
+    """The integration branch moves, so that the pool is behind."""
+    git, repo = bench.yard.git, bench.yard.repo
+    commit = str(git(repo, "commit-tree", "-m", "more", "-p", "roadmap", "roadmap^{tree}"))
+    git(repo, "branch", "-f", "roadmap", commit)
+    return commit
+
+
+def put_a_file(bench: Bench, place: Path) -> str:
+    (place / "mine.txt").write_text("mine")
+    return "mine.txt"
+
+
+def commit_a_file(bench: Bench, place: Path) -> str:
+    (place / "mine.txt").write_text("mine")
+    bench.yard.git(place, "add", ".")
+    bench.yard.git(place, "commit", "-qm", "mine")
+    return "mine.txt"
+
+
+def change_a_file(bench: Bench, place: Path) -> str:
+    (place / "README.md").write_text("mine")
+    return "README.md"
+
+
+@pytest.mark.parametrize("work", [put_a_file, commit_a_file, change_a_file])
+def test_what_somebody_puts_into_the_pool_is_kept_when_it_is_brought_up_to_date(
+    bench: Bench, work: Callable[[Bench, Path], str]
+) -> None:
+    name = work(bench, bench.pool_one())
+    move_on(bench)
+    recycler.tend(bench.crew)
+    [ref] = bench.salvaged()
+    assert bench.yard.git(bench.yard.repo, "show", f"{ref}:{name}") == "mine"
+    assert bench.entries() == []
+
+
+def test_a_commit_that_somebody_makes_in_the_pool_does_not_reach_the_next_task(bench: Bench, yard: Any) -> None:
+    commit_a_file(bench, bench.pool_one())
+    made = bench.begin("B")
+    [ref] = bench.salvaged()
+    assert yard.git(yard.repo, "show", f"{ref}:mine.txt") == "mine"
+    assert not (Path(made.path) / "mine.txt").exists()
+    bench.fsck()
+
+
+@pytest.mark.parametrize("is_refreshed", [False, True])
+def test_a_worktree_of_the_pool_without_its_git_file_leaves_the_users_checkout_alone(
+    bench: Bench, yard: Any, is_refreshed: bool
+) -> None:
+    place = bench.pool_one()
+    (place / ".git").unlink()
+    head, config = yard.git(yard.repo, "symbolic-ref", "HEAD"), (yard.repo / ".git/config").read_text()
+    if is_refreshed:
+        move_on(bench)
+        recycler.tend(bench.crew)
+    made = bench.begin("B")
+    assert yard.git(yard.repo, "symbolic-ref", "HEAD") == head
+    assert (yard.repo / ".git/config").read_text() == config
+    assert (bench.entries(), bench.salvaged(), place.exists()) == ([], [], False)
+    assert yard.git(Path(made.path), "status", "--porcelain") == ""
+
+
+def test_a_worktree_whose_removal_from_the_pool_was_cut_off_half_way_is_given_to_no_task(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = bench.pool_one()
+    bench.settle(*"BCDEF")
+
+    def half(*_: Any) -> None:
+        (place / "README.md").unlink()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pooling, "discard", half)
+        with pytest.raises(Killed):
+            recycler.tend(bench.crew)
+    made = bench.begin("B")
+    assert (Path(made.path) / "README.md").exists()
+    settler.settle(bench.crew)
+    assert (bench.entries(), place.exists(), bench.salvaged()) == ([], False, [])
+
+
+def test_no_task_is_given_a_worktree_that_is_being_removed_from_the_pool(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = bench.pool_one()
+    bench.settle(*"BCDEF")
+    whole, made = pooling.discard, []
+
+    def meanwhile(*arguments: Any) -> str | None:
+        made.append(bench.begin("B"))
+        return whole(*arguments)
+
+    monkeypatch.setattr(pooling, "discard", meanwhile)
+    recycler.tend(bench.crew)
+    assert (bench.entries(), place.exists(), bench.status_of(made[0])) == ([], False, "active")
+    assert not bench.yard.holds("SELECT 1 FROM event WHERE kind = 'pooled_worktree_taken'")
+    bench.fsck()
 
 
 def test_a_run_uses_its_worktrees_again_and_leaves_none(yard: Any) -> None:
