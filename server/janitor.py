@@ -44,6 +44,8 @@ def tidy(crew: Crew, worktree: Worktree) -> None:
     try:
         worktree = provision.relocated(crew, worktree)
         _refuse_elsewhere(crew, worktree)
+        workspaces.mend_pointer(crew.repository, Path(worktree.path))
+        workspaces.refuse_inner(crew.repository, Path(worktree.path))
         if wish is None and _is_spare(crew, worktree) and recycler.recycle(crew, worktree):
             return
         done = clean(crew, worktree, force=wish == "force" or worktree.status == "merged")
@@ -118,6 +120,7 @@ def remove_orphan(crew: Crew, candidate: Candidate) -> Cleaned:
     Raises GitError, UncommittedChanges.
     """
     git, path = crew.repository, Path(candidate.worktree_path)
+    workspaces.refuse_inner(git, path)
     inner = saving.unsalvageable(git, path) if path.exists() else []
     if inner:
         raise _holds_repositories(path, inner)

@@ -84,6 +84,8 @@ def _candidate(
         reason = f"its branch is checked out in {elsewhere}; it is yours to let go"
     elif locked is not None:
         reason = f"somebody locked it{f' ({locked})' if locked else ''}; `git worktree unlock` lets it go"
+    elif nested := repository.checkouts_inside(path):
+        reason = f"the worktree {nested[0]} lies inside; move or remove that one first"
     elif (inner := saving.unsalvageable(repository, path) if is_there else []) != []:
         reason = f"holds {_named(inner)}, a git repository of its own with work in it; move it elsewhere"
     elif (work := _work(repository, settings, worktree, path)) != "":

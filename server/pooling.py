@@ -41,6 +41,7 @@ def is_untouched(repository: Repository, path: Path, commit: str) -> bool:
 def empty(repository: Repository, path: Path, commit: str) -> None:
     """Remove what git does not keep there (ignored files too), and check ``commit`` out, on no branch."""
     folder = _folder(repository, path)
+    workspaces.refuse_inner(repository, path)
     repository.git("clean", "-ffdxq", at=path)
     repository.git(*_NO_HOOKS, "checkout", "--quiet", "--detach", commit, "--", at=path)
     for entry in folder.iterdir():
@@ -76,7 +77,7 @@ def move(repository: Repository, old: Path, new: Path) -> None:
 
 def found(repository: Repository, places: list[Path]) -> Path | None:
     """Where a worktree is that was being moved between these places; git's list says the same afterwards."""
-    place = next((place for place in places if (place / ".git").is_file()), None)
+    place = next((place for place in places if repository.linked_dir(place) is not None), None)
     if place is not None:
         _replace(_folder(repository, place) / "gitdir", str(place / ".git"))
     return place
@@ -108,8 +109,9 @@ def discard(repository: Repository, path: Path, commits: set[str], target: str, 
     if not path.exists():
         workspaces.forget(repository, path)
         return None
-    _mend_pointer(repository, path)
+    workspaces.mend_pointer(repository, path)
     _folder(repository, path)
+    workspaces.refuse_inner(repository, path)
     head = repository.head(path)
     known = {*commits, head}
     is_work = head not in commits and not repository.is_ancestor(head, target)
@@ -134,18 +136,10 @@ def _folder(repository: Repository, path: Path) -> Path:
 
     Without its `.git` file git would take the checkout around it, the user's own, and all would be done to that.
     """
-    if (path / ".git").is_file():
-        folder = repository.admin_dir(path)
-        if folder.resolve().parent == (repository.common_dir / "worktrees").resolve():
-            return folder
-    raise GitError(f"{path} is no worktree of {repository.root}.")
-
-
-def _mend_pointer(repository: Repository, path: Path) -> None:
-    """Write the `.git` file again that a removal took with it before it was cut off."""
-    entry = repository.entry_of(path)
-    if entry is not None and not (path / ".git").exists():
-        _replace(path / ".git", f"gitdir: {entry}")
+    folder = repository.linked_dir(path)
+    if folder is None:
+        raise GitError(f"{path} is no worktree of {repository.root}.")
+    return folder
 
 
 def _rests_at(repository: Repository, path: Path, commit: str) -> bool:

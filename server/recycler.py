@@ -92,9 +92,12 @@ def put_back(crew: Crew, entry: Pooled) -> None:
     home = Path(crew.store.read(worktrees.get, entry.worktree_id)["worktree_path"])
     place = pooling.found(crew.repository, [home, Path(entry.path)])
     if place is not None:
-        if place != home:
+        if place != home and not home.exists():
             pooling.move(crew.repository, place, home)
-        pooling.unlock(crew.repository, home)
+            place = home
+        pooling.unlock(crew.repository, place)
+        if place != home:  # somebody has put something there meanwhile
+            crew.write(worktrees.moved, entry.worktree_id, str(place), now=clock.now(), actor=ACTOR)
     crew.write(pool.forget, entry, "it is put back", now=clock.now(), actor=ACTOR)
 
 

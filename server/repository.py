@@ -298,6 +298,19 @@ class Repository:
         linked = self._admin_dirs()[1:]
         return next((folder for folder in linked if _text_of(folder / "gitdir") == str(path / ".git")), None)
 
+    def checkouts_inside(self, path: Path) -> list[Path]:
+        """Linked worktrees that lie below ``path``; it takes no git to tell."""
+        pointers = [_text_of(folder / "gitdir") for folder in self._admin_dirs()[1:]]
+        places = [Path(text).parent for text in pointers if text]
+        return [place for place in places if place != path and place.is_relative_to(path) and place.exists()]
+
+    def linked_dir(self, path: Path) -> Path | None:
+        """Git's own folder of the linked worktree at ``path``; None where that is none, or another repository's."""
+        if not (path / ".git").is_file():
+            return None
+        folder = self.admin_dir(path)
+        return folder if folder.resolve().parent == (self.common_dir / "worktrees").resolve() else None
+
     def _admin_dirs(self) -> list[Path]:
         linked = self.common_dir / "worktrees"
         return [self.common_dir, *(sorted(linked.iterdir()) if linked.is_dir() else ())]

@@ -43,6 +43,22 @@ def names_entry(path: Path, entry: Path) -> bool:
     return path / text.removeprefix("gitdir:").strip() == entry
 
 
+def mend_pointer(repository: Repository, path: Path) -> None:
+    """Write the `.git` file again that a removal took away before it was cut off: else git cannot finish that."""
+    entry = repository.entry_of(path) if path.is_dir() and not (path / ".git").exists() else None
+    if entry is not None:
+        (path / ".git").write_text(f"gitdir: {entry}\n", encoding="utf-8")
+
+
+def refuse_inner(repository: Repository, path: Path) -> None:
+    """Raises GitError where another worktree lies inside: git would delete it along, what is uncommitted included."""
+    for place in repository.checkouts_inside(path):
+        raise GitError(
+            f"the worktree {place} lies inside {path}",
+            hint=f"`git worktree move {place}` to another place, or remove it, then clean up again.",
+        )
+
+
 def lock_of(folder: Path) -> str | None:
     """Why git's folder of a worktree is locked; None where it is not."""
     try:
@@ -53,6 +69,12 @@ def lock_of(folder: Path) -> str | None:
 
 def require_branch(repository: Repository, path: Path, branch: str) -> None:
     """Raises WrongBranch unless the checkout at ``path`` is on ``branch`` (C-13, L-15)."""
+    if repository.linked_dir(path) is None:
+        raise WrongBranch(
+            f"{path} is no worktree of {repository.root}.",
+            hint=f"Move what is there elsewhere; the worktree of branch {branch} is made again then.",
+            required=branch,
+        )
     actual = repository.branch_at(path)
     if actual == branch and repository.tip(branch) is None:
         raise WrongBranch(f"Branch {branch}, which {path} was on, is gone.", required=branch)

@@ -1,6 +1,7 @@
 """The pool of clean worktrees: taken in, brought up to date, used again, removed; each step is cut off as well."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from crewyard.server import (
     clock,
     dispatches,
     janitor,
+    leftovers,
     outfit,
     plans,
     pool,
@@ -26,6 +28,7 @@ from crewyard.server import (
     worktrees,
 )
 from crewyard.server.crew import Crew
+from crewyard.server.errors import WrongBranch
 from crewyard.server.repository import Repository
 from crewyard.server.worktrees import Worktree
 
@@ -481,6 +484,75 @@ def test_no_task_is_given_a_worktree_that_is_being_removed_from_the_pool(
     assert (bench.entries(), place.exists(), bench.status_of(made[0])) == ([], False, "active")
     assert not bench.yard.holds("SELECT 1 FROM event WHERE kind = 'pooled_worktree_taken'")
     bench.fsck()
+
+
+def test_a_worktree_inside_another_one_is_not_deleted_along_with_it(bench: Bench, yard: Any) -> None:
+    bench.crew.repository.exclude([".claude/"])
+    worktree = bench.begin("A")
+    bench.finish("A")
+    inner = Path(worktree.path) / ".claude/worktrees/inner"
+    yard.git(Path(worktree.path), "worktree", "add", "-q", "-b", "inner", str(inner))
+    (inner / "mine.txt").write_text("not committed")
+    bench.tidy(worktree)
+    assert (inner / "mine.txt").exists()
+    assert str(inner) in bench.crew.store.read(worktrees.get, worktree.worktree_id)["kept_because"]
+    (candidate,) = leftovers.look(bench.crew.repository, bench.crew.settings, bench.crew.store)
+    assert (candidate.ready, candidate.forcible) == (False, False)
+    assert str(inner) in candidate.reason
+
+
+def clone_at(bench: Bench, worktree: Worktree) -> None:
+    """Somebody has removed the worktree by hand, and a clone of the repository has made its own there."""
+    shutil.rmtree(worktree.path)
+    other = bench.yard.folder / "other"
+    bench.yard.git(bench.yard.folder, "clone", "-q", str(bench.yard.repo), str(other))
+    bench.yard.git(other, "worktree", "add", "-q", "-b", worktree.branch, worktree.path, "origin/roadmap")
+
+
+def test_no_agent_works_in_a_worktree_of_another_repository(bench: Bench) -> None:
+    clone_at(bench, bench.begin("A"))
+    with pytest.raises(WrongBranch, match="is no worktree of"):
+        bench.begin("A")
+
+
+def test_a_worktree_of_another_repository_is_neither_taken_into_the_pool_nor_removed(bench: Bench, yard: Any) -> None:
+    worktree = bench.begin("A")
+    bench.finish("A")
+    clone_at(bench, worktree)
+    bench.tidy(worktree)
+    assert yard.git(Path(worktree.path), "symbolic-ref", "--short", "HEAD") == worktree.branch
+    assert bench.entries() == []
+
+
+def test_a_worktree_whose_place_was_taken_is_put_back_where_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.begin("A")
+    worktree = bench.finish("A")
+    with monkeypatch.context() as patch:
+        cut(patch, Repository, "delete_branch", after=False)
+        with pytest.raises(Killed):
+            bench.tidy(worktree)
+    home = Path(worktree.path)
+    home.mkdir()
+    (home / "notes.txt").write_text("somebody's")
+    settler.settle(bench.crew)
+    for again in bench.crew.store.read(worktrees.settled):
+        bench.tidy(again)
+    bench.work_off_the_rest()
+    assert (bench.entries(), bench.status_of(worktree), bench.yard.worktrees()) == ([], "cleaned", 1)
+    assert (home / "notes.txt").exists()
+
+
+def test_a_removal_that_took_the_git_file_before_it_was_cut_off_is_finished(bench: Bench) -> None:
+    bench.begin("A")
+    worktree = bench.finish("A")
+    bench.crew.store.run(worktrees.change, worktree.worktree_id, "merged", now=clock.now(), actor="test")
+    (Path(worktree.path) / "README.md").unlink()
+    (Path(worktree.path) / ".git").unlink()
+    [merged] = bench.crew.store.read(worktrees.settled)
+    bench.tidy(merged)
+    assert (bench.status_of(worktree), Path(worktree.path).exists(), bench.yard.worktrees()) == ("cleaned", False, 1)
 
 
 def test_a_run_uses_its_worktrees_again_and_leaves_none(yard: Any) -> None:
