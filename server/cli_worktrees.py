@@ -1,7 +1,10 @@
 """The commands around worktrees: what there is, approvals of merges, and what was kept of those that were removed."""
 
+import contextlib
 import dataclasses
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,12 +25,15 @@ worktrees_app = typer.Typer(help="Show worktrees, approve merges, list and resto
 def worktrees(context: typer.Context, repo: Repo = Path(), as_json: Json = False) -> None:
     """List the live worktrees: task, branch, folder, and why each may be removed or not."""
     if context.invoked_subcommand is not None:
+        if repo != Path() or as_json:
+            raise typer.BadParameter(f"give --repo and --json behind {context.invoked_subcommand}")
         return
     from . import leftovers, settings
     from .repository import Repository
 
-    repository = Repository.discover(repo)
-    found = leftovers.seen_from_outside(repository, settings.load(repository.root))
+    with refusals(as_json, refusal):
+        repository = Repository.discover(repo)
+        found = leftovers.seen_from_outside(repository, settings.load(repository.root))
     if as_json:
         typer.echo(json.dumps({"worktrees": [dataclasses.asdict(each) for each in found]}))
     else:
@@ -47,7 +53,7 @@ def approve(
     from . import clock, wishes
     from .wakeup import Bell
 
-    with refusals(as_json, refusal), opened(repo) as (paths, store):
+    with refusals(as_json, refusal), _as_lead(), opened(repo) as (paths, store):
         rows = store.run(lambda tx: [wishes.request_merge(tx, each, APPROVER, clock.now(), APPROVER) for each in tasks])
         Bell(paths.bell).ring()
     if as_json:
@@ -92,6 +98,19 @@ def salvage(
     typer.echo(f"  git log {target}..{made}    shows its commits")
     typer.echo(f"  git switch {made}    checks it out")
     typer.echo(f"  git update-ref -d {kept.ref}    gives the salvage up")
+
+
+@contextlib.contextmanager
+def _as_lead() -> Iterator[None]:
+    """Raises NotAuthorized where an agent of the crew runs this in its shell (C-12)."""
+    from .errors import NotAuthorized
+
+    if os.environ.get("CREWYARD_AGENT_TOKEN"):
+        raise NotAuthorized(
+            "An agent of the crew does not approve as the lead.",
+            hint="Agents of the types in merge.authorized_roles have the tool `worktrees`.",
+        )
+    yield
 
 
 def register(app: typer.Typer) -> None:

@@ -466,8 +466,13 @@ class Repository:
         self.git("update-ref", "-d", f"refs/heads/{branch}", expected)
 
     def keep(self, ref: str, commit: str) -> None:
-        """Hold ``commit`` under ``ref`` (a salvage ref), so that git never collects it."""
-        self.git("update-ref", "-m", "crewyard: salvage", ref, commit)
+        """Hold ``commit`` under ``ref`` (a salvage ref), so that git never collects it. Raises GitError.
+
+        What is kept there already, of the same moment by a clock that was set back say, is not given up for it.
+        """
+        answer = self.try_git("update-ref", "-m", "crewyard: salvage", ref, commit, "0" * len(commit))
+        if answer.code != 0 and self.resolve(ref) != commit:
+            raise GitError(f"{commit} cannot be kept under {ref}: {answer.stderr.strip()}", ref=ref)
 
     def identity(self) -> dict[str, str]:
         """Environment for commits of ours: empty where the user has an identity, a fallback of ours where not."""

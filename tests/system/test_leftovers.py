@@ -15,6 +15,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from crewyard.server import assignments, clock, janitor, leftovers, preparing, tasks, workspaces, worktrees
 from crewyard.server.crew import Crew
 from crewyard.server.errors import GitError, UncommittedChanges
+from crewyard.server.repository import Repository
 from crewyard.server.worktrees import Candidate, Worktree
 
 from .conftest import CREWYARD
@@ -323,3 +324,35 @@ def test_a_repository_inside_an_orphan_is_not_removed(crew: Crew, git: Any) -> N
     with pytest.raises(UncommittedChanges):
         janitor.remove_orphan(crew, seen(crew)["OLD"])
     assert (path / "inner/.git").exists()
+
+
+def test_a_listing_that_is_refused_is_told_as_json_too(git_repo: Path) -> None:
+    (git_repo / "crewyard.toml").write_text("broken = [")
+    refused = crewyard(git_repo, "--json")
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["status"] == "refused"
+
+
+def test_a_repository_that_is_named_before_the_command_is_not_passed_over(git_repo: Path) -> None:
+    command = [*CREWYARD, "worktrees", "--repo", str(git_repo), "salvage"]
+    refused = subprocess.run(command, cwd=git_repo, capture_output=True, text=True, check=False, timeout=60)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "behind salvage" in refused.stderr
+
+
+def test_an_agent_does_not_approve_as_the_lead_from_its_shell(git_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWYARD_AGENT_TOKEN", "of-an-agent")
+    refused = crewyard(git_repo, "approve", "A", "--json")
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["error"]["code"] == "not_authorized"
+
+
+def test_what_was_salvaged_is_never_overwritten(git_repo: Path, git: Any) -> None:
+    repository, ref = Repository(git_repo), "refs/crewyard/salvage/A/2026-01-02T030405678Z"
+    first = git(git_repo, "rev-parse", "HEAD")
+    repository.keep(ref, first)
+    repository.keep(ref, first)
+    with pytest.raises(GitError):
+        repository.keep(ref, git(git_repo, "commit-tree", "-m", "other", "HEAD^{tree}"))
+    assert git(git_repo, "rev-parse", ref) == first
+    repository.close()
