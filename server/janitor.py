@@ -11,6 +11,7 @@ from . import (
     hidden,
     journals,
     pool,
+    pooling,
     provision,
     recycler,
     saving,
@@ -121,10 +122,13 @@ def remove_orphan(crew: Crew, candidate: Candidate) -> Cleaned:
     """
     git, path = crew.repository, Path(candidate.worktree_path)
     workspaces.refuse_inner(git, path)
+    ref = workspaces.salvage_ref(candidate.task_id, clock.now())
+    if not candidate.branch_name:  # of a pool
+        return Cleaned(candidate.disk_space_mb, pooling.discard(git, path, set(), crew.target, ref))
     inner = saving.unsalvageable(git, path) if path.exists() else []
     if inner:
         raise _holds_repositories(path, inner)
-    tip, ref = git.require_tip(candidate.branch_name), workspaces.salvage_ref(candidate.task_id, clock.now())
+    tip = git.require_tip(candidate.branch_name)
     kept = workspaces.salvage(git, path, ref) if path.exists() else tip
     git.keep(ref if kept == tip else f"{ref}-0", tip)
     workspaces.remove(git, path, force=True)

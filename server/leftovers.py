@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import agents, hidden, merges, saving, tasks, workspaces, worktrees
+from . import agents, hidden, merges, pool, pooling, saving, tasks, workspaces, worktrees
 from .paths import Paths
 from .repository import Checkout, Repository
 from .settings import Settings
@@ -18,6 +18,7 @@ from .worktrees import Candidate, Worktree
 
 FILES_NAMED = 3
 ORPHAN = "orphan"
+POOLED = re.compile(r"pool-\d+")
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,16 @@ class Seen:
     agents: dict[str, str]
     merges: dict[str, Row]
     in_hand: dict[str, str]
+    pooled: set[str]
 
 
 def look(repository: Repository, settings: Settings, store: Store | None) -> list[Candidate]:
     """Every worktree of a task, those on record first, then the orphans."""
-    seen = store.read(_seen) if store is not None else Seen([], {}, {}, {})
+    seen = store.read(_seen) if store is not None else Seen([], {}, {}, {}, set())
     paths, checkouts = Paths(repository.root, settings), repository.checkouts()
     found = [_candidate(repository, settings, each, seen, checkouts) for each in seen.worktrees]
-    return found + [_orphan(repository, settings, each) for each in orphans(paths, checkouts, seen.worktrees)]
+    found += [_orphan(repository, settings, each) for each in orphans(paths, checkouts, seen.worktrees)]
+    return found + [_orphan(repository, settings, each) for each in orphans_of_pool(paths, checkouts, seen.pooled)]
 
 
 def seen_from_outside(repository: Repository, settings: Settings) -> list[Candidate]:
@@ -63,6 +66,19 @@ def orphans(paths: Paths, checkouts: Iterable[Checkout], known: Iterable[Worktre
         and each.path.parent == folder
         and str(each.path) not in places
         and each.branch not in branches
+    ]
+
+
+def orphans_of_pool(paths: Paths, checkouts: Iterable[Checkout], known: set[str]) -> list[Worktree]:
+    """Worktrees that were kept for a next task, by our lock, and that no database knows; their folder names them."""
+    target = paths.settings.crew.integration_branch
+    return [
+        Worktree(0, each.path.name, str(each.path), "", target, "", ORPHAN, None)
+        for each in checkouts
+        if each.locked == pooling.LOCK
+        and each.path.parent == paths.worktrees
+        and POOLED.fullmatch(each.path.name)
+        and str(each.path) not in known
     ]
 
 
@@ -134,11 +150,16 @@ def _in_use(worktree: Worktree, seen: Seen) -> str | None:
 def _work(repository: Repository, settings: Settings, worktree: Worktree, path: Path) -> str:
     """What would be lost with it: commits that are on no other branch of note, changes, new files."""
     target, parts = settings.crew.integration_branch, []
-    tips = {repository.tip(worktree.branch), repository.commit_at(path) if path.exists() else None} - {None}
+    tips = {
+        repository.tip(worktree.branch) if worktree.branch else None,
+        repository.commit_at(path) if path.exists() else None,
+    } - {None}
     without = [commit for commit in (repository.tip(target), worktree.base_commit) if commit]
     ahead = repository.count_commits([tip for tip in tips if tip], without)
     if ahead:
-        parts.append(f"{ahead} {'commit' if ahead == 1 else 'commits'} of {worktree.branch} not on {target}")
+        parts.append(
+            f"{ahead} {'commit' if ahead == 1 else 'commits'} of {worktree.branch or 'its own'} not on {target}"
+        )
     changed, new = repository.uncommitted(path) if path.exists() else ([], [])
     if not changed and not new and path.exists() and hidden.is_dirty(repository, path):
         parts.append("changes that git was told not to look at")
@@ -162,4 +183,5 @@ def _seen(tx: Transaction) -> Seen:
         {row["task_id"]: row["agent_id"] for row in agents.live(tx) if row["task_id"]},
         {row["task_id"]: row for row in merges.queue(tx)},
         {row["task_id"]: row["status"] for row in tasks.in_hand(tx)},
+        {entry.path for entry in pool.entries(tx)},
     )

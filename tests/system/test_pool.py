@@ -555,6 +555,18 @@ def test_a_removal_that_took_the_git_file_before_it_was_cut_off_is_finished(benc
     assert (bench.status_of(worktree), Path(worktree.path).exists(), bench.yard.worktrees()) == ("cleaned", False, 1)
 
 
+def test_a_worktree_of_a_pool_that_no_database_knows_is_shown_and_removed_by_force(bench: Bench, yard: Any) -> None:
+    place, crew = bench.pool_one("A"), bench.crew
+    assert leftovers.look(crew.repository, crew.settings, crew.store) == []
+    (place / "mine.txt").write_text("mine")
+    [orphan] = leftovers.look(crew.repository, crew.settings, None)
+    assert (orphan.task_id, orphan.worktree_path, orphan.ready) == ("pool-1", str(place), False)
+    assert "new files mine.txt" in orphan.reason
+    done = janitor.remove_orphan(crew, orphan)
+    assert yard.git(yard.repo, "show", f"{done.salvage_ref}:mine.txt") == "mine"
+    assert (place.exists(), yard.worktrees()) == (False, 1)
+
+
 def test_a_run_uses_its_worktrees_again_and_leaves_none(yard: Any) -> None:
     tasks = [
         {"task_id": f"T{n}", "depends_on": [f"T{n - 2}"] if n > 1 else [],
