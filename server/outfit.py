@@ -22,10 +22,15 @@ def prepare(crew: Crew, task_id: str, path: Path) -> None:
         return
     submodules.populate(crew.repository, path)
     if crew.settings.worktree.setup:
-        before = crew.repository.changed_files_at(path)
+        before, stand = crew.repository.changed_files_at(path), _stand(crew, path)
         log = crew.paths.setup_log(f"task-{task_id}")
         _require_success(crew, _run_setup(crew, task_id, path, log), log)
         _refuse_leavings(crew.repository.changed_files_at(path) - before)
+        if _stand(crew, path) != stand:
+            raise SetupFailed(
+                "worktree.setup commits or switches branches, which would count as the agent's work.",
+                hint="Leave that out of worktree.setup in crewyard.toml.",
+            )
     done.touch()
 
 
@@ -70,6 +75,10 @@ def _require_success(crew: Crew, done: Finished, log: Path) -> None:
         hint="Mend worktree.setup in crewyard.toml, or what it needs, then start again.",
         log=str(log),
     )
+
+
+def _stand(crew: Crew, path: Path) -> tuple[str | None, str]:
+    return crew.repository.branch_at(path), crew.repository.head(path)
 
 
 def _refuse_leavings(names: set[str]) -> None:

@@ -86,6 +86,9 @@ def _taken(crew: Crew, worktree: Worktree, pooled: Pooled | None) -> Prepared | 
     """The worktree out of the pool; None where there is none, or none that could be had."""
     if pooled is None:
         return None
+    if crew.settings.worktree.sparse:  # one of before that was set holds all folders
+        recycler.give_up_taken(crew, worktree)
+        return None
     try:
         made = pooling.take(
             crew.repository,

@@ -28,7 +28,7 @@ from crewyard.server import (
     worktrees,
 )
 from crewyard.server.crew import Crew
-from crewyard.server.errors import WrongBranch
+from crewyard.server.errors import SetupFailed, WrongBranch
 from crewyard.server.repository import Repository
 from crewyard.server.worktrees import Worktree
 
@@ -565,6 +565,31 @@ def test_a_worktree_of_a_pool_that_no_database_knows_is_shown_and_removed_by_for
     done = janitor.remove_orphan(crew, orphan)
     assert yard.git(yard.repo, "show", f"{done.salvage_ref}:mine.txt") == "mine"
     assert (place.exists(), yard.worktrees()) == (False, 1)
+
+
+def test_a_worktree_with_all_folders_is_not_used_again_once_some_are_asked_for(bench: Bench, yard: Any) -> None:
+    for name in ("a", "b"):
+        (yard.repo / name).mkdir()
+        (yard.repo / name / "file").write_text(name)
+    yard.git(yard.repo, "add", "a", "b")
+    yard.git(yard.repo, "commit", "-qm", "folders")
+    yard.git(yard.repo, "branch", "-f", "roadmap", "HEAD")
+    bench.pool_one("A")
+    yard.configure('[worktree]\nsparse = ["a"]\n')
+    bench.crew.settings = settings.load(yard.repo)
+    made = Path(bench.begin("B").path)
+    assert ((made / "a").exists(), (made / "b").exists(), bench.entries()) == (True, False, [])
+
+
+COMMIT = "git -c user.name=x -c user.email=x@y commit -q --allow-empty -m setup"
+
+
+@pytest.mark.parametrize("command", [COMMIT, "git switch -qc elsewhere"])
+def test_what_the_setup_commits_is_not_taken_for_the_agents_work(bench: Bench, yard: Any, command: str) -> None:
+    yard.configure(f"[worktree]\nsetup = {json.dumps(['sh', '-c', command])}\n")
+    bench.crew.settings = settings.load(yard.repo)
+    with pytest.raises(SetupFailed, match="commits or switches"):
+        bench.begin("A")
 
 
 def test_a_run_uses_its_worktrees_again_and_leaves_none(yard: Any) -> None:
