@@ -161,8 +161,6 @@ def _work(repository: Repository, settings: Settings, worktree: Worktree, path: 
             f"{ahead} {'commit' if ahead == 1 else 'commits'} of {worktree.branch or 'its own'} not on {target}"
         )
     changed, new = repository.uncommitted(path) if path.exists() else ([], [])
-    if not changed and not new and path.exists() and hidden.is_dirty(repository, path):
-        parts.append("changes that git was told not to look at")
     if changed:
         parts.append(f"uncommitted changes to {_named(changed)}")
     if new:

@@ -254,6 +254,8 @@ def test_work_that_git_was_told_not_to_look_at_is_salvaged(bench: Bench, yard: A
     bench.begin("A")
     worktree = bench.finish("A")
     hidden(bench, Path(worktree.path))
+    [candidate] = leftovers.look(bench.crew.repository, bench.crew.settings, bench.crew.store)
+    assert candidate.reason.count("changes that git was told not to look at") == 1
     janitor.clean(bench.crew, worktree, force=True)
     [ref] = bench.salvaged()
     assert yard.git(yard.repo, "show", f"{ref}:README.md") == "changed, and git was told not to look"
