@@ -5,6 +5,7 @@ from the expected old commit. Where the branch is checked out, that checkout fol
 only if nothing local is in the way.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,9 +35,9 @@ def checked_out(repository: Repository, folder: Path, commit_id: str) -> Iterato
     discard(repository, folder)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        # The user's hooks have no business with a tree that lives for one check.
-        no_hooks = ("-c", "core.hooksPath=/dev/null")
-        repository.git(*no_hooks, "worktree", "add", "--quiet", "--detach", "--", str(folder), commit_id)
+        # The user's hooks have no business with a tree that lives for one check, which is to see all that is merged.
+        plainly = ("-c", "core.hooksPath=/dev/null", "-c", "core.sparseCheckout=false")
+        repository.git(*plainly, "worktree", "add", "--quiet", "--detach", "--", str(folder), commit_id)
         yield folder
     finally:
         discard(repository, folder)
@@ -44,6 +45,8 @@ def checked_out(repository: Repository, folder: Path, commit_id: str) -> Iterato
 
 def discard(repository: Repository, folder: Path) -> None:
     """Remove a private worktree, also one that was cut off in its making or removal; in there everything is ours."""
+    for place, _, _ in os.walk(folder):  # a check may leave folders that nobody may write to; top down, each is ours
+        Path(place).chmod(0o700)
     repository.try_git("worktree", "remove", "--force", "--force", "--", str(folder))
     shutil.rmtree(folder, ignore_errors=True)
 

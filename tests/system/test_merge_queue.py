@@ -198,6 +198,18 @@ def test_a_check_that_fails_for_a_batch_and_passes_on_the_same_tree_is_told(
     assert yard.rows("SELECT count(*) AS n FROM event WHERE kind = 'merge_check_flaky'")[0]["n"] == 1
 
 
+def test_a_check_sees_the_whole_tree_although_the_users_checkout_is_sparse(
+    configured, checks, yard, proven_task: Proven
+) -> None:
+    crew = configured(checks("test -e far/away.txt"))
+    (yard.repo / "far").mkdir()
+    request = proven_task("A", {"far/away.txt": "a"})
+    yard.git(yard.repo, "sparse-checkout", "set", "--cone", "near")
+    merger.work_off(crew, "roadmap")
+    assert status(crew, request) == "merged"
+    assert not (yard.repo / "far").exists()
+
+
 # ----------------------------------------------------------------------------------------- hooks and signatures
 
 
