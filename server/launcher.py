@@ -14,6 +14,7 @@ from . import (
     backoff,
     clock,
     environment,
+    hidden,
     holds,
     journals,
     kinds,
@@ -29,7 +30,7 @@ from . import (
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import ConfigurationError, GitError, SpawnFailed, WrongBranch
+from .errors import ConfigurationError, GitError, SpawnFailed, UncommittedChanges, WrongBranch
 from .kinds import Launch
 from .stages import Unmerged
 from .store import Row, Transaction
@@ -45,6 +46,8 @@ def launch(crew: Crew, assignment_id: str) -> None:
     """Start an agent on an assignment that waits for one. A failure is an attempt that failed."""
     assignment = crew.store.read(assignments.get, assignment_id)
     if not crew.store.read(assignments.is_waiting, assignment_id):  # the job before this one has launched it
+        return
+    if _needs_its_merge_only(crew, assignment):
         return
     try:
         crew.settings.agent(assignment["agent_type"])
@@ -106,6 +109,37 @@ def _give_up(crew: Crew, assignment_id: str, error: WrongBranch) -> None:
     )
 
 
+def _needs_its_merge_only(crew: Crew, assignment: Row) -> bool:
+    """Whether proven work was given up for what was in the way of its merge alone; then that is tried again."""
+    last = crew.store.read(merges.latest, assignment["task_id"])
+    if last is None or last["status"] != "rejected" or last["error_code"] not in merges.NOT_THE_WORKS_FAULT:
+        return False
+    worktree = crew.store.read(worktrees.live, assignment["task_id"])
+    if last["orchestrator_task_id"] == assignment["orchestrator_task_id"] or worktree is None:
+        return False
+    path = Path(worktree.path)
+    if crew.repository.tip(worktree.branch) != last["head_commit"] or (
+        path.exists() and hidden.is_dirty(crew.repository, path)
+    ):
+        return False
+    crew.write(_queue_again, assignment["orchestrator_task_id"], worktree, last, clock.now())
+    return True
+
+
+def _queue_again(tx: Transaction, assignment_id: str, worktree: Worktree, last: Row, now: str) -> None:
+    assignments.placed(tx, assignment_id, path=worktree.path, branch=worktree.branch)
+    assignments.proven(tx, assignment_id, no_change=False, now=now, actor=ACTOR)
+    merges.enqueue(
+        tx,
+        assignment_id,
+        head=last["head_commit"],
+        target=last["target_branch"],
+        approved_by=last["approved_by"],
+        now=now,
+        actor=ACTOR,
+    )
+
+
 def _not_launched(tx: Transaction, row: Row, why: str, policy: backoff.Policy) -> None:
     """No runner could be started: an attempt that failed for want of something."""
     now = clock.now()
@@ -137,7 +171,7 @@ def is_quick(crew: Crew, assignment: Row) -> bool:
 
 
 def _code_of(error: Exception) -> str:
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, ConfigurationError | UncommittedChanges):  # no other attempt would find it otherwise
         return "non_retryable_error"
     return error.code if isinstance(error, GitError) else "resource_exhaustion"
 

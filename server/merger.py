@@ -27,6 +27,10 @@ from .trials import Trial
 
 P = ParamSpec("P")
 TITLE_LENGTH = 200
+_FAILED = {
+    "merge_check_failed": "Merged into {}, your work failed.",
+    "hook_failed": "The git hooks of this repository refused to let your work be merged into {}.",
+}
 
 
 @dataclass(frozen=True)
@@ -301,7 +305,7 @@ def _refuse(work: Round, row: Row, code: str, message: str, words: str) -> None:
         want="rejected",
         code=code,
         message=message,
-        prompt=f"Merged into {work.target}, your work failed.\n\n```\n{words}\n```",
+        prompt=f"{_FAILED[code].format(work.target)}\n\n```\n{words}\n```",
         limit=work.crew.settings.merge.max_attempts,
         now=clock.now(),
         actor=ACTOR,
@@ -313,7 +317,8 @@ def _try_later(crew: Crew, row: Row, error: GitError | OSError) -> None:
     now, message = clock.now(), str(error)
     code = error.code if isinstance(error, GitError) else GitError.code
     if row["attempts"] + 1 >= crew.settings.merge.max_attempts:
-        crew.write(merges.abandoned, row["merge_id"], code=code, message=message, now=now, actor=ACTOR)
+        cure = f"{message} {error.hint}".strip() if isinstance(error, GitError) else message
+        crew.write(merges.abandoned, row["merge_id"], code=code, message=cure, now=now, actor=ACTOR)
         return
     crew.write(
         merges.requeue,

@@ -12,6 +12,10 @@ from .store import Row, Transaction
 _ORDER = "status <> 'checking', coalesce(queued_since, created_at), merge_id"
 
 
+# Of a request that ended so the work may be as good as it was proven to be.
+NOT_THE_WORKS_FAULT = ("dirty_working_directory", "git_error", "hook_failed")
+
+
 @dataclass(frozen=True)
 class Merged:
     """A merge that has happened."""
@@ -212,6 +216,7 @@ def succeeded(tx: Transaction, merge_id: int, result: Merged, *, now: str, actor
     worktree = worktrees.live(tx, row["task_id"])
     if worktree is not None and worktree.status == "active":
         worktrees.change(tx, worktree.worktree_id, "merged", now=now, actor=actor)
+        worktrees.keep(tx, worktree.worktree_id, None, now=now, actor=actor)
     return assignments.merged(tx, row["orchestrator_task_id"], merge_commit=result.commit, now=now, actor=actor)
 
 

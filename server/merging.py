@@ -118,9 +118,10 @@ def _fast_forward(repository: Repository, checkout: Path, branch: str, new: str,
         if name in folders or {name, *map(str, Path(name).parents)} & local
     )
     raise DirtyWorkingDirectory(
-        f"{checkout} is on {branch}, and local changes to {', '.join(files) or 'its files'} are in the way: "
-        f"{answer.stderr.strip().splitlines()[0] if answer.stderr.strip() else 'git refused'}",
-        hint="Commit, stash or remove them; the merge is tried again by itself.",
+        f"{checkout} is on {branch}, and local changes to {', '.join(files)} are in the way."
+        if files
+        else f"{checkout} is on {branch}, and is in the way: {answer.stderr.strip() or 'git refused'}",
+        hint="Commit, stash or remove them there.",
         files=files,
         checkout=str(checkout),
     )

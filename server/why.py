@@ -152,6 +152,8 @@ def _assigned(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
         return f"Task {task_id} is assigned, but nothing is recorded of an agent.", "agents(action='list')"
     if work["status"] == "completed":  # by somebody's word on a conflict, without an agent
         return _awaiting_merge(tx, task, now, bounds)
+    if work["status"] == "completed":
+        return _awaiting_merge(tx, task, now, bounds)
     held = _launches_held(tx, work["agent_type"], now)
     if work["not_before"] and work["not_before"] > now:
         also = f" Besides, {held}." if held else ""

@@ -439,3 +439,32 @@ def test_a_disk_that_is_full_for_a_moment_is_waited_for(crew: Crew, proven_task:
     row = crew.store.read(merges.get, request)
     assert (row["status"], row["attempts"]) == ("queued", 1)
     assert "No space left" in row["error_message"]
+
+
+def test_work_that_only_its_merge_was_held_up_of_is_merged_by_the_next_run_without_an_agent(yard) -> None:
+    program = yard.folder / "agent.sh"
+    program.write_text("echo theirs > shared.txt; git add .; git commit -qm work")
+    yard.configure(f'[agents.builder]\ncommand = ["sh", "{program}"]\n[merge]\nmax_attempts = 1\n')
+    plan = yard.plan({"task_id": "A", "agent_type": "builder"})
+    yard.git(yard.repo, "switch", "--quiet", "--create", "roadmap")
+    (yard.repo / "shared.txt").write_text("mine")
+    first = yard.run(plan)
+    assert (first.code, first.task("A")["status"]) == (1, "review"), first.err
+    assert "shared.txt are in the way. Commit, stash or remove them" in first.task("A")["error"]["message"]
+    assert (yard.repo / "shared.txt").read_text() == "mine"
+    (yard.repo / "shared.txt").unlink()
+    second = yard.run(plan)
+    assert (second.code, second.task("A")["status"]) == (0, "merged"), second.err
+    assert second.task("A")["attempts"] == 1
+    assert (yard.repo / "shared.txt").read_text() == "theirs\n"
+    assert yard.worktrees() == 1
+
+
+def test_what_the_agents_would_start_without_is_told(yard) -> None:
+    yard.git(yard.repo, "branch", "roadmap")
+    (yard.repo / "late.txt").write_text("late")
+    yard.git(yard.repo, "add", "late.txt")
+    yard.git(yard.repo, "commit", "-qm", "late")
+    done = yard.run(yard.plan({"task_id": "A"}))
+    [warning] = done.result["warnings"]
+    assert "main has 1 commit that roadmap has not" in warning
