@@ -28,8 +28,9 @@ def require_fit(repository: Repository, settings: Settings, ours: Collection[Pat
         )
     tip = repository.tip(target)
     notes = large_files.require_filter(repository, tip or repository.head(repository.root))
-    if repository.branch_at(repository.root) != target and tip is not None:
-        return notes
+    branch = repository.branch_at(repository.root)
+    if branch != target and tip is not None:
+        return [*notes, *_left_behind(repository, branch, target)]
     own = {path.resolve() for path in ours} | {repository.root / FILE_NAME}
     own |= {repository.root / name for name in following.unfinished(repository, repository.root)}
     changed = [name for name in repository.changed_tracked_files(repository.root) if repository.root / name not in own]
@@ -41,6 +42,18 @@ def require_fit(repository: Repository, settings: Settings, ours: Collection[Pat
             files=changed,
         )
     return notes
+
+
+def _left_behind(repository: Repository, branch: str | None, target: str) -> list[str]:
+    """What is on the branch that a person works on and not on the one that agents start from."""
+    ahead = 0 if branch is None else int(repository.git("rev-list", "--count", f"refs/heads/{target}..HEAD"))
+    if not ahead:
+        return []
+    commits = "1 commit that" if ahead == 1 else f"{ahead} commits that"
+    return [
+        f"{branch} has {commits} {target} has not, and agents start from {target}: "
+        f"`git switch {target} && git merge {branch}` gives them to the agents"
+    ]
 
 
 def require_agents(settings: Settings, agent_types: Collection[str], root: Path) -> None:
