@@ -118,11 +118,18 @@ class Radar:
         due.sort()
         return [pair for pair in due if pair > self._last] + [pair for pair in due if pair <= self._last]
 
+    def _of_their_own(self, git: Repository, seen: Picture, pair: Pair, files: Sequence[str]) -> list[str]:
+        """Those in which they conflict by what they have changed themselves; a file may have two names by now."""
+        one, other = (_own(git, seen, task_id) for task_id in pair)
+        return [name for name in files if name in one | other] if one & other else []
+
     def _try(self, crew: Crew, git: Repository, pair: Pair, seen: Picture) -> list[Finding]:
         first, second = pair
         heads = seen.heads[first], seen.heads[second]
         try:
             files = trials.attempt(git, *heads, crew.settings.merge.union).files
+            if first != TARGET and files:
+                files = self._of_their_own(git, seen, pair, files)
             if first != TARGET:
                 return [Finding(first, second, heads, files)]
             by_task = _merged_meanwhile(crew, git, heads, files) if files else {}
@@ -133,6 +140,12 @@ class Radar:
         before = [row["earlier_task"] for row in seen.rows if row["later_task"] == second and row["is_merged"]]
         cleared: dict[str, list[str]] = {task_id: [] for task_id in before}
         return [Finding(task_id, second, heads, names) for task_id, names in (cleared | by_task).items()]
+
+
+def _own(git: Repository, seen: Picture, task_id: str) -> set[str]:
+    """The files that a branch itself has changed; it may have begun on what others had merged by then."""
+    head = seen.heads[task_id]
+    return git.changed_files(git.git("merge-base", seen.heads.get(TARGET, seen.bases[task_id]), head), head)
 
 
 def _picture(crew: Crew, branches: Sequence[Branch], rows: list[Row]) -> Picture:
