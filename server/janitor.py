@@ -90,9 +90,9 @@ def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:
     crew.require_lease()
     now = clock.now()
     ref = workspaces.salvage_ref(worktree.task_id, now)
-    if dirty:
-        workspaces.salvage(git, path, ref)
-    for number, commit in enumerate(lost):
+    saved = workspaces.salvage(git, path, ref) if dirty else None
+    apart = [commit for commit in lost if saved is None or not git.is_ancestor(commit, saved)]
+    for number, commit in enumerate(apart):
         git.keep(f"{ref}-{number}" if dirty or number else ref, commit)
     freed = workspaces.size_in_mb(path) if path.exists() else 0.0
     workspaces.remove(git, path, force=dirty)

@@ -86,7 +86,7 @@ def _candidate(
     repository: Repository, settings: Settings, worktree: Worktree, seen: Seen, checkouts: list[Checkout]
 ) -> Candidate:
     path, task_id = Path(worktree.path), worktree.task_id
-    in_use = _in_use(worktree, seen)
+    in_use = _in_use(worktree, seen, auto_approve=settings.merge.auto_approve)
     elsewhere = next(
         (c.path for c in checkouts if c.branch == worktree.branch and c.path != path and not c.prunable), None
     )
@@ -131,7 +131,7 @@ def _orphan(repository: Repository, settings: Settings, worktree: Worktree) -> C
     )
 
 
-def _in_use(worktree: Worktree, seen: Seen) -> str | None:
+def _in_use(worktree: Worktree, seen: Seen, *, auto_approve: bool) -> str | None:
     task_id = worktree.task_id
     if worktree.status == "creating":
         return "it is being made"
@@ -141,6 +141,8 @@ def _in_use(worktree: Worktree, seen: Seen) -> str | None:
         doing = (
             "is being merged" if merge["status"] == "checking" else f"waits at place {merge['position']} for its merge"
         )
+        if merge["status"] == "queued" and merge["approved_by"] is None and not auto_approve:
+            doing = f"waits for an approval: `crewyard worktrees approve {task_id}`"
         return f"its work {doing}"
     if (status := seen.in_hand.get(task_id)) is not None:
         return f"its task is {status}, and goes on in it"

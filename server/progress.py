@@ -114,6 +114,7 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str], approvals: 
         "agent_completed": f"{task_id}: {subject} finished",
         "merge_conflicted": f"{task_id}: {why}",
         "merge_rejected": f"{task_id}: {why}",
+        "merge_check_flaky": f"{task_id}: the merge check failed, then passed on the same files: it is flaky",
         "merge_approved": f"{task_id}: its merge is approved by {data.get('approved_by')}",
         "worktree_kept": f"{task_id}: its worktree stays: {why}",
         "leftover_branch_salvaged": f"{task_id}: work of an earlier run is kept under {data.get('ref')}",
