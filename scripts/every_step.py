@@ -42,7 +42,7 @@ real='@REAL@' steps='@STEPS@'
 [ -n "$CREWYARD_GIT" ] && [ -e "$steps/strike" ] || exec "$real" "$@"
 
 name_of() {
-    while [ "$1" = -C ] || [ "$1" = -c ]; do shift 2; done
+    while :; do case "$1" in -C|-c) shift 2 ;; --config-env=*) shift ;; *) break ;; esac; done
     case "$1 $2" in
         'worktree list') ;;
         worktree*) echo "$1-$2" ;;
