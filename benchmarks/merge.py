@@ -117,6 +117,7 @@ def enqueue(crew: Crew, n: int) -> None:
 
 def merge_by_queue(crew: Crew, n: int) -> float:
     enqueue(crew, n)
+    crew.store.run(lease.renew, crew.term, now=clock.now(), uptime=clock.uptime())  # nobody else does it here
     began = time.perf_counter()
     merger.work_off(crew, "roadmap")
     return time.perf_counter() - began
