@@ -14,7 +14,7 @@ demo: venv      ## watch a crew work off a plan in a throw-away repository
 
 test: venv-dev  ## all tests: unit first, then the system tests
 	@$(BIN)/pytest -q tests/unit
-	@$(BIN)/pytest -q -n 2 tests/system
+	@$(BIN)/pytest -q -n 4 tests/system
 
 check: venv-dev ## what a reviewer checks: format, lint, types, layers, unit tests
 	@$(BIN)/ruff format --check --quiet .
