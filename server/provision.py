@@ -73,7 +73,8 @@ def _make_new(crew: Crew, worktree: Worktree, pooled: Pooled | None) -> Worktree
         if not crew.stopping.is_set():
             _give_up(crew, worktree, error, is_made=prepared is not None)
         raise
-    return crew.write(_made, worktree, prepared, clock.now())
+    # Nobody has worked there: what a power cut takes back is begun anew. The launch that follows waits for the disk.
+    return crew.take_in(_made, worktree, prepared, clock.now())
 
 
 def _prepare(crew: Crew, worktree: Worktree, base: str) -> Prepared:
