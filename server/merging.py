@@ -5,10 +5,10 @@ from the expected old commit. Where the branch is checked out, that checkout fol
 only if nothing local is in the way.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from . import following
@@ -29,7 +29,7 @@ def commit(repository: Repository, tree: str, parents: tuple[str, str], message:
     return repository.git("commit-tree", tree, "-p", first, "-p", second, "-m", message, env=repository.identity())
 
 
-@contextmanager
+@contextlib.contextmanager
 def checked_out(repository: Repository, folder: Path, commit_id: str) -> Iterator[Path]:
     """``commit_id`` in a private worktree at ``folder``, for checks; one left there by a crash is removed first."""
     discard(repository, folder)
@@ -45,9 +45,10 @@ def checked_out(repository: Repository, folder: Path, commit_id: str) -> Iterato
 
 def discard(repository: Repository, folder: Path) -> None:
     """Remove a private worktree, also one that was cut off in its making or removal; in there everything is ours."""
-    for place, _, _ in os.walk(folder):  # a check may leave folders that nobody may write to; top down, each is ours
-        Path(place).chmod(0o700)
     repository.try_git("worktree", "remove", "--force", "--force", "--", str(folder))
+    for place, _, _ in os.walk(folder):  # what is left may be in folders that the check took the right to write from
+        with contextlib.suppress(OSError):
+            Path(place).chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)
 
 
