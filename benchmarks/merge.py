@@ -17,12 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from trees import make_repository
+from yards import make_repository, open_crew
 
-from crewyard.server import clock, lease, merger, merges, process, settings
+from crewyard.server import clock, merger, merges
 from crewyard.server.crew import Crew
-from crewyard.server.repository import Repository
-from crewyard.server.store import Store, Transaction
+from crewyard.server.store import Transaction
 
 GOAL_MERGE, GOAL_CHECKS, BATCH = 1.5, 3, 16
 
@@ -81,14 +80,6 @@ def batch(repo: Path, counter: Path, seconds: float) -> None:
     print(f"  {checks} check(s) (goal <= {GOAL_CHECKS}), {took:.1f} s in all: {share:.2f} x a check each")
 
 
-def open_crew(repo: Path) -> Crew:
-    crew = Crew.of(Repository.discover(repo), settings.load(repo), Store(repo / "data/orchestrator.db"))
-    me = process.myself()
-    holder = lease.Holder("bench", me.pid, me.start_time, me.boot_id)
-    crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime()) or 0
-    return crew
-
-
 def close(crew: Crew) -> None:
     crew.runners.close()
     crew.store.close()
@@ -117,7 +108,6 @@ def enqueue(crew: Crew, n: int) -> None:
 
 def merge_by_queue(crew: Crew, n: int) -> float:
     enqueue(crew, n)
-    crew.store.run(lease.renew, crew.term, now=clock.now(), uptime=clock.uptime())  # nobody else does it here
     began = time.perf_counter()
     merger.work_off(crew, "roadmap")
     return time.perf_counter() - began

@@ -16,10 +16,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crewyard.server import clock, dispatches, janitor, lease, plans, process, provision, readers, settings
+from yards import make_repository, open_crew
+
+from crewyard.server import clock, dispatches, janitor, plans, provision, readers
 from crewyard.server.crew import Crew
-from crewyard.server.repository import Repository
-from crewyard.server.store import Store
 from crewyard.server.worktrees import Worktree
 
 ROUNDS = 7
@@ -33,7 +33,9 @@ def main() -> None:
 
 
 def measure(folder: Path, files: int) -> None:
-    repo = make_repository(folder / "repo", files)
+    repo = make_repository(folder / "repo", files, branches=0)
+    git(repo, "checkout", "-q", "main")
+    git(repo, "branch", "roadmap")
     names = [f"T{n}" for n in range(2 * ROUNDS + 1 + AT_ONCE)]
     crew = make_crew(repo, names)
     plain, level, behind = [], [], []
@@ -45,7 +47,7 @@ def measure(folder: Path, files: int) -> None:
         level.append(took)
         janitor.tidy(crew, worktree)
         git(repo, "commit", "-q", "--allow-empty", "-m", "Before")
-        (repo / "d0" / "e0" / "file-0.txt").write_text(f"{n}\n")
+        (repo / "src" / "folder-0" / "file-0.txt").write_text(f"{n}\n")
         git(repo, "commit", "-qam", "Merged meanwhile")
         git(repo, "branch", "-f", "roadmap", "main")
         worktree, took = timed(crew, names[2 * n + 2])
@@ -83,13 +85,8 @@ def add_and_remove(repo: Path, path: Path) -> float:
 
 
 def make_crew(repo: Path, names: list[str]) -> Crew:
-    """A crew that holds the lease, with nobody acting but the benchmark."""
-    crew = Crew.of(Repository.discover(repo), settings.load(repo), Store(repo / "data" / "orchestrator.db"))
-    me = process.myself()
-    holder = lease.Holder("benchmark", me.pid, me.start_time, me.boot_id)
-    crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime()) or 0
-    # Nobody is there to renew it.
-    crew.store.run(lambda tx: tx.run("UPDATE supervisor_lease SET until_monotonic = until_monotonic + 86400"))
+    """A crew with a dispatch of these tasks."""
+    crew = open_crew(repo)
     draft = readers.read_plan(
         json.dumps({"tasks": [{"task_id": name, "title": name} for name in names]}).encode(), name="plan.json"
     )
@@ -97,21 +94,6 @@ def make_crew(repo: Path, names: list[str]) -> Crew:
     crew.store.run(dispatches.open_or_join, names, max_parallel=4, agent_type=None, now=clock.now(), actor="benchmark")
     crew.repository.exclude(crew.paths.excludes())
     return crew
-
-
-def make_repository(path: Path, files: int) -> Path:
-    """So many files of a few lines, a thousand to a folder; made by `git fast-import`, which takes a second or two."""
-    subprocess.run(["git", "init", "-q", "-b", "main", str(path)], check=True)
-    git(path, "config", "user.name", "Bench")
-    git(path, "config", "user.email", "bench@example.org")
-    lines = ["commit refs/heads/main", "committer Bench <bench@example.org> 1700000000 +0000", "data 5", "First"]
-    for n in range(files):
-        text = f"{n}\n" * 20
-        lines += [f"M 100644 inline d{n // 1000}/e{n // 50 % 20}/file-{n}.txt", f"data {len(text)}", text]
-    subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input="\n".join(lines), text=True, check=True)
-    git(path, "checkout", "-q", "main")
-    git(path, "branch", "roadmap")
-    return path
 
 
 def spread(values: list[float]) -> str:

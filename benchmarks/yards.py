@@ -1,8 +1,13 @@
-"""Repositories of any size for the benchmarks, made by `git fast-import` in a moment."""
+"""Repositories of any size for the benchmarks, made by `git fast-import` in a moment, and crews over them."""
 
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+from crewyard.server import clock, lease, process, settings
+from crewyard.server.crew import Crew
+from crewyard.server.repository import Repository
+from crewyard.server.store import Store
 
 WHO = "Bench <bench@example.org> 1700000000 +0000"
 FILES_A_FOLDER = 100
@@ -16,6 +21,16 @@ def make_repository(path: Path, files: int, branches: int) -> Path:
     stream = "".join([*_trunk(files), *_branches(files, branches)])
     subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=stream.encode(), check=True)
     return path
+
+
+def open_crew(repo: Path) -> Crew:
+    """A crew that holds the lease for a day, since nobody is there to renew it; nobody acts but the benchmark."""
+    crew = Crew.of(Repository.discover(repo), settings.load(repo), Store(repo / "data" / "orchestrator.db"))
+    me = process.myself()
+    holder = lease.Holder("benchmark", me.pid, me.start_time, me.boot_id)
+    crew.term = crew.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime()) or 0
+    crew.store.run(lambda tx: tx.run("UPDATE supervisor_lease SET until_monotonic = until_monotonic + 86400"))
+    return crew
 
 
 def _trunk(files: int) -> Iterator[str]:
