@@ -368,17 +368,24 @@ def play(seed: int, kind: "str | None", folder: Path, *, quick: bool = False) ->
     done = Round(seed, kind or list(STRIKES)[seed % len(STRIKES)])
     yard = Yard(folder, random.Random(seed), quick)  # noqa: S311  (to be repeated, not to be secret)
     yard.make()
-    try:
+    with complaints_into(done.wrong, yard):
         runs = strike_and_restart(yard, done)
         judge(yard, runs, done)
-    except subprocess.TimeoutExpired:
-        done.wrong.append(f"a run did not end within {RUN_SECONDS:g} s")
-    except subprocess.CalledProcessError as error:
-        done.wrong.append(f"{' '.join(error.cmd)}: {error.stderr.strip()}")
-    finally:
-        yard.end_everything()
     done.seconds = time.monotonic() - began
     return done
+
+
+@contextlib.contextmanager
+def complaints_into(wrong: "list[str]", yard: "Yard") -> "Iterator[None]":
+    """A run that hangs and a git that fails are complaints; nothing of the yard runs afterwards."""
+    try:
+        yield
+    except subprocess.TimeoutExpired:
+        wrong.append(f"a run did not end within {RUN_SECONDS:g} s")
+    except subprocess.CalledProcessError as error:
+        wrong.append(f"{' '.join(error.cmd)}: {error.stderr.strip()}")
+    finally:
+        yard.end_everything()
 
 
 def strike_and_restart(yard: Yard, done: Round) -> "list[subprocess.Popen[bytes]]":

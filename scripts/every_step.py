@@ -226,7 +226,7 @@ def play(folder: Path, point: str, how: str, *, followed: bool) -> Trial:
     done = Trial(point, how, followed)
     yard = made(folder, followed=followed)
     yard.strike_at((point, how))
-    try:
+    with chaos.complaints_into(done.wrong, yard):
         run = yard.start()
         run.wait(chaos.RUN_SECONDS)
         done.runs, done.struck = 1, yard.struck()
@@ -236,12 +236,6 @@ def play(folder: Path, point: str, how: str, *, followed: bool) -> Trial:
             run.wait(chaos.RUN_SECONDS)
             done.runs = 2
         done.wrong += judge(yard, run)
-    except subprocess.TimeoutExpired:
-        done.wrong.append(f"a run did not end within {chaos.RUN_SECONDS:g} s")
-    except subprocess.CalledProcessError as error:
-        done.wrong.append(f"{' '.join(error.cmd)}: {error.stderr.strip()}")
-    finally:
-        yard.end_everything()
     done.seconds = time.monotonic() - began
     return done
 
