@@ -288,20 +288,16 @@ class Repository:
 
     def checkouts_with(self, name: str) -> list[Path]:
         """Those in whose own folder of git's such a file lies; it takes no git to tell."""
-        main, *linked = self._admin_dirs()
-        found = [self.root] if (main / name).exists() else []
-        pointers = [_text_of(folder / "gitdir") for folder in linked if (folder / name).exists()]
-        return found + [Path(text).parent for text in pointers if text]
+        found = [self.root] if (self.common_dir / name).exists() else []
+        return found + [pointer.parent for folder, pointer in self._linked() if (folder / name).exists()]
 
     def entry_of(self, path: Path) -> Path | None:
         """Git's folder of the worktree that it lists at ``path``, whatever lies there."""
-        linked = self._admin_dirs()[1:]
-        return next((folder for folder in linked if _text_of(folder / "gitdir") == str(path / ".git")), None)
+        return next((folder for folder, pointer in self._linked() if pointer == path / ".git"), None)
 
     def checkouts_inside(self, path: Path) -> list[Path]:
         """Linked worktrees that lie below ``path``; it takes no git to tell."""
-        pointers = [_text_of(folder / "gitdir") for folder in self._admin_dirs()[1:]]
-        places = [Path(text).parent for text in pointers if text]
+        places = [pointer.parent for _, pointer in self._linked()]
         return [place for place in places if place != path and place.is_relative_to(path) and place.exists()]
 
     def linked_dir(self, path: Path) -> Path | None:
@@ -310,6 +306,11 @@ class Repository:
             return None
         folder = self.admin_dir(path)
         return folder if folder.resolve().parent == (self.common_dir / "worktrees").resolve() else None
+
+    def _linked(self) -> list[tuple[Path, Path]]:
+        """Git's own folder of each linked worktree, and the `.git` file that it says to belong to."""
+        pointers = [(folder, _text_of(folder / "gitdir")) for folder in self._admin_dirs()[1:]]
+        return [(folder, Path(text)) for folder, text in pointers if text]
 
     def _admin_dirs(self) -> list[Path]:
         linked = self.common_dir / "worktrees"
