@@ -129,15 +129,7 @@ def _needs_its_merge_only(crew: Crew, assignment: Row) -> bool:
 def _queue_again(tx: Transaction, assignment_id: str, worktree: Worktree, last: Row, now: str) -> None:
     assignments.placed(tx, assignment_id, path=worktree.path, branch=worktree.branch)
     assignments.proven(tx, assignment_id, no_change=False, now=now, actor=ACTOR)
-    merges.enqueue(
-        tx,
-        assignment_id,
-        head=last["head_commit"],
-        target=last["target_branch"],
-        approved_by=last["approved_by"],
-        now=now,
-        actor=ACTOR,
-    )
+    merges.enqueue_again(tx, assignment_id, last, approved_by=last["approved_by"], now=now, actor=ACTOR)
 
 
 def _not_launched(tx: Transaction, row: Row, why: str, policy: backoff.Policy) -> None:

@@ -94,6 +94,29 @@ def enqueue(
     return row
 
 
+def enqueue_again(
+    tx: Transaction,
+    assignment_id: str,
+    last: Row,
+    *,
+    approved_by: str | None,
+    strategy: str | None = None,
+    now: str,
+    actor: str,
+) -> Row:
+    """Queue what a task's ``last`` request was to merge, as ``enqueue`` does."""
+    return enqueue(
+        tx,
+        assignment_id,
+        head=last["head_commit"],
+        target=last["target_branch"],
+        approved_by=approved_by,
+        strategy=strategy,
+        now=now,
+        actor=actor,
+    )
+
+
 def queue(tx: Transaction, target: str | None = None) -> list[Row]:
     """Open requests in their order, with ``position``."""
     return tx.all(

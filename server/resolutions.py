@@ -35,15 +35,8 @@ def resolve(tx: Transaction, task_id: str, strategy: Strategy, *, now: str, acto
         attempts.begin_rework(tx, work["orchestrator_task_id"], now=now, actor=actor)
         return conflict
     assignments.proven(tx, work["orchestrator_task_id"], no_change=False, now=now, actor=actor)
-    return merges.enqueue(
-        tx,
-        work["orchestrator_task_id"],
-        head=conflict["head_commit"],
-        target=conflict["target_branch"],
-        approved_by=actor,
-        strategy=strategy,
-        now=now,
-        actor=actor,
+    return merges.enqueue_again(
+        tx, work["orchestrator_task_id"], conflict, approved_by=actor, strategy=strategy, now=now, actor=actor
     )
 
 

@@ -15,14 +15,8 @@ def request_merge(tx: Transaction, task_id: str, approved_by: str | None, now: s
         raise GitError(f"Task {task_id} changed nothing; there is nothing to merge.", task_id=task_id)
     if assignment["status"] == "merged" or last["status"] not in ("queued", "checking"):
         return last
-    return merges.enqueue(
-        tx,
-        assignment["orchestrator_task_id"],
-        head=last["head_commit"],
-        target=last["target_branch"],
-        approved_by=approved_by,
-        now=now,
-        actor=actor,
+    return merges.enqueue_again(
+        tx, assignment["orchestrator_task_id"], last, approved_by=approved_by, now=now, actor=actor
     )
 
 
