@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import aiosqlite
 
+from .announcements import announce
 from .store import Unit, connect, in_transaction
 
 P = ParamSpec("P")
@@ -37,6 +38,7 @@ class AsyncStore:
         def write(connection: sqlite3.Connection) -> T:
             result = in_transaction(connection, self.path, "IMMEDIATE", unit, args, kwargs)
             # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
+            announce(self.path)
             self._after_commit()
             return result
 

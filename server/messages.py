@@ -156,6 +156,17 @@ def unread(tx: Transaction, mailboxes: Sequence[str], *, now: str) -> int:
     )
 
 
+def seconds_to_visible(tx: Transaction, mailboxes: Sequence[str], *, now: str) -> float | None:
+    """In how many seconds a poll of these mailboxes may find what it does not find now; None where nothing waits."""
+    due = tx.value(
+        "SELECT min(coalesce(CASE status WHEN 'delivered' THEN lease_until ELSE visible_at END, :now)) "
+        "FROM agent_message WHERE to_agent IN (SELECT value FROM json_each(:boxes)) "
+        "AND status IN ('pending', 'delivered')",
+        {"boxes": json.dumps(list(mailboxes)), "now": now},
+    )
+    return None if due is None else clock.seconds_between(now, due)
+
+
 def counts(tx: Transaction) -> dict[str, int]:
     """Number of messages in each state."""
     have = {row[0]: row[1] for row in tx.all("SELECT status, count(*) FROM agent_message GROUP BY status")}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from . import migrate
+from .announcements import announce
 from .errors import DatabaseBusy, StoreError
 
 P = ParamSpec("P")
@@ -137,6 +138,7 @@ class Store:
         """Run a unit of work that writes, in one transaction. Raises DatabaseBusy after five seconds' wait."""
         with self._write_lock:
             result = in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
+        announce(self.path)
         self._after_commit()
         return result
 
@@ -151,6 +153,7 @@ class Store:
                 result = in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
             finally:
                 self._writer.execute("PRAGMA main.synchronous = FULL")
+        announce(self.path)
         self._after_commit()
         return result
 

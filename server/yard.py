@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from . import agents, recipients
 from .async_store import AsyncStore
+from .changes import Changes
 from .errors import NotAuthorized
 from .health import Measured
 from .paths import Paths
@@ -155,6 +156,7 @@ class Yard:
     supervise: Callable[[], Supervisor] = NoSupervisor
     token: str | None = None
     _store: AsyncStore | None = None
+    _changes: Changes | None = None
     _supervisor: Supervisor = field(default_factory=NoSupervisor)
     _users: int = 0
     _gate: anyio.Lock = field(default_factory=anyio.Lock)
@@ -178,6 +180,13 @@ class Yard:
         if self._store is None:
             raise RuntimeError("the yard is not open")
         return self._store
+
+    @property
+    def changes(self) -> Changes:
+        """What wakes who waits for the database. A RuntimeError as for ``store``."""
+        if self._changes is None:
+            raise RuntimeError("the yard is not open")
+        return self._changes
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Yard"]:
@@ -216,10 +225,10 @@ class Yard:
         except BaseException:
             await store.close()
             raise
-        self._store = store
+        self._store, self._changes = store, Changes(store)
 
     async def _close(self) -> None:
-        store, self._store = self._store, None
+        store, self._store, self._changes = self._store, None, None
         with anyio.move_on_after(STOP_SECONDS) as stopping:
             await anyio.to_thread.run_sync(self._supervisor.stop, abandon_on_cancel=True)
         if stopping.cancelled_caught:

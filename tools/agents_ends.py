@@ -10,7 +10,6 @@ from ..server import agents as domain
 from ..server import checkups, clock, restarts
 from ..server.restarts import Asked, Standing
 from ..server.store import Row
-from ..server.waiting import until
 from ..server.yard import Yard
 from .agents_health import look
 from .agents_results import AgentsResult, Killed, Scheduled
@@ -37,7 +36,7 @@ async def kill(call: Call, agent_id: str, grace: float | None) -> AgentsResult:
         now=clock.now(),
         actor=caller.name,
     )
-    row = await until(yard.store, _ended(yard, agent_id), timeout_seconds=grace + KILL_SLACK_SECONDS)
+    row = await yard.changes.until(_ended(yard, agent_id), timeout_seconds=grace + KILL_SLACK_SECONDS)
     if row is None:
         return AgentsResult(action="kill", status="partial", agent_id=agent_id, agents_killed=0, message=NOT_YET)
     ends = _Ends(row)
@@ -70,7 +69,7 @@ async def kill_stalled(call: Call, agent_type: str, grace: float | None) -> Agen
         rows = [await yard.store.read(domain.get, name) for name in names]
         return rows if all(row["completed_at"] for row in rows) else None
 
-    rows = await until(yard.store, all_ended, timeout_seconds=deadline) or [
+    rows = await yard.changes.until(all_ended, timeout_seconds=deadline) or [
         await yard.store.read(domain.get, name) for name in names
     ]
     ended = {row["agent_id"]: _Ends(row) for row in rows if row["status"] == "killed"}
@@ -111,7 +110,7 @@ async def restart(call: Call, agent_id: str, force: bool, grace: float | None) -
         standing = await yard.store.read(restarts.standing, asked, now=clock.now())
         return standing if standing.new_agent is not None or standing.hindrance is not None else None
 
-    standing = await until(yard.store, settled, timeout_seconds=grace + START_SECONDS)
+    standing = await yard.changes.until(settled, timeout_seconds=grace + START_SECONDS)
     if standing is None:
         standing = await yard.store.read(restarts.standing, asked, now=clock.now())
     new = standing.new_agent

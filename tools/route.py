@@ -10,7 +10,6 @@ from pydantic import Field
 from ..server import clock, message_types, messages, recipients
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.store import Row, Transaction
-from ..server.waiting import until
 from ..server.yard import Yard
 from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, page, text_of, tool, yard_of
 
@@ -119,7 +118,10 @@ async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> Rou
         )
         return rows or None
 
-    rows = await until(yard.store, claimed, timeout_seconds=wait_seconds) or []
+    async def due() -> float | None:
+        return await yard.store.read(messages.seconds_to_visible, boxes, now=clock.now())
+
+    rows = await yard.changes.until(claimed, timeout_seconds=wait_seconds, due=due) or []
     return RouteResult(action="poll", messages=_shown(rows), messages_processed=len(rows))
 
 
