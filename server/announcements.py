@@ -39,29 +39,35 @@ class Listener:
         os.close(self._descriptor)
 
 
-def announce(database: Path) -> None:
-    """Wake every process that listens; what is left of one that was killed is removed."""
-    try:
-        names = os.listdir(_folder(database))
-    except FileNotFoundError:
-        return
-    for name in names:
-        if not name.endswith(".new"):
-            _ring(_folder(database) / name)
+class Announcer:
+    """Tells every process that listens to a database that it has changed."""
+
+    def __init__(self, database: Path) -> None:
+        self._folder = str(_folder(database))
+
+    def announce(self) -> None:
+        """Wake them; what is left of one that was killed is removed."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return
+        for name in names:
+            if not name.endswith(".new"):
+                _ring(f"{self._folder}/{name}")
 
 
 def _folder(database: Path) -> Path:
     return database.with_name(f"{database.name}-listeners")
 
 
-def _ring(pipe: Path) -> None:
+def _ring(pipe: str) -> None:
     try:
         descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return  # closed in this moment
     except OSError as error:
         if error.errno == errno.ENXIO:
-            pipe.unlink(missing_ok=True)
+            Path(pipe).unlink(missing_ok=True)
         return
     try:
         os.write(descriptor, b"!")

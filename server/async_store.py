@@ -8,8 +8,9 @@ from typing import ParamSpec, TypeVar
 
 import aiosqlite
 
-from .announcements import announce
-from .store import Unit, connect, in_transaction
+from .announcements import Announcer
+from .store import Durability, Unit, connect, in_transaction
+from .turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,11 +19,15 @@ T = TypeVar("T")
 class AsyncStore:
     """The same database for coroutines: each unit is one hop to aiosqlite's thread."""
 
-    def __init__(self, path: Path, *, after_commit: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, path: Path, *, after_commit: Callable[[], None] = lambda: None, durability: Durability = "full"
+    ) -> None:
         self.path = path
         self._after_commit = after_commit
-        self._writer = _Thread(partial(connect, path), iter_chunk_size=64)
+        self._announcer = Announcer(path)
+        self._writer = _Thread(partial(connect, path, durability=durability), iter_chunk_size=64)
         self._reader = _Thread(partial(connect, path, query_only=True), iter_chunk_size=64)
+        self._turns = Turns(path)
 
     async def open(self) -> None:
         try:
@@ -36,9 +41,9 @@ class AsyncStore:
         """As ``Store.run``."""
 
         def write(connection: sqlite3.Connection) -> T:
-            result = in_transaction(connection, self.path, "IMMEDIATE", unit, args, kwargs)
+            result = in_transaction(connection, self.path, self._turns, unit, args, kwargs)
             # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
-            announce(self.path)
+            self._announcer.announce()
             self._after_commit()
             return result
 
@@ -47,12 +52,13 @@ class AsyncStore:
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``Store.read``."""
         return await self._reader.hop(
-            lambda connection: in_transaction(connection, self.path, "DEFERRED", unit, args, kwargs)
+            lambda connection: in_transaction(connection, self.path, None, unit, args, kwargs)
         )
 
     async def close(self) -> None:
         await self._writer.close()
         await self._reader.close()
+        self._turns.close()
 
 
 class _Thread(aiosqlite.Connection):

@@ -87,7 +87,8 @@ def read_plan(plan: Path, settings: Settings, known: frozenset[str]) -> PlanDraf
 def begin(prepared: Prepared) -> Begun:
     """Make the integration branch where it is missing, import the plan, and begin or join its dispatch."""
     paths = Paths(prepared.repository.root, prepared.settings)
-    store = _insist(partial(Store, paths.database), BUSY_SECONDS)
+    durability = prepared.settings.crew.durability
+    store = _insist(partial(Store, paths.database, durability=durability), BUSY_SECONDS)
     crew = Crew.of(prepared.repository, prepared.settings, store)
     branch_made = preflight.prepare(prepared.repository, paths)
     who = _me()

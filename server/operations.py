@@ -73,7 +73,8 @@ def supervising(root: Path, settings: Settings) -> Callable[[], Supervisor]:
 
 def _crew(root: Path, settings: Settings) -> Crew:
     repository = Repository.discover(root)
-    return Crew.of(repository, settings, Store(Crew.database(repository, settings)))
+    store = Store(Crew.database(repository, settings), durability=settings.crew.durability)
+    return Crew.of(repository, settings, store)
 
 
 class GitOperations:

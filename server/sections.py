@@ -37,6 +37,10 @@ class Crew(Section):
         description="Agent type of a task that names none. Where just one agent is configured, that one.",
     )
     data_dir: str = Field("data", description="Databases, logs and run files, relative to the repository's root.")
+    durability: Literal["full", "normal"] = Field(
+        "full",
+        description="What servers accepted survives a power cut (full), or only the death of any process (normal).",
+    )
     worktree_path: str = Field(
         ".worktrees/implementation_task-{task_id}",
         description="Where a task's worktree lies, relative to the repository's root.",

@@ -4,20 +4,23 @@ A unit of work is a plain function ``fn(tx, ...)``. It never commits, awaits, to
 clock. ``Store`` runs it on the calling thread, ``AsyncStore`` in one hop on aiosqlite's thread; both go through
 ``in_transaction``, so there is one body and no sync/async twin (design 3).
 
-Every write is ``BEGIN IMMEDIATE``: with deferred transactions six processes got SQLITE_BUSY in two of three, so that
-no unit could rely on having run. A cancelled coroutine does not cancel the unit: it commits or rolls back whole.
+Writers take turns (``turns``), and every write is ``BEGIN IMMEDIATE``: with deferred transactions six processes got
+SQLITE_BUSY in two of three, so that no unit could rely on having run. A cancelled coroutine does not cancel the unit:
+it commits or rolls back whole.
 """
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from . import migrate
-from .announcements import announce
+from .announcements import Announcer
 from .errors import DatabaseBusy, StoreError
+from .turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +30,8 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 IntegrityError = sqlite3.IntegrityError
 
 BUSY_TIMEOUT_SECONDS = 5.0
+# full: what was accepted survives a power cut, not only a kill (design 7).
+Durability = Literal["full", "normal"]
 
 
 class Transaction:
@@ -77,7 +82,7 @@ def _as_text(value: Any) -> Any:
 Unit = Callable[Concatenate[Transaction, P], T]
 
 
-def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, query_only: bool = False, durability: Durability = "full") -> sqlite3.Connection:
     """Open ``orchestrator.db`` at ``path`` with ``metrics.db`` attached, at the present schema."""
     with _mapped_errors(path), _closed_on_error(_open_files(path)) as connection:
         connection.row_factory = sqlite3.Row
@@ -86,8 +91,7 @@ def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
             connection.execute("ATTACH DATABASE ? AS metrics", (str(_metrics(path)),))
             for name in ("main", "metrics"):
                 connection.execute(f"PRAGMA {name}.journal_mode = WAL")
-                # FULL: what was accepted survives a power cut, not only a kill (design 7).
-                connection.execute(f"PRAGMA {name}.synchronous = FULL")
+                connection.execute(f"PRAGMA {name}.synchronous = {durability}")
             connection.execute("PRAGMA foreign_keys = ON")
             migrate.bring_up_to_date(connection, path)
         if query_only:
@@ -126,19 +130,24 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connect
 class Store:
     """The database, for callers with a thread of their own. Safe to share between threads."""
 
-    def __init__(self, path: Path, *, after_commit: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, path: Path, *, after_commit: Callable[[], None] = lambda: None, durability: Durability = "full"
+    ) -> None:
         self.path = path
         self._after_commit = after_commit
-        self._writer = connect(path)
+        self._announcer = Announcer(path)
+        self._durability = durability
+        self._writer = connect(path, durability=durability)
         self._reader = connect(path, query_only=True)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._turns = Turns(path)
 
     def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that writes, in one transaction. Raises DatabaseBusy after five seconds' wait."""
         with self._write_lock:
-            result = in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
-        announce(self.path)
+            result = in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
+        self._announcer.announce()
         self._after_commit()
         return result
 
@@ -150,33 +159,36 @@ class Store:
         with self._write_lock, _mapped_errors(self.path):
             self._writer.execute("PRAGMA main.synchronous = NORMAL")
             try:
-                result = in_transaction(self._writer, self.path, "IMMEDIATE", unit, args, kwargs)
+                result = in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
             finally:
-                self._writer.execute("PRAGMA main.synchronous = FULL")
-        announce(self.path)
+                self._writer.execute(f"PRAGMA main.synchronous = {self._durability}")
+        self._announcer.announce()
         self._after_commit()
         return result
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that only reads; it never waits for a writer."""
         with self._read_lock:
-            return in_transaction(self._reader, self.path, "DEFERRED", unit, args, kwargs)
+            return in_transaction(self._reader, self.path, None, unit, args, kwargs)
 
     def close(self) -> None:
         self._writer.close()
         self._reader.close()
+        self._turns.close()
 
 
 def in_transaction(
     connection: sqlite3.Connection,
     path: Path,
-    mode: str,
+    turns: Turns | None,
     unit: Callable[..., T],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> T:
-    with _mapped_errors(path):
-        connection.execute(f"BEGIN {mode}")
+    """Run the unit in a transaction of its own, which writes where there are ``turns`` to take, else reads."""
+    turn = contextlib.nullcontext() if turns is None else turns.taken(BUSY_TIMEOUT_SECONDS)
+    with _mapped_errors(path), turn:
+        connection.execute("BEGIN" if turns is None else "BEGIN IMMEDIATE")
         try:
             result = unit(Transaction(connection), *args, **kwargs)
             connection.execute("COMMIT")

@@ -217,7 +217,8 @@ class Yard:
         return Caller(row["agent_id"], is_lead=False, may_approve=row["agent_type"] in roles)
 
     async def _open(self) -> None:
-        store = AsyncStore(self.paths.database, after_commit=Bell(self.paths.bell).ring)
+        ring = Bell(self.paths.bell).ring
+        store = AsyncStore(self.paths.database, after_commit=ring, durability=self.settings.crew.durability)
         await store.open()
         try:
             self._supervisor = self.supervise()

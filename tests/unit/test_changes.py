@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from crewyard.server.announcements import Listener, announce
+from crewyard.server.announcements import Announcer, Listener
 from crewyard.server.async_store import AsyncStore
 from crewyard.server.changes import Changes
 from crewyard.server.store import Store, Transaction
@@ -108,7 +108,7 @@ def test_the_pipe_of_a_killed_listener_is_removed(store: Store, database: Path) 
     other.communicate()
     folder = database.with_name("orchestrator.db-listeners")
     assert len(list(folder.iterdir())) == 2
-    announce(database)
+    Announcer(database).announce()
     assert [path.name.split("-")[0] for path in folder.iterdir()] == [str(os.getpid())]
     mine.drain()
     mine.close()
@@ -116,6 +116,7 @@ def test_the_pipe_of_a_killed_listener_is_removed(store: Store, database: Path) 
 
 def test_a_listener_that_reads_nothing_hinders_no_commit(store: Store, database: Path) -> None:
     listener = Listener(database)
+    announcer = Announcer(database)
     for _ in range(70_000):  # more than a pipe takes
-        announce(database)
+        announcer.announce()
     listener.close()

@@ -1,0 +1,62 @@
+"""Whose turn it is to write to the database: SQLite lets whoever asks first in the right moment go ahead (design 7).
+
+A process that waits for SQLite's lock sleeps ever longer, so that of eight that write all the time the one that has
+just written gets the lock again, and others wait for seconds. Here who waits asks often, and who waits first blocks
+the way for whoever comes back: two locks on files, of which the first is held while waiting for the second.
+
+It is a matter of fairness only. SQLite's own lock keeps the data right, also against programs that know nothing of
+this, and a process that dies gives its locks up.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Short enough that eight writers wait no more than some tens of milliseconds, long enough that the one at work does
+# several things in a row, which is what makes it quick.
+QUEUE_SECONDS = 0.0005
+HEAD_SECONDS = 0.0001
+
+
+class Turns:
+    """The writers' queue of one database. Each connection needs its own."""
+
+    def __init__(self, database: Path) -> None:
+        self._files = [database.with_name(f"{database.name}-{name}") for name in ("queue", "turn")]
+        self._locks: list[int] = []
+
+    @contextmanager
+    def taken(self, timeout_seconds: float) -> Iterator[None]:
+        """Hold the turn while the block lasts. Without it after ``timeout_seconds``: SQLite's lock decides then."""
+        if not self._locks:
+            self._locks = [os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for file in self._files]
+        queue, turn = self._locks
+        end = time.monotonic() + timeout_seconds
+        if _lock(queue, QUEUE_SECONDS, end):
+            try:
+                _lock(turn, HEAD_SECONDS, end)
+            finally:
+                fcntl.flock(queue, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(turn, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+
+def _lock(descriptor: int, pause: float, end: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(pause)
+        else:
+            return True
