@@ -9,7 +9,6 @@ SQLITE_BUSY in two of three, so that no unit could rely on having run. A cancell
 it commits or rolls back whole.
 """
 
-import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -186,36 +185,59 @@ def in_transaction(
     kwargs: dict[str, Any],
 ) -> T:
     """Run the unit in a transaction of its own, which writes where there are ``turns`` to take, else reads."""
-    turn = contextlib.nullcontext() if turns is None else turns.taken(BUSY_TIMEOUT_SECONDS)
-    with _mapped_errors(path), turn:
-        connection.execute("BEGIN" if turns is None else "BEGIN IMMEDIATE")
+    try:
+        if turns is None:
+            return _in_transaction(connection, "BEGIN", unit, args, kwargs)
+        turns.take(BUSY_TIMEOUT_SECONDS)
         try:
-            result = unit(Transaction(connection), *args, **kwargs)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return result
+            return _in_transaction(connection, "BEGIN IMMEDIATE", unit, args, kwargs)
+        finally:
+            turns.give()
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _ours(error, path) from error
+
+
+def _in_transaction(
+    connection: sqlite3.Connection,
+    begin: str,
+    unit: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> T:
+    connection.execute(begin)
+    try:
+        result = unit(Transaction(connection), *args, **kwargs)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
 
 
 @contextmanager
 def _mapped_errors(path: Path) -> Iterator[None]:
-    """The one place where sqlite's errors become ours; a broken constraint is the unit's own business."""
     try:
         yield
     except sqlite3.IntegrityError:
         raise
-    except sqlite3.OperationalError as error:
-        # The lower byte is the kind of error; the rest says more of it.
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise DatabaseBusy(
-                f"Another process holds {path} for longer than {BUSY_TIMEOUT_SECONDS:g} s.",
-                hint="Call again; if it stays so, look for a process that has the file open.",
-            ) from error
-        raise StoreError(f"{path}: {error}", hint="Check that the disk is not full and the file writable.") from error
     except sqlite3.DatabaseError as error:
-        raise StoreError(
+        raise _ours(error, path) from error
+
+
+def _ours(error: sqlite3.DatabaseError, path: Path) -> StoreError:
+    """The one place where sqlite's errors become ours; a broken constraint is the unit's own business."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return StoreError(
             f"{path} cannot be read as a database: {error}",
             hint="Put a backup in its place, or move the file away to start anew.",
-        ) from error
+        )
+    # The lower byte is the kind of error; the rest says more of it.
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DatabaseBusy(
+            f"Another process holds {path} for longer than {BUSY_TIMEOUT_SECONDS:g} s.",
+            hint="Call again; if it stays so, look for a process that has the file open.",
+        )
+    return StoreError(f"{path}: {error}", hint="Check that the disk is not full and the file writable.")

@@ -11,8 +11,6 @@ this, and a process that dies gives its locks up.
 import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 # Short enough that eight writers wait no more than some tens of milliseconds, long enough that the one at work does
@@ -28,9 +26,8 @@ class Turns:
         self._files = [database.with_name(f"{database.name}-{name}") for name in ("queue", "turn")]
         self._locks: list[int] = []
 
-    @contextmanager
-    def taken(self, timeout_seconds: float) -> Iterator[None]:
-        """Hold the turn while the block lasts. Without it after ``timeout_seconds``: SQLite's lock decides then."""
+    def take(self, timeout_seconds: float) -> None:
+        """Wait for the turn and hold it; after ``timeout_seconds`` go without: SQLite's lock decides then."""
         if not self._locks:
             self._locks = [os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for file in self._files]
         queue, turn = self._locks
@@ -40,10 +37,10 @@ class Turns:
                 _lock(turn, HEAD_SECONDS, end)
             finally:
                 fcntl.flock(queue, fcntl.LOCK_UN)
-        try:
-            yield
-        finally:
-            fcntl.flock(turn, fcntl.LOCK_UN)
+
+    def give(self) -> None:
+        """Let the next one write. May be called without having the turn."""
+        fcntl.flock(self._locks[1], fcntl.LOCK_UN)
 
     def close(self) -> None:
         while self._locks:

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,15 @@ def noted(tx: Transaction) -> int:
     return int(tx.value("SELECT count(*) FROM main.metrics"))
 
 
+@contextmanager
+def taken(database: Path) -> Iterator[None]:
+    turns = Turns(database)
+    turns.take(1.0)
+    yield
+    turns.give()
+    turns.close()
+
+
 def is_locked(path: Path) -> bool:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -34,7 +45,7 @@ def is_locked(path: Path) -> bool:
 
 def test_who_waits_bars_the_way_for_whoever_comes_later(store: Store, database: Path) -> None:
     queue = database.with_name("orchestrator.db-queue")
-    with Turns(database).taken(1.0):
+    with taken(database):
         waiter = threading.Thread(target=store.run, args=(note,))
         waiter.start()
         while not is_locked(queue):
@@ -48,7 +59,7 @@ def test_who_waits_bars_the_way_for_whoever_comes_later(store: Store, database: 
 def test_a_writer_that_was_killed_in_its_turn_is_not_waited_for(store: Store, database: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from crewyard.server.turns import Turns\n"
-        "with Turns(Path(sys.argv[1])).taken(1.0): print('mine', flush=True); sys.stdin.readline()"
+        "turns = Turns(Path(sys.argv[1])); turns.take(1.0); print('mine', flush=True); sys.stdin.readline()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -66,7 +77,7 @@ def test_a_writer_that_keeps_its_turn_holds_nobody_up_for_ever(
     store: Store, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crewyard.server.store.BUSY_TIMEOUT_SECONDS", 0.05)
-    with Turns(database).taken(1.0):  # and has not begun to write
+    with taken(database):  # and has not begun to write
         store.run(note)
     assert store.read(noted) == 1
 
