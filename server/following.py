@@ -13,7 +13,9 @@ from pathlib import Path
 
 from . import process, saving
 from .errors import GitError
-from .repository import MARK, Change, Repository
+from .git_calls import MARK
+from .history import Change
+from .repository import Repository
 
 NOTE = "crewyard-follow"
 LOCKS = ("index.lock", "HEAD.lock", "ORIG_HEAD.lock")

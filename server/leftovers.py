@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import agents, hidden, merges, pool, pooling, saving, tasks, workspaces, worktrees
+from .checkouts import Checkout
 from .paths import Paths
-from .repository import Checkout, Repository
+from .repository import Repository
 from .settings import Settings
 from .store import Row, Store, Transaction
 from .worktrees import Candidate, Worktree

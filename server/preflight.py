@@ -5,9 +5,10 @@ from pathlib import Path
 
 from . import following, kinds, large_files, process, saving
 from .errors import ConfigurationError, DirtyWorkingDirectory, GitError
+from .git_calls import MARK
 from .kinds import Kind, command
 from .paths import Paths
-from .repository import MARK, Repository
+from .repository import Repository
 from .settings import FILE_NAME, Settings
 
 

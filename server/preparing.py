@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checkouts import GITS_OWN_LOCK, Checkout
 from .errors import BranchExists, DiskFull, GitError, WorktreeExists
-from .repository import GITS_OWN_LOCK, Checkout, Output, Repository
+from .git_calls import Output
+from .repository import Repository
 from .workspaces import forget, lock_of
 
 _FATAL = 128  # from it on git itself failed; below, the user's hook did

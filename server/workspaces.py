@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 from . import hidden, unmerged
+from .checkouts import GITS_OWN_LOCK
 from .errors import GitError, UncommittedChanges, WrongBranch
-from .repository import GITS_OWN_LOCK, STRATEGY, Repository
+from .repository import STRATEGY, Repository
 from .stages import Unmerged
 
 MERGE_BEGUN = "crewyard-merge"  # in git's folder of a worktree, from before `git merge` until its end was seen
