@@ -325,6 +325,8 @@ CREATE TABLE main.branch_conflict (
 
 -- ------------------------------------------------------------------------------------- messages and bookkeeping
 
+-- `visible_at` of a message that was delivered is when it is delivered again; `expires_at` is when it ends although nobody
+-- took it, NULL once it has ended.
 CREATE TABLE main.agent_message (
     id              INTEGER PRIMARY KEY,
     message_id      TEXT NOT NULL UNIQUE,
@@ -347,11 +349,15 @@ CREATE TABLE main.agent_message (
     created_at      TEXT NOT NULL,
     delivered_at    TEXT,
     acknowledged_at TEXT,
+    expires_at      TEXT CHECK (expires_at IS NULL OR status IN ('pending', 'delivered')),
+    ended_at        TEXT,
     CHECK (status <> 'delivered' OR (lease_until IS NOT NULL AND delivery_count > 0)),
     CHECK ((status = 'acknowledged') = (acknowledged_at IS NOT NULL))
 ) STRICT;
 CREATE INDEX main.agent_message_inbox ON agent_message (to_agent, priority, id) WHERE status IN ('pending', 'delivered');
 CREATE INDEX main.agent_message_lease ON agent_message (lease_until) WHERE status = 'delivered';
+-- What expires, and how many wait. With the status in its condition SQLite would look at each row.
+CREATE INDEX main.agent_message_open ON agent_message (expires_at, from_agent) WHERE expires_at IS NOT NULL;
 
 -- Document 004's queue and its state names over the one message store (R-061, C-07).
 CREATE VIEW main.tasks AS

@@ -70,6 +70,8 @@ def described(annotation: Any, constraints: Iterable[object] = ()) -> str:
     if NoneType in get_args(annotation):
         [inner] = [choice for choice in get_args(annotation) if choice is not NoneType]
         return described(inner, constraints)
+    if get_origin(annotation) is list and annotation not in TYPES:
+        return f"list, each a {described(*get_args(annotation))}"
     bounds = [
         phrase.format(getattr(constraint, name))
         for constraint in constraints

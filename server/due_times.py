@@ -11,7 +11,8 @@ DUE = (
     ("launch_hold", "since", "1"),  # launches are compared with it
     ("agent_lifecycle", "created_at", "status IN ('starting', 'running')"),
     ("agent_message", "lease_until", "status = 'delivered'"),
-    ("agent_message", "visible_at", "status = 'pending'"),
+    ("agent_message", "visible_at", "status IN ('pending', 'delivered')"),
+    ("agent_message", "expires_at", "status IN ('pending', 'delivered')"),
     # When a live agent was last heard of is moved too: it is compared with the new time from now on.
     ("agent_lifecycle", "last_heartbeat", "status IN ('starting', 'running')"),
     ("agent_lifecycle", "kill_requested_at", "status IN ('starting', 'running')"),

@@ -23,6 +23,7 @@ CrewyardError
 │   ├── QueueFull           queue_full
 │   ├── NotAuthorized       not_authorized
 │   ├── ResourceExhaustion  resource_exhaustion
+│   ├── MessageHeld         lease_lost              another reader has it now
 │   └── LeaseLost           lease_lost
 ├── AgentError
 │   ├── SpawnFailed         spawn_failed
@@ -194,6 +195,12 @@ class ResourceExhaustion(Refused):
 
     code = "resource_exhaustion"
     retryable = True
+
+
+class MessageHeld(Refused):
+    """Another reader has that message now."""
+
+    code = "lease_lost"
 
 
 class LeaseLost(Refused):

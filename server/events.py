@@ -54,32 +54,26 @@ def transition(
     *,
     now: str,
     actor: str,
+    have: str | None = None,
     why: str = "",
     **columns: Any,
 ) -> Row:
     """Move one row to ``want``, set ``columns`` with it, record the event; returns the row as it is now.
 
-    Raises the machine's NotFound, or IllegalTransition when ``want`` does not follow the row's state.
+    ``have`` is its state where the caller has read it in this transaction. Raises the machine's NotFound, or
+    IllegalTransition when ``want`` does not follow the row's state.
     """
-    before = tx.one(f"SELECT status FROM {machine.table} WHERE {machine.key} = ?", (key,))
-    if before is None:
-        raise NOT_FOUND.get(machine.subject, NotFound)(f"There is no {machine.subject} {key}.", id=str(key))
-    sources = machine.sources(want)
+    have = have or _state(tx, machine, key)
+    if want not in machine.moves[have]:
+        raise _illegal(machine, key, have, want)
     assignments = "".join(f", {column} = :{column}" for column in columns)
-    legal = ", ".join(f"'{state}'" for state in sources)
     row = tx.one(
         f"UPDATE {machine.table} SET status = :want_{assignments} "
-        f"WHERE {machine.key} = :key_ AND status IN ({legal}) RETURNING *",
-        {**columns, "want_": want, "key_": key},
+        f"WHERE {machine.key} = :key_ AND status = :have_ RETURNING *",
+        {**columns, "want_": want, "key_": key, "have_": have},
     )
-    if row is None:
-        raise IllegalTransition(
-            f"{machine.subject.capitalize()} {key} is {before['status']}; it cannot become {want}.",
-            hint=f"Only from {', '.join(sources)}." if sources else f"Nothing becomes {want}.",
-            id=str(key),
-            have=before["status"],
-            want=want,
-        )
+    if row is None:  # it is not what the caller took it for
+        raise _illegal(machine, key, _state(tx, machine, key), want)
     record(
         tx,
         now=now,
@@ -87,11 +81,29 @@ def transition(
         subject_type=machine.subject,
         subject_id=key,
         kind=f"{machine.subject}_{want}",
-        from_state=before["status"],
+        from_state=have,
         to_state=want,
         **({"why": why} if why else {}),
     )
     return row
+
+
+def _state(tx: Transaction, machine: Machine, key: object) -> str:
+    state = tx.value(f"SELECT status FROM {machine.table} WHERE {machine.key} = ?", (key,))
+    if state is None:
+        raise NOT_FOUND.get(machine.subject, NotFound)(f"There is no {machine.subject} {key}.", id=str(key))
+    return str(state)
+
+
+def _illegal(machine: Machine, key: object, have: str, want: str) -> IllegalTransition:
+    sources = machine.sources(want)
+    return IllegalTransition(
+        f"{machine.subject.capitalize()} {key} is {have}; it cannot become {want}.",
+        hint=f"Only from {', '.join(sources)}." if sources else f"Nothing becomes {want}.",
+        id=str(key),
+        have=have,
+        want=want,
+    )
 
 
 def after(tx: Transaction, event_id: int, limit: int = 100) -> list[Row]:

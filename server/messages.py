@@ -1,8 +1,10 @@
 """Messages between agents: rows that are claimed, acknowledged or delivered again, never lost (design 7).
 
-``poll`` claims with one statement and a lease. A lease that runs out makes the message visible again; after
-``max_retries`` such redeliveries it has failed and its sender is told. Nothing expires for want of a reader: an agent
-that is not running keeps its mail.
+``poll`` claims with one statement and a lease. What is not acknowledged is delivered again, and fails or expires at
+last (``lapses``); its sender is told. An agent that is not running keeps its mail meanwhile.
+
+Messages of one sender to one mailbox at equal priority are first delivered in the order in which they were sent: ids
+grow with each commit, and a claim takes the lowest first.
 """
 
 import json
@@ -11,16 +13,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock, events, message_types, recipients, states
-from .errors import InvalidInput, MessageNotFound, NotAuthorized, QueueFull
+from . import clock, events, lapses, message_types, recipients, states
+from .errors import InvalidInput, MessageHeld, MessageNotFound, NotAuthorized, QueueFull
 from .store import Row, Transaction
 
 MAX_CONTENT_BYTES = 64 * 1024
 # The first term is the condition of the index agent_message_inbox; SQLite uses the index only where it stands.
-VISIBLE = (
-    "status IN ('pending', 'delivered') AND ((status = 'pending' AND coalesce(visible_at, '') <= :now) "
-    "OR (status = 'delivered' AND lease_until <= :now AND retry_count < max_retries))"
+_WAITS = (
+    "status IN ('pending', 'delivered') AND (status = 'pending' OR retry_count < max_retries) "
+    "AND (expires_at IS NULL OR expires_at > :now)"
 )
+VISIBLE = f"{_WAITS} AND (visible_at IS NULL OR visible_at <= :now)"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,22 @@ class Draft:
     priority: int | str = 5
 
 
+@dataclass(frozen=True)
+class Terms:
+    """How long a message waits for its reader, and how often it is delivered again."""
+
+    expire_after_hours: float = 24.0
+    lead_keeps_days: float = 7.0
+    max_retries: int = 3
+
+    def expiry(self, box: str, now: str) -> str:
+        hours = 24 * self.lead_keeps_days if box == recipients.LEAD else self.expire_after_hours
+        return clock.plus(now, 3600 * hours)
+
+
+USUAL = Terms()
+
+
 def get(tx: Transaction, message_id: str) -> Row:
     """The message's row. Raises MessageNotFound."""
     row = tx.one("SELECT * FROM agent_message WHERE message_id = ?", (message_id,))
@@ -55,7 +74,16 @@ def get(tx: Transaction, message_id: str) -> Row:
     return row
 
 
-def send(tx: Transaction, draft: Draft, *, sender: str, agent_types: Collection[str], max_queue: int, now: str) -> Sent:
+def send(
+    tx: Transaction,
+    draft: Draft,
+    *,
+    sender: str,
+    agent_types: Collection[str],
+    max_queue: int,
+    now: str,
+    terms: Terms = USUAL,
+) -> Sent:
     """Put a message into the queue. Raises UnknownRecipient, QueueFull, InvalidInput."""
     content = _checked_content(draft.content)
     kind = message_types.canonical(draft.message_type)
@@ -63,44 +91,56 @@ def send(tx: Transaction, draft: Draft, *, sender: str, agent_types: Collection[
     if not draft.target:
         raise InvalidInput("A message needs a recipient.", hint="Give target_agent: an agent id or type, lead, or ALL.")
     to = recipients.resolve(tx, draft.target, sender=sender, agent_types=agent_types)
-    waiting = int(
-        tx.value(
-            "SELECT count(*) FROM agent_message WHERE status IN ('pending', 'delivered') AND from_agent <> ?",
-            (recipients.SYSTEM,),
-        )
-    )
-    if waiting + len(to) > max_queue:
-        raise QueueFull(
-            f"{waiting} messages wait already; {max_queue} is the limit.",
-            hint="Let the recipients poll and acknowledge, then send again.",
-            waiting=waiting,
-            max_queue=max_queue,
-        )
+    _require_room(tx, len(to), sender, max_queue)
     broadcast = str(uuid.uuid4()) if draft.target.upper() == recipients.EVERYONE else None
-    ids = [_insert(tx, sender, box, kind, content, priority, broadcast, now) for box in to]
+    ids = [_insert(tx, sender, box, kind, content, priority, broadcast, now, terms) for box in to]
     return Sent(ids, to, kind, broadcast)
 
 
 def notify(tx: Transaction, box: str, kind: str, content: dict[str, Any], *, priority: int, now: str) -> str:
     """Tell a mailbox something of our own; no full queue stands in its way. Returns the message's id."""
-    return _insert(tx, recipients.SYSTEM, box, kind, json.dumps(content), priority, None, now)
+    return _insert(tx, recipients.SYSTEM, box, kind, json.dumps(content), priority, None, now, USUAL)
 
 
 def claim(
-    tx: Transaction, mailboxes: Sequence[str], *, reader: str, limit: int, lease_seconds: float, now: str
+    tx: Transaction,
+    mailboxes: Sequence[str],
+    *,
+    reader: str,
+    limit: int,
+    lease_seconds: float,
+    now: str,
+    redelivery_seconds: Sequence[float] | None = None,
 ) -> list[Row]:
-    """Take up to ``limit`` visible messages, the most urgent and oldest first, for ``lease_seconds``."""
+    """Take up to ``limit`` visible messages, the most urgent and oldest first, for ``lease_seconds``.
+
+    What is not acknowledged by then is visible again after the wait for that redelivery: 30, 60 and 120 s at a lease of
+    60 s where ``redelivery_seconds`` names no others (R-146).
+    """
     sweep(tx, now=now)
+    if redelivery_seconds is None:
+        redelivery_seconds = (lease_seconds / 2, lease_seconds, lease_seconds * 2)
+    until = clock.plus(now, lease_seconds)
+    again = [clock.plus(until, wait) for wait in redelivery_seconds] or [until]
+    boxes = {f"box_{number}": box for number, box in enumerate(mailboxes)}
+    # Of each mailbox in the order of its index, so that what is not taken is not looked at.
+    firsts = " UNION ALL ".join(
+        "SELECT * FROM (SELECT id, priority FROM agent_message "
+        f"WHERE to_agent = :{box} AND {VISIBLE} ORDER BY priority, id LIMIT :limit)"
+        for box in boxes
+    )
     rows = tx.all(
         "UPDATE agent_message SET status = 'delivered', claimed_by = :reader, lease_until = :until, "
+        "visible_at = json_extract(:again, '$[' || min(retry_count, :last) || ']'), "
         "delivery_count = delivery_count + 1, delivered_at = coalesce(delivered_at, :now) "
-        f"WHERE id IN (SELECT id FROM agent_message WHERE to_agent IN (SELECT value FROM json_each(:boxes)) "
-        f"AND status = 'pending' AND {VISIBLE} ORDER BY priority, id LIMIT :limit) RETURNING *",
+        f"WHERE id IN (SELECT id FROM ({firsts}) ORDER BY priority, id LIMIT :limit) RETURNING *",
         {
+            **boxes,
             "reader": reader,
-            "until": clock.plus(now, lease_seconds),
+            "until": until,
+            "again": json.dumps(again),
+            "last": len(again) - 1,
             "now": now,
-            "boxes": json.dumps(list(mailboxes)),
             "limit": limit,
         },
     )
@@ -109,39 +149,48 @@ def claim(
     return sorted(rows, key=lambda row: (row["priority"], row["id"]))
 
 
-def sweep(tx: Transaction, *, now: str) -> int:
-    """Make messages whose lease has run out visible again, or fail them; returns how many were handled."""
-    late = tx.all("SELECT * FROM agent_message WHERE status = 'delivered' AND lease_until <= ?", (now,))
-    for row in late:
-        if row["retry_count"] < row["max_retries"]:
-            _offer_again(tx, row, now)
-        else:
-            _fail(tx, row, now)
-    return len(late)
+def sweep(tx: Transaction, *, now: str) -> None:
+    """Offer again, fail or expire what nobody acknowledged in time, and tell the senders of what ended by it."""
+    for lapse in lapses.settle(tx, now=now):
+        tell_sender(tx, lapse, now=now)
+
+
+def tell_sender(tx: Transaction, lapse: lapses.Lapse, *, now: str) -> None:
+    """Say that a message ended without being acknowledged; not to ourselves, nor to an agent that is gone."""
+    message = lapse.message
+    if message["from_agent"] == recipients.SYSTEM or recipients.is_gone(tx, message["from_agent"]):
+        return
+    content = {
+        "message_id": message["message_id"],
+        "recipient": message["to_agent"],
+        "message_type": message["message_type"],
+        "code": lapse.code,
+        "error": f"Your message to {message['to_agent']} was {lapse.reason}.",
+    }
+    notify(tx, message["from_agent"], "error_report", content, priority=2, now=now)
 
 
 def acknowledge(tx: Transaction, message_ids: Sequence[str], mailboxes: Sequence[str], *, reader: str, now: str) -> int:
     """Settle messages for good; returns how many were not settled before.
 
-    Raises MessageNotFound, NotAuthorized where it is somebody else's, IllegalTransition where it has failed.
+    All or none: raises MessageNotFound, NotAuthorized where one is somebody else's, MessageHeld where another reader
+    has it, IllegalTransition where it has failed or expired.
     """
     settled = 0
-    for message_id in message_ids:
+    for message_id in dict.fromkeys(message_ids):
         row = get(tx, message_id)
-        if row["to_agent"] not in mailboxes and row["claimed_by"] != reader:
-            raise NotAuthorized(
-                f"Message {message_id} is for {row['to_agent']}, not for {reader}.",
-                hint="route(action='poll') gives your own.",
-                message_id=message_id,
-            )
+        _require_own(row, mailboxes, reader, now)
         if row["status"] == "acknowledged":
             continue
         if row["status"] == "pending":  # its lease ran out, or it was never polled: the reader has it all the same
             row = events.transition(
-                tx, states.MESSAGE, message_id, "delivered", now=now, actor=reader, claimed_by=reader, lease_until=now,
-                delivery_count=max(1, row["delivery_count"]), delivered_at=row["delivered_at"] or now,
+                tx, states.MESSAGE, message_id, "delivered", have="pending", now=now, actor=reader, claimed_by=reader,
+                lease_until=now, delivery_count=max(1, row["delivery_count"]), delivered_at=row["delivered_at"] or now,
             )  # fmt: skip
-        events.transition(tx, states.MESSAGE, message_id, "acknowledged", now=now, actor=reader, acknowledged_at=now)
+        events.transition(
+            tx, states.MESSAGE, message_id, "acknowledged", have=row["status"], now=now, actor=reader,
+            acknowledged_at=now, ended_at=now, expires_at=None,
+        )  # fmt: skip
         settled += 1
     return settled
 
@@ -159,9 +208,8 @@ def unread(tx: Transaction, mailboxes: Sequence[str], *, now: str) -> int:
 def seconds_to_visible(tx: Transaction, mailboxes: Sequence[str], *, now: str) -> float | None:
     """In how many seconds a poll of these mailboxes may find what it does not find now; None where nothing waits."""
     due = tx.value(
-        "SELECT min(coalesce(CASE status WHEN 'delivered' THEN lease_until ELSE visible_at END, :now)) "
-        "FROM agent_message WHERE to_agent IN (SELECT value FROM json_each(:boxes)) "
-        "AND status IN ('pending', 'delivered')",
+        "SELECT min(coalesce(visible_at, :now)) FROM agent_message "
+        f"WHERE to_agent IN (SELECT value FROM json_each(:boxes)) AND {_WAITS}",
         {"boxes": json.dumps(list(mailboxes)), "now": now},
     )
     return None if due is None else clock.seconds_between(now, due)
@@ -184,20 +232,6 @@ def counts_by_recipient(tx: Transaction, *, after: str = "", limit: int = 100) -
     return [dict(row) for row in rows]
 
 
-def clear_old(tx: Transaction, *, older_than_days: float, now: str, actor: str) -> int:
-    """Delete messages that ended longer ago than that; open ones stay. Returns how many (R-142)."""
-    deleted = tx.run(
-        "DELETE FROM agent_message WHERE status IN ('acknowledged', 'failed', 'expired') "
-        "AND coalesce(acknowledged_at, last_retry_at, created_at) <= ?",
-        (clock.plus(now, -86400 * older_than_days),),
-    )
-    if deleted:
-        events.record(
-            tx, now=now, actor=actor, subject_type="message", subject_id="*", kind="messages_cleared", deleted=deleted
-        )
-    return deleted
-
-
 def _checked_content(content: Any) -> str:
     if content is None or not isinstance(content, dict | str):
         raise InvalidInput("A message needs content: an object or text.", hint="Give content={…}.")
@@ -214,49 +248,63 @@ def _checked_content(content: Any) -> str:
     return json.dumps(content)
 
 
+def _require_room(tx: Transaction, wanted: int, sender: str, max_queue: int) -> None:
+    """Raises QueueFull. What the agents send does not shut the lead out: it may go beyond the limit by a tenth."""
+    limit = max_queue + (max_queue // 10 if sender == recipients.LEAD else 0)
+    waiting = int(
+        tx.value(
+            "SELECT count(*) FROM agent_message WHERE expires_at IS NOT NULL AND from_agent <> ?",
+            (recipients.SYSTEM,),
+        )
+    )
+    if waiting + wanted > limit:
+        raise QueueFull(
+            f"{waiting} messages wait already; {limit} is the limit for {sender}.",
+            hint="Let the recipients poll and acknowledge, then send again.",
+            waiting=waiting,
+            max_queue=limit,
+        )
+
+
+def _require_own(row: Row, mailboxes: Sequence[str], reader: str, now: str) -> None:
+    name, holder = row["message_id"], row["claimed_by"]
+    if row["to_agent"] not in mailboxes and holder != reader:
+        raise NotAuthorized(
+            f"Message {name} is for {row['to_agent']}, not for {reader}.",
+            hint="route(action='poll') gives your own.",
+            message_id=name,
+        )
+    if row["status"] == "delivered" and holder != reader and row["lease_until"] > now:
+        raise MessageHeld(
+            f"Message {name} is with {holder}, who has until {row['lease_until']} to acknowledge it.",
+            hint="Leave it to them; route(action='poll') gives what is free.",
+            message_id=name,
+            held_by=holder,
+        )
+
+
 def _insert(
-    tx: Transaction, sender: str, box: str, kind: str, content: str, priority: int, broadcast: str | None, now: str
+    tx: Transaction,
+    sender: str,
+    box: str,
+    kind: str,
+    content: str,
+    priority: int,
+    broadcast: str | None,
+    now: str,
+    terms: Terms,
 ) -> str:
     row = tx.only(
         "INSERT INTO agent_message (message_id, from_agent, to_agent, message_type, content, priority, broadcast_id, "
-        "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-        (str(uuid.uuid4()), sender, box, kind, content, priority, broadcast, now),
-    )
+        "created_at, expires_at, max_retries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "RETURNING message_id, to_agent, message_type",
+        (
+            str(uuid.uuid4()), sender, box, kind, content, priority, broadcast, now, terms.expiry(box, now),
+            terms.max_retries,
+        ),
+    )  # fmt: skip
     _record(tx, row, "pending", actor=sender, now=now, before=None)
     return str(row["message_id"])
-
-
-def _offer_again(tx: Transaction, row: Row, now: str) -> None:
-    events.transition(
-        tx,
-        states.MESSAGE,
-        row["message_id"],
-        "pending",
-        now=now,
-        actor=recipients.SYSTEM,
-        why=f"{row['claimed_by']} did not acknowledge it by {row['lease_until']}",
-        claimed_by=None,
-        lease_until=None,
-        retry_count=row["retry_count"] + 1,
-        last_retry_at=now,
-    )
-
-
-def _fail(tx: Transaction, row: Row, now: str) -> None:
-    reason = f"delivered {row['delivery_count']} times, never acknowledged"
-    events.transition(
-        tx, states.MESSAGE, row["message_id"], "failed", now=now, actor=recipients.SYSTEM, why=reason,
-        error_message=reason, last_retry_at=now,
-    )  # fmt: skip
-    if row["from_agent"] == recipients.SYSTEM:
-        return
-    content = {
-        "message_id": row["message_id"],
-        "recipient": row["to_agent"],
-        "message_type": row["message_type"],
-        "error": f"Your message to {row['to_agent']} was {reason}.",
-    }
-    _insert(tx, recipients.SYSTEM, row["from_agent"], "error_report", json.dumps(content), 2, None, now)
 
 
 def _record(tx: Transaction, row: Row, state: str, *, actor: str, now: str, before: str | None) -> None:

@@ -86,8 +86,19 @@ CREATE TABLE main.launch_hold (
 INSERT INTO launch_hold SELECT * FROM launch_hold_2;
 DROP TABLE launch_hold_2;
 """
-MIGRATIONS: tuple[Migration, ...] = (Migration(2, SUPERVISION), Migration(3, MERGING))
-VERSION = 3
+# What waits when this runs is kept for another week, whoever it is for.
+MESSAGING = """
+ALTER TABLE agent_message ADD COLUMN expires_at TEXT CHECK (expires_at IS NULL OR status IN ('pending', 'delivered'));
+ALTER TABLE agent_message ADD COLUMN ended_at   TEXT;
+UPDATE agent_message SET expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+7 days')
+    WHERE status IN ('pending', 'delivered');
+UPDATE agent_message SET visible_at = lease_until WHERE status = 'delivered';
+UPDATE agent_message SET ended_at = coalesce(acknowledged_at, last_retry_at, created_at)
+    WHERE status NOT IN ('pending', 'delivered');
+CREATE INDEX main.agent_message_open ON agent_message (expires_at, from_agent) WHERE expires_at IS NOT NULL;
+"""
+MIGRATIONS: tuple[Migration, ...] = (Migration(2, SUPERVISION), Migration(3, MERGING), Migration(4, MESSAGING))
+VERSION = 4
 
 
 def schema_parts() -> dict[str, str]:

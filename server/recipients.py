@@ -7,8 +7,9 @@ it first. An agent that was started in place of another, for the same task, also
 import difflib
 from collections.abc import Collection
 
+from . import states
 from .errors import UnknownRecipient
-from .store import Transaction
+from .store import Row, Transaction
 
 LEAD = "lead"
 SYSTEM = "crewyard"
@@ -16,13 +17,18 @@ EVERYONE = "ALL"
 
 
 def resolve(tx: Transaction, target: str, *, sender: str, agent_types: Collection[str]) -> list[str]:
-    """The mailboxes that ``target`` stands for. Raises UnknownRecipient, with the nearest known name."""
+    """The mailboxes that ``target`` stands for.
+
+    Raises UnknownRecipient, with the nearest known name, or where nobody will ever read what is sent there.
+    """
     if target.upper() == EVERYONE:
         return everyone(tx, sender=sender, agent_types=agent_types)
     name = LEAD if target == "orchestrator" and target not in agent_types else target
     for candidate in (name, name.replace("-", "_")):
-        if candidate == LEAD or candidate in agent_types or _is_agent(tx, candidate):
+        if candidate == LEAD or candidate in agent_types or _is_type(tx, candidate):
             return [candidate]
+        if agent := _agent(tx, candidate):
+            return [_reached(agent)]
     known = [LEAD, EVERYONE, *sorted(agent_types), *_live_ids(tx)]
     near = difflib.get_close_matches(target, known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known[:20])}."
@@ -53,9 +59,40 @@ def mailboxes(tx: Transaction, reader: str) -> list[str]:
     return [reader, row["agent_type"], *(other["agent_id"] for other in before)]
 
 
-def _is_agent(tx: Transaction, name: str) -> bool:
-    """Whether an agent of ours has, or had, this id or type."""
-    return tx.one("SELECT 1 FROM agent_lifecycle WHERE ? IN (agent_id, agent_type)", (name,)) is not None
+def is_gone(tx: Transaction, name: str) -> bool:
+    """Whether ``name`` was an agent whose mail nobody will read: it has ended, and no other takes its place."""
+    agent = _agent(tx, name)
+    return agent is not None and _has_no_successor(agent)
+
+
+def _agent(tx: Transaction, name: str) -> Row | None:
+    return tx.one(
+        "SELECT a.agent_id, a.agent_type, a.status, a.task_id, t.status AS task_status FROM agent_lifecycle a "
+        "LEFT JOIN specs_task t ON t.task_id = a.task_id WHERE a.agent_id = ?",
+        (name,),
+    )
+
+
+def _is_type(tx: Transaction, name: str) -> bool:
+    """Whether there is, or was, an agent of this type."""
+    return tx.one("SELECT 1 FROM agent_lifecycle WHERE agent_type = ? LIMIT 1", (name,)) is not None
+
+
+def _has_no_successor(agent: Row) -> bool:
+    is_live = agent["status"] in states.LIVE_AGENT
+    return not is_live and (agent["task_id"] is None or agent["task_status"] == "completed")
+
+
+def _reached(agent: Row) -> str:
+    name, kind = str(agent["agent_id"]), agent["agent_type"]
+    if _has_no_successor(agent):
+        done = f", and its task {agent['task_id']} is done" if agent["task_id"] else ""
+        raise UnknownRecipient(
+            f"Agent {name} has ended{done}: nobody would read that.",
+            hint=f"Write to {kind!r}, any agent of that type, or to {LEAD!r}.",
+            target=name,
+        )
+    return name
 
 
 def _live_ids(tx: Transaction) -> list[str]:

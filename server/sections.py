@@ -290,9 +290,35 @@ class Messages(Section):
     """The message queue."""
 
     lease_seconds: Timeout = Field(
-        60.0, description="A polled message that is not acknowledged by then is delivered again."
+        60.0, description="How long a polled message is its reader's; unacknowledged, it is then to be delivered again."
     )
-    max_queue: Positive = Field(1000, description="Messages waiting in all; beyond it `route send` answers queue_full.")
+    redelivery_seconds: Annotated[list[Delay], Field(max_length=20)] | None = Field(
+        None,
+        description="Waits between the end of a lease and each redelivery; after the last one the message has failed, "
+        "and its sender is told. Unset: half the lease, the lease, and twice the lease.",
+    )
+    count_first_attempt: bool = Field(
+        False, description="The first delivery counts as one of the attempts, so that there is one redelivery less."
+    )
+    expire_after_hours: Annotated[float, Field(gt=0, le=ONE_YEAR / 3600)] = Field(
+        24.0, description="Mail to agents that nobody took for this long expires, and its sender is told."
+    )
+    retention_days: Annotated[float, Field(gt=0, le=ONE_YEAR / 86400)] = Field(
+        7.0,
+        description="How long messages that have ended are kept before they are deleted, and how long mail to the lead "
+        "waits for it.",
+    )
+    max_queue: Positive = Field(
+        1000,
+        description="Messages waiting in all; beyond it `route send` answers queue_full. The lead may go beyond it by "
+        "a tenth.",
+    )
+
+    @property
+    def max_retries(self) -> int:
+        """Redeliveries of a message that is not acknowledged (C-08)."""
+        waits = 3 if self.redelivery_seconds is None else len(self.redelivery_seconds)
+        return max(0, waits - self.count_first_attempt)
 
 
 class Plans(Section):

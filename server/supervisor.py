@@ -24,6 +24,7 @@ from . import (
     garbage,
     janitor,
     keeper,
+    lapses,
     launcher,
     lease,
     merger,
@@ -55,6 +56,7 @@ STANDBY_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
 JUMP_SECONDS = 2.0
 FAULT_SECONDS = 1.0
+CLEAR_SECONDS = 3600.0
 GARBAGE = "garbage"
 
 
@@ -77,6 +79,7 @@ class Supervisor:
         self._has_fault = False
         self._renewed = 0.0
         self._checked = time.monotonic()
+        self._cleared = float("-inf")
         self._vigil = Vigil()
         self._radar = Radar()
         self._look_at_all = True
@@ -294,7 +297,7 @@ class Supervisor:
         if time.monotonic() - self._checked >= self.crew.settings.health.check_interval_seconds:
             self._checked = time.monotonic()
             self._look_at_all = self._to_settle = True
-            for step in (self._watch_signs_of_life, self._audit_processes, self._sweep_messages):
+            for step in (self._watch_signs_of_life, self._audit_processes, self._sweep_messages, self._clear_messages):
                 self._guarded(step)
 
     def _watch_signs_of_life(self) -> None:
@@ -305,6 +308,14 @@ class Supervisor:
 
     def _sweep_messages(self) -> None:
         self.crew.write(messages.sweep, now=clock.now())
+
+    def _clear_messages(self) -> None:
+        if time.monotonic() - self._cleared < CLEAR_SECONDS:
+            return
+        self._cleared = time.monotonic()
+        days, now = self.crew.settings.messages.retention_days, clock.now()
+        if self.crew.store.read(lapses.has_old, older_than_days=days, now=now):
+            self.crew.write(lapses.clear_old, older_than_days=days, now=now, actor=ACTOR)
 
     def _look_for_collisions(self) -> None:
         if not self._jobs.is_busy("radar") and self._radar.is_due(self.crew):

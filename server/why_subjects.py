@@ -93,6 +93,10 @@ def of_message(tx: Transaction, message: Row, now: str, _bounds: Bounds) -> Answ
             (to,),
         )
         reader = "has not polled yet" if alive or to == "lead" else "has no live agent; its mail is kept"
+        if message["visible_at"] is not None and message["visible_at"] > now:
+            reader = f"has not acknowledged it; it is delivered again from {message['visible_at']} on"
+        if message["expires_at"] is not None:
+            reader += f", until {message['expires_at']}" if "kept" in reader else ""
         return f"{head} is pending since {message['created_at']}: {to} {reader}.", "agents(action='list')"
     if status == "delivered":
         late = " (over, it is delivered again at the next poll)" if message["lease_until"] <= now else ""

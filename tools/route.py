@@ -7,7 +7,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import clock, message_types, messages, recipients
+from ..server import clock, lapses, message_types, messages, recipients
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.store import Row, Transaction
 from ..server.yard import Yard
@@ -72,7 +72,7 @@ async def route(
         case "send":
             return await _send(yard, messages.Draft(to, message_type, content, priority))
         case "poll":
-            return await _poll(yard, to, min(limit, MOST_AT_ONCE), wait_seconds)
+            return await _poll(yard, to, limit, wait_seconds)
         case "acknowledge":
             return await _acknowledge(yard, [*([message_id] if message_id else []), *message_ids])
         case "status":
@@ -83,12 +83,14 @@ async def route(
 
 async def _send(yard: Yard, draft: messages.Draft) -> RouteResult:
     caller = await yard.caller()
+    conf = yard.settings.messages
     sent = await yard.store.run(
         messages.send,
         draft,
         sender=caller.name,
         agent_types=yard.settings.agents.keys(),
-        max_queue=yard.settings.messages.max_queue,
+        max_queue=conf.max_queue,
+        terms=messages.Terms(conf.expire_after_hours, conf.retention_days, conf.max_retries),
         now=clock.now(),
     )
     known = message_types.is_known(sent.message_type)
@@ -106,15 +108,20 @@ async def _send(yard: Yard, draft: messages.Draft) -> RouteResult:
 async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> RouteResult:
     """Claim what is there, or wait for it; the claim is a write and is only tried when something is visible."""
     caller = await yard.caller()
-    reader = target or caller.name
+    reader, conf = target or caller.name, yard.settings.messages
     boxes = await yard.store.read(_mailboxes, yard, caller.name, reader, caller.is_lead)
 
     async def claimed() -> list[Row] | None:
         if not await yard.store.read(messages.unread, boxes, now=clock.now()):
             return None
-        lease = yard.settings.messages.lease_seconds
         rows = await yard.store.run(
-            messages.claim, boxes, reader=caller.name, limit=limit, lease_seconds=lease, now=clock.now()
+            messages.claim,
+            boxes,
+            reader=caller.name,
+            limit=min(limit, MOST_AT_ONCE),
+            lease_seconds=conf.lease_seconds,
+            redelivery_seconds=conf.redelivery_seconds,
+            now=clock.now(),
         )
         return rows or None
 
@@ -122,7 +129,8 @@ async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> Rou
         return await yard.store.read(messages.seconds_to_visible, boxes, now=clock.now())
 
     rows = await yard.changes.until(claimed, timeout_seconds=wait_seconds, due=due) or []
-    return RouteResult(action="poll", messages=_shown(rows), messages_processed=len(rows))
+    note = f"A poll gives {MOST_AT_ONCE} messages at most; poll again." if limit > len(rows) == MOST_AT_ONCE else None
+    return RouteResult(action="poll", messages=_shown(rows), messages_processed=len(rows), note=note)
 
 
 def _mailboxes(tx: Transaction, yard: Yard, name: str, reader: str, is_lead: bool) -> list[str]:
@@ -173,7 +181,8 @@ async def _acknowledge(yard: Yard, message_ids: list[str]) -> RouteResult:
     caller = await yard.caller()
     boxes = await yard.store.read(recipients.mailboxes, caller.name)
     settled = await yard.store.run(messages.acknowledge, message_ids, boxes, reader=caller.name, now=clock.now())
-    note = None if settled == len(message_ids) else f"{len(message_ids) - settled} had been acknowledged before."
+    before = len(set(message_ids)) - settled
+    note = f"{before} had been acknowledged before." if before else None
     return RouteResult(action="acknowledge", messages_processed=settled, note=note)
 
 
@@ -189,7 +198,7 @@ async def _clear_old(yard: Yard, older_than_days: float) -> RouteResult:
     if not caller.is_lead:
         raise NotAuthorized("Only the lead may clear messages.", hint="acknowledge settles your own.")
     deleted = await yard.store.run(
-        messages.clear_old, older_than_days=older_than_days, now=clock.now(), actor=caller.name
+        lapses.clear_old, older_than_days=older_than_days, now=clock.now(), actor=caller.name
     )
     return RouteResult(action="clear_old", messages_deleted=deleted)
 

@@ -1,15 +1,23 @@
-"""The message queue's units of work: claimed by one statement, leased, delivered again, failed, never lost."""
+"""The message queue's units of work: to whom, in which order, by one reader only; acknowledged once."""
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crewyard.server import agents, clock, message_types, messages, recipients
-from crewyard.server.errors import InvalidInput, QueueFull, UnknownRecipient
-from crewyard.server.store import Store
+from crewyard.server import clock, message_types, messages, recipients
+from crewyard.server.errors import (
+    InvalidInput,
+    MessageHeld,
+    MessageNotFound,
+    NotAuthorized,
+    QueueFull,
+    UnknownRecipient,
+)
+from crewyard.server.store import Row, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
 TYPES = ("architect", "builder")
@@ -20,53 +28,38 @@ def send(store: Store, target: str = "lead", *, sender: str = "lead", now: str =
     return store.run(messages.send, messages.Draft(**values), sender=sender, agent_types=TYPES, max_queue=1000, now=now)
 
 
-def claim(store: Store, now: str, *, reader: str = "lead", limit: int = 10) -> list[Any]:
-    return store.run(messages.claim, [reader], reader=reader, limit=limit, lease_seconds=60, now=now)
+def claim(store: Store, now: str, box: str = "lead", *, reader: str = "", limit: int = 10) -> list[Any]:
+    return store.run(messages.claim, [box], reader=reader or box, limit=limit, lease_seconds=60, now=now)
+
+
+def acknowledge(store: Store, message_id: str, *, reader: str, now: str) -> int:
+    """As an agent of type builder."""
+    return store.run(messages.acknowledge, [message_id], [reader, "builder"], reader=reader, now=now)
+
+
+def insert_agents(store: Store, *rows: tuple[str, str, str | None], task: str = "in_progress") -> None:
+    """Agents of type builder on task A: id, status and when they ended."""
+
+    def seed(tx: Transaction) -> None:
+        done = NOW if task == "completed" else None
+        tx.run(
+            "INSERT INTO specs_task (task_id, title, status, created_at, updated_at, completed_at) "
+            "VALUES ('A', 't', ?, ?, ?, ?)",
+            (task, NOW, NOW, done),
+        )
+        for agent_id, status, ended in rows:
+            tx.run(
+                "INSERT INTO agent_lifecycle (agent_id, agent_type, kind, task_id, status, workspace, run_dir, term, "
+                "created_at, pid, started_at, completed_at) VALUES (?, 'builder', 'command', 'A', ?, '/w', '/r', 1, "
+                "?, 1, ?, ?)",
+                (agent_id, status, NOW, NOW, ended),
+            )
+
+    store.run(seed)
 
 
 def row(store: Store, message_id: str) -> Any:
     return store.read(messages.get, message_id)
-
-
-def test_a_claimed_message_is_hidden_until_its_lease_runs_out(store: Store) -> None:
-    send(store)
-    assert len(claim(store, NOW)) == 1
-    assert claim(store, clock.plus(NOW, 59)) == []
-    assert store.read(messages.unread, ["lead"], now=clock.plus(NOW, 60)) == 1
-    again = claim(store, clock.plus(NOW, 60))
-    assert (again[0]["delivery_count"], again[0]["retry_count"]) == (2, 1)
-
-
-def test_after_three_redeliveries_it_has_failed_and_its_sender_is_told(store: Store) -> None:
-    message_id = send(store, "builder", sender="architect").message_ids[0]
-    now = NOW
-    for _ in range(4):
-        assert [r["message_id"] for r in claim(store, now, reader="builder")] == [message_id]
-        now = clock.plus(now, 61)
-    assert claim(store, now, reader="builder") == []
-    assert row(store, message_id)["status"] == "failed"
-    told = claim(store, now, reader="architect")
-    assert (told[0]["from_agent"], told[0]["message_type"]) == ("crewyard", "error_report")
-    assert json.loads(told[0]["content"])["message_id"] == message_id
-
-
-def test_our_own_error_report_that_nobody_reads_is_reported_to_nobody(store: Store) -> None:
-    send(store, "builder", sender="crewyard")
-    now = NOW
-    for _ in range(6):
-        claim(store, now, reader="builder")
-        now = clock.plus(now, 61)
-    assert store.read(lambda tx: tx.value("SELECT count(*) FROM agent_message")) == 1
-
-
-def test_what_is_acknowledged_late_is_acknowledged_all_the_same(store: Store) -> None:
-    message_id = send(store).message_ids[0]
-    claim(store, NOW)
-    late = clock.plus(NOW, 100)
-    store.run(messages.sweep, now=late)
-    assert row(store, message_id)["status"] == "pending"
-    assert store.run(messages.acknowledge, [message_id], ["lead"], reader="lead", now=late) == 1
-    assert claim(store, clock.plus(NOW, 200)) == []
 
 
 def test_two_readers_never_get_the_same_message(database: Path) -> None:
@@ -76,7 +69,7 @@ def test_two_readers_never_get_the_same_message(database: Path) -> None:
 
     def read() -> None:
         mine = Store(database)
-        while rows := claim(mine, NOW, reader="builder", limit=7):
+        while rows := claim(mine, NOW, "builder", limit=7):
             got.extend(r["message_id"] for r in rows)
         mine.close()
 
@@ -94,6 +87,135 @@ def test_a_full_queue_refuses_and_takes_nothing(store: Store) -> None:
     with pytest.raises(QueueFull):
         store.run(messages.send, draft, sender="lead", agent_types=TYPES, max_queue=1, now=NOW)
     assert store.read(lambda tx: tx.value("SELECT count(*) FROM agent_message")) == 0
+
+
+def test_agents_that_fill_the_queue_do_not_shut_the_lead_out(store: Store) -> None:
+    def send_one(sender: str) -> None:
+        draft = messages.Draft("builder", "question", "x")
+        store.run(messages.send, draft, sender=sender, agent_types=TYPES, max_queue=20, now=NOW)
+
+    for _ in range(20):
+        send_one("architect")
+    with pytest.raises(QueueFull, match="20 is the limit for architect"):
+        send_one("architect")
+    send_one("lead")
+    send_one("lead")
+    with pytest.raises(QueueFull, match="22 messages wait already; 22 is the limit for lead"):
+        send_one("lead")
+
+
+def test_what_is_ours_or_has_ended_takes_no_room(store: Store) -> None:
+    for _ in range(3):
+        store.run(messages.notify, "lead", "alert", {}, priority=5, now=NOW)
+    done = send(store).message_ids
+    store.run(messages.acknowledge, done, ["lead"], reader="lead", now=NOW)
+    draft = messages.Draft("lead", "question", "x")
+    store.run(messages.send, draft, sender="builder", agent_types=TYPES, max_queue=1, now=NOW)
+
+
+def test_how_many_wait_is_counted_in_an_index_of_them(store: Store) -> None:
+    plan = store.read(
+        lambda tx: tx.all(
+            "EXPLAIN QUERY PLAN SELECT count(*) FROM agent_message WHERE expires_at IS NOT NULL AND from_agent <> 'x'"
+        )
+    )
+    assert "COVERING INDEX agent_message_open" in plan[0]["detail"]
+
+
+def test_one_wrong_id_leaves_the_whole_batch_as_it_was(store: Store) -> None:
+    first, second = send(store).message_ids[0], send(store).message_ids[0]
+    claim(store, NOW)
+    with pytest.raises(MessageNotFound, match="no message 'nope'"):
+        store.run(messages.acknowledge, [first, "nope", second], ["lead"], reader="lead", now=NOW)
+    assert row(store, first)["status"] == row(store, second)["status"] == "delivered"
+
+
+def test_an_id_that_is_given_twice_counts_once(store: Store) -> None:
+    name = send(store).message_ids[0]
+    claim(store, NOW)
+    assert store.run(messages.acknowledge, [name, name], ["lead"], reader="lead", now=NOW) == 1
+
+
+def test_what_another_reader_holds_is_not_acknowledged(store: Store) -> None:
+    name = send(store, "builder").message_ids[0]
+    claim(store, NOW, "builder", reader="b-1")
+    with pytest.raises(MessageHeld, match=r"with b-1, who has until 2026-01-01T00:01:00\.000Z"):
+        acknowledge(store, name, reader="b-2", now=NOW)
+    assert row(store, name)["status"] == "delivered"
+
+
+def test_who_acknowledges_late_does_so_unless_another_has_taken_it_since(store: Store) -> None:
+    first, second = (send(store, "builder").message_ids[0] for _ in range(2))
+    claim(store, NOW, "builder", reader="b-1")
+    late = clock.plus(NOW, 60)
+    assert acknowledge(store, first, reader="b-1", now=late) == 1
+    later = clock.plus(NOW, 90)
+    assert [each["message_id"] for each in claim(store, later, "builder", reader="b-2")] == [second]
+    with pytest.raises(MessageHeld, match="with b-2"):
+        acknowledge(store, second, reader="b-1", now=later)
+    assert acknowledge(store, second, reader="b-2", now=later) == 1
+    assert acknowledge(store, second, reader="b-1", now=later) == 0
+
+
+def test_the_lead_settles_of_others_mail_what_it_has_taken_and_nothing_else(store: Store) -> None:
+    taken, other = (send(store, "builder").message_ids[0] for _ in range(2))
+    claim(store, NOW, "builder", reader="lead", limit=1)
+    late = clock.plus(NOW, 100)
+    store.run(messages.sweep, now=late)
+    assert store.run(messages.acknowledge, [taken], ["lead"], reader="lead", now=late) == 1
+    with pytest.raises(NotAuthorized, match="is for builder, not for lead"):
+        store.run(messages.acknowledge, [other], ["lead"], reader="lead", now=late)
+
+
+def test_a_senders_messages_arrive_in_the_order_of_sending_whoever_reads_them(database: Path) -> None:
+    """Four threads send while four poll, each over connections of its own, as processes do."""
+    store = Store(database)
+    senders = [f"s-{n}" for n in range(4)]
+
+    def write(sender: str) -> None:
+        mine = Store(database)
+        for number in range(50):
+            send(mine, "builder", sender=sender, content={"n": number})
+        mine.close()
+        written.append(sender)
+
+    def read(reader: str) -> None:
+        mine = Store(database)
+        while (rows := claim(mine, NOW, "builder", reader=reader, limit=3)) or len(written) < len(senders):
+            in_order(rows)
+        mine.close()
+
+    def in_order(rows: Sequence[Row]) -> None:
+        for sender in senders:
+            numbers = [json.loads(each["content"])["n"] for each in rows if each["from_agent"] == sender]
+            disorder.extend([] if numbers == sorted(numbers) else [numbers])
+
+    disorder: list[list[int]] = []
+    written: list[str] = []
+    threads = [threading.Thread(target=write, args=(sender,)) for sender in senders]
+    threads += [threading.Thread(target=read, args=(f"r-{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    in_order(delivered := store.read(first_deliveries))
+    store.close()
+    assert (len(delivered), disorder) == (200, [])
+
+
+def first_deliveries(tx: Transaction) -> list[Row]:
+    return tx.all(
+        "SELECT m.from_agent, m.content FROM event e JOIN agent_message m ON m.message_id = e.subject_id "
+        "WHERE e.kind = 'message_delivered' ORDER BY e.event_id"
+    )
+
+
+def test_mail_to_an_agent_and_to_its_type_comes_in_one_order(store: Store) -> None:
+    insert_agents(store, ("b-1", "running", None))
+    for target, priority in (("builder", 5), ("b-1", 5), ("builder", 1), ("b-1", 5), ("builder", 5)):
+        send(store, target, content=f"{target} {priority}", priority=priority)
+    rows = store.run(messages.claim, ["b-1", "builder"], reader="b-1", limit=4, lease_seconds=60, now=NOW)
+    assert [(each["id"], each["priority"]) for each in rows] == [(3, 1), (1, 5), (2, 5), (4, 5)]
 
 
 def test_broadcast_rows_share_an_id_and_leave_the_sender_out(store: Store) -> None:
@@ -120,29 +242,22 @@ def test_recipients_by_name(store: Store, target: str, box: str | None) -> None:
         assert store.run(recipients.resolve, target, sender="lead", agent_types=TYPES) == [box]
 
 
-def test_a_restarted_agent_reads_its_predecessors_mail(store: Store, insert: Any) -> None:
-    def seed(tx: Any) -> None:
-        insert(tx, "specs_task", task_id="A", title="t", created_at=NOW, updated_at=NOW)
-        for agent_id, status, done in (("b-1", "failed", NOW), ("b-2", "starting", None)):
-            insert(
-                tx, "agent_lifecycle", agent_id=agent_id, agent_type="builder", kind="command", task_id="A",
-                status=status, workspace="/w", run_dir="/r", term=1, created_at=NOW, completed_at=done,
-            )  # fmt: skip
-
-    store.run(seed)
+def test_a_restarted_agent_reads_its_predecessors_mail(store: Store) -> None:
+    insert_agents(store, ("b-1", "failed", NOW), ("b-2", "starting", None))
     assert store.read(recipients.mailboxes, "b-2") == ["b-2", "builder", "b-1"]
     assert store.read(recipients.mailboxes, "lead") == ["lead"]
-    assert agents.hash_token("x") != "x"
 
 
-def test_clearing_deletes_what_has_ended_long_ago_only(store: Store) -> None:
-    old, open_ = send(store).message_ids[0], send(store, "builder").message_ids[0]
-    claim(store, NOW)
-    store.run(messages.acknowledge, [old], ["lead"], reader="lead", now=NOW)
-    clear = {"older_than_days": 7, "actor": "lead"}
-    assert store.run(messages.clear_old, **clear, now=clock.plus(NOW, 6 * 86400)) == 0
-    assert store.run(messages.clear_old, **clear, now=clock.plus(NOW, 8 * 86400)) == 1
-    assert row(store, open_)["status"] == "pending"
+def test_an_agent_that_may_get_a_successor_can_be_written_to(store: Store) -> None:
+    insert_agents(store, ("b-1", "failed", NOW))
+    assert send(store, "b-1").recipients == ["b-1"]
+
+
+def test_an_agent_that_ended_with_its_task_done_is_refused_with_who_reads_instead(store: Store) -> None:
+    insert_agents(store, ("b-1", "completed", NOW), task="completed")
+    with pytest.raises(UnknownRecipient, match="Agent b-1 has ended, and its task A is done") as refused:
+        send(store, "b-1")
+    assert "'builder'" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What becomes of messages whose time is over: offered again, failed, expired, deleted (R-142, R-189).
+
+A lease that ran out makes the message visible again, after the wait that was set when it was claimed, so that a late
+look does not lengthen it. After ``max_retries`` of them it has failed. What nobody takes expires.
+"""
+
+from dataclasses import dataclass
+
+from . import clock, events, recipients, states
+from .store import Row, Transaction
+
+
+@dataclass(frozen=True)
+class Lapse:
+    """A message that ended without being acknowledged, and why."""
+
+    message: Row
+    code: str
+    reason: str
+
+
+def settle(tx: Transaction, *, now: str) -> list[Lapse]:
+    """Handle each message whose lease or lifetime is over; returns those that have ended by it."""
+    ended = []
+    for row in tx.all("SELECT * FROM agent_message WHERE status = 'delivered' AND lease_until <= ?", (now,)):
+        if row["retry_count"] >= row["max_retries"]:
+            ended.append(failed(tx, row, f"delivered {row['delivery_count']} times, never acknowledged", now=now))
+        elif _is_expired(row, now):
+            ended.append(_expired(tx, row, now))
+        else:
+            _offer_again(tx, row, now)
+    unread = tx.all("SELECT * FROM agent_message WHERE status = 'pending' AND expires_at <= ?", (now,))
+    return ended + [_expired(tx, row, now) for row in unread]
+
+
+def failed(tx: Transaction, row: Row, reason: str, *, now: str, actor: str = recipients.SYSTEM) -> Lapse:
+    """The message has failed for good."""
+    return _ended(tx, row, "failed", "max_retries_exceeded", reason, now, actor)
+
+
+def has_old(tx: Transaction, *, older_than_days: float, now: str) -> bool:
+    """Whether ``clear_old`` would delete anything."""
+    before = clock.plus(now, -86400 * older_than_days)
+    return tx.one("SELECT 1 FROM agent_message WHERE ended_at <= ? LIMIT 1", (before,)) is not None
+
+
+def clear_old(tx: Transaction, *, older_than_days: float, now: str, actor: str) -> int:
+    """Delete messages that ended longer ago than that; open ones stay. Returns how many (R-142)."""
+    deleted = tx.run("DELETE FROM agent_message WHERE ended_at <= ?", (clock.plus(now, -86400 * older_than_days),))
+    if deleted:
+        events.record(
+            tx, now=now, actor=actor, subject_type="message", subject_id="*", kind="messages_cleared", deleted=deleted
+        )
+    return deleted
+
+
+def _is_expired(row: Row, now: str) -> bool:
+    return row["expires_at"] is not None and row["expires_at"] <= now
+
+
+def _offer_again(tx: Transaction, row: Row, now: str) -> None:
+    events.transition(
+        tx,
+        states.MESSAGE,
+        row["message_id"],
+        "pending",
+        have="delivered",
+        now=now,
+        actor=recipients.SYSTEM,
+        why=f"{row['claimed_by']} did not acknowledge it by {row['lease_until']}",
+        lease_until=None,
+        retry_count=row["retry_count"] + 1,
+        last_retry_at=now,
+    )
+
+
+def _expired(tx: Transaction, row: Row, now: str) -> Lapse:
+    took = f"delivered {row['delivery_count']} times, not acknowledged" if row["delivery_count"] else "not taken"
+    return _ended(tx, row, "expired", "message_expired", f"{took} by {row['expires_at']}", now, recipients.SYSTEM)
+
+
+def _ended(tx: Transaction, row: Row, want: str, code: str, reason: str, now: str, actor: str) -> Lapse:
+    events.transition(
+        tx, states.MESSAGE, row["message_id"], want, have=row["status"], now=now, actor=actor, why=reason,
+        error_message=reason, ended_at=now, expires_at=None,
+    )  # fmt: skip
+    return Lapse(row, code, reason)
