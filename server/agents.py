@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock, events, states
+from . import clock, durations, events, states
 from .errors import AgentNotFound, IllegalTransition
 from .store import Row, Transaction
 
@@ -156,10 +156,7 @@ def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
         duration_ms=duration,
         token_hash=None,
     )
-    tx.run(
-        "INSERT INTO metrics (agent, task_type, duration_ms, timestamp) VALUES (?, ?, ?, ?)",
-        (row["agent_type"], f"task_{how.status}", duration, how.at),
-    )
+    durations.record(tx, row["agent_type"], f"task_{how.status}", duration, now=how.at)
     return row
 
 

@@ -15,6 +15,7 @@ class Lapse:
     """A message that ended without being acknowledged, and why."""
 
     message: Row
+    state: str
     code: str
     reason: str
 
@@ -24,7 +25,7 @@ def settle(tx: Transaction, *, now: str) -> list[Lapse]:
     ended = []
     for row in tx.all("SELECT * FROM agent_message WHERE status = 'delivered' AND lease_until <= ?", (now,)):
         if row["retry_count"] >= row["max_retries"]:
-            ended.append(failed(tx, row, f"delivered {row['delivery_count']} times, never acknowledged", now=now))
+            ended.append(_failed(tx, row, now))
         elif _is_expired(row, now):
             ended.append(_expired(tx, row, now))
         else:
@@ -33,9 +34,20 @@ def settle(tx: Transaction, *, now: str) -> list[Lapse]:
     return ended + [_expired(tx, row, now) for row in unread]
 
 
-def failed(tx: Transaction, row: Row, reason: str, *, now: str, actor: str = recipients.SYSTEM) -> Lapse:
-    """The message has failed for good."""
-    return _ended(tx, row, "failed", "max_retries_exceeded", reason, now, actor)
+def is_due(tx: Transaction, *, now: str) -> bool:
+    """Whether there is anything to settle."""
+    return bool(
+        tx.value(
+            "SELECT EXISTS (SELECT 1 FROM agent_message WHERE status = 'delivered' AND lease_until <= :now) "
+            "OR EXISTS (SELECT 1 FROM agent_message WHERE status = 'pending' AND expires_at <= :now)",
+            {"now": now},
+        )
+    )
+
+
+def given_up(tx: Transaction, row: Row, reason: str, *, now: str, actor: str) -> Lapse:
+    """Its reader says that nothing will come of it."""
+    return _ended(tx, row, "failed", "given_up", reason, now, actor)
 
 
 def has_old(tx: Transaction, *, older_than_days: float, now: str) -> bool:
@@ -79,9 +91,14 @@ def _expired(tx: Transaction, row: Row, now: str) -> Lapse:
     return _ended(tx, row, "expired", "message_expired", f"{took} by {row['expires_at']}", now, recipients.SYSTEM)
 
 
+def _failed(tx: Transaction, row: Row, now: str) -> Lapse:
+    reason = f"delivered {row['delivery_count']} times, never acknowledged"
+    return _ended(tx, row, "failed", "max_retries_exceeded", reason, now, recipients.SYSTEM)
+
+
 def _ended(tx: Transaction, row: Row, want: str, code: str, reason: str, now: str, actor: str) -> Lapse:
     events.transition(
         tx, states.MESSAGE, row["message_id"], want, have=row["status"], now=now, actor=actor, why=reason,
         error_message=reason, ended_at=now, expires_at=None,
     )  # fmt: skip
-    return Lapse(row, code, reason)
+    return Lapse(row, want, code, reason)

@@ -1,5 +1,9 @@
-"""What messages are called and how urgent they are: an open registry (R-143, R-189, C-37, C-39). Pure."""
+"""What messages are called, how urgent they are and what they may hold: an open registry (R-143, R-189, C-37, C-39).
 
+Pure.
+"""
+
+import json
 from typing import Any
 
 from .errors import InvalidInput
@@ -27,6 +31,7 @@ ALIASES = {
     "task_completed": "task_complete",
 }
 DEFAULT = "status_update"
+MAX_CONTENT_BYTES = 64 * 1024
 PRIORITIES = {"urgent": 1, "critical": 1, "high": 2, "normal": 5, "medium": 5, "low": 8}
 
 
@@ -51,3 +56,21 @@ def priority(value: Any) -> int:
             f"{value!r} is no priority.", hint=f"Give 1 (most urgent) to 10, or one of {', '.join(PRIORITIES)}."
         )
     return number
+
+
+def content(value: Any) -> str:
+    """A message's content as JSON. Raises InvalidInput for what is no text or object, or too large."""
+    if not isinstance(value, dict | str):
+        raise InvalidInput("A message needs content: an object or text.", hint="Give content={…}.")
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
+    except (UnicodeEncodeError, ValueError, RecursionError) as error:
+        raise InvalidInput("The content is no valid text or JSON object.", hint="Send plain UTF-8.") from error
+    if size > MAX_CONTENT_BYTES:
+        raise InvalidInput(
+            f"The content has {size} bytes; {MAX_CONTENT_BYTES} is the limit.",
+            hint="Write it into a file of the repository and send its path.",
+            bytes=size,
+        )
+    return text

@@ -17,7 +17,6 @@ from . import clock, events, lapses, message_types, recipients, states
 from .errors import InvalidInput, MessageHeld, MessageNotFound, NotAuthorized, QueueFull
 from .store import Row, Transaction
 
-MAX_CONTENT_BYTES = 64 * 1024
 # The first term is the condition of the index agent_message_inbox; SQLite uses the index only where it stands.
 _WAITS = (
     "status IN ('pending', 'delivered') AND (status = 'pending' OR retry_count < max_retries) "
@@ -85,7 +84,7 @@ def send(
     terms: Terms = USUAL,
 ) -> Sent:
     """Put a message into the queue. Raises UnknownRecipient, QueueFull, InvalidInput."""
-    content = _checked_content(draft.content)
+    content = message_types.content(draft.content)
     kind = message_types.canonical(draft.message_type)
     priority = message_types.priority(draft.priority)
     if not draft.target:
@@ -165,7 +164,7 @@ def tell_sender(tx: Transaction, lapse: lapses.Lapse, *, now: str) -> None:
         "recipient": message["to_agent"],
         "message_type": message["message_type"],
         "code": lapse.code,
-        "error": f"Your message to {message['to_agent']} was {lapse.reason}.",
+        "error": f"Your message to {message['to_agent']} has {lapse.state}: {lapse.reason}.",
     }
     notify(tx, message["from_agent"], "error_report", content, priority=2, now=now)
 
@@ -193,6 +192,19 @@ def acknowledge(tx: Transaction, message_ids: Sequence[str], mailboxes: Sequence
         )  # fmt: skip
         settled += 1
     return settled
+
+
+def give_up(tx: Transaction, message_id: str, reason: str, *, reader: str, now: str) -> bool:
+    """The message has failed, and its sender is told; False where it had before.
+
+    Raises MessageNotFound, MessageHeld where another reader has it, IllegalTransition.
+    """
+    row = get(tx, message_id)
+    if row["status"] == "failed":
+        return False
+    _require_own(row, [row["to_agent"]], reader, now)
+    tell_sender(tx, lapses.given_up(tx, row, reason, now=now, actor=reader), now=now)
+    return True
 
 
 def unread(tx: Transaction, mailboxes: Sequence[str], *, now: str) -> int:
@@ -230,22 +242,6 @@ def counts_by_recipient(tx: Transaction, *, after: str = "", limit: int = 100) -
         (after, limit),
     )
     return [dict(row) for row in rows]
-
-
-def _checked_content(content: Any) -> str:
-    if content is None or not isinstance(content, dict | str):
-        raise InvalidInput("A message needs content: an object or text.", hint="Give content={…}.")
-    try:
-        size = len(json.dumps(content, ensure_ascii=False, allow_nan=False).encode())
-    except (UnicodeEncodeError, ValueError, RecursionError) as error:
-        raise InvalidInput("The content is no valid text or JSON object.", hint="Send plain UTF-8.") from error
-    if size > MAX_CONTENT_BYTES:
-        raise InvalidInput(
-            f"The content has {size} bytes; {MAX_CONTENT_BYTES} is the limit.",
-            hint="Write it into a file of the repository and send its path.",
-            bytes=size,
-        )
-    return json.dumps(content)
 
 
 def _require_room(tx: Transaction, wanted: int, sender: str, max_queue: int) -> None:

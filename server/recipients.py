@@ -23,16 +23,28 @@ def resolve(tx: Transaction, target: str, *, sender: str, agent_types: Collectio
     """
     if target.upper() == EVERYONE:
         return everyone(tx, sender=sender, agent_types=agent_types)
-    name = LEAD if target == "orchestrator" and target not in agent_types else target
-    for candidate in (name, name.replace("-", "_")):
-        if candidate == LEAD or candidate in agent_types or _is_type(tx, candidate):
-            return [candidate]
-        if agent := _agent(tx, candidate):
-            return [_reached(agent)]
+    found = box(tx, target, agent_types=agent_types)
+    agent = _agent(tx, found)
+    if agent is not None and _has_no_successor(agent):
+        done = f", and its task {agent['task_id']} is done" if agent["task_id"] else ""
+        raise UnknownRecipient(
+            f"Agent {found} has ended{done}: nobody would read that.",
+            hint=f"Write to {agent['agent_type']!r}, any agent of that type, or to {LEAD!r}.",
+            target=target,
+        )
+    return [found]
+
+
+def box(tx: Transaction, name: str, *, agent_types: Collection[str]) -> str:
+    """The mailbox of that name. Raises UnknownRecipient, with the nearest known name."""
+    wanted = LEAD if name == "orchestrator" and name not in agent_types else name
+    for candidate in (wanted, wanted.replace("-", "_")):
+        if candidate == LEAD or candidate in agent_types or _agent(tx, candidate) or _is_type(tx, candidate):
+            return candidate
     known = [LEAD, EVERYONE, *sorted(agent_types), *_live_ids(tx)]
-    near = difflib.get_close_matches(target, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known[:20])}."
-    raise UnknownRecipient(f"Nobody is called {target!r}.", hint=hint, target=target)
+    raise UnknownRecipient(f"Nobody is called {name!r}.", hint=hint, target=name)
 
 
 def everyone(tx: Transaction, *, sender: str, agent_types: Collection[str]) -> list[str]:
@@ -81,18 +93,6 @@ def _is_type(tx: Transaction, name: str) -> bool:
 def _has_no_successor(agent: Row) -> bool:
     is_live = agent["status"] in states.LIVE_AGENT
     return not is_live and (agent["task_id"] is None or agent["task_status"] == "completed")
-
-
-def _reached(agent: Row) -> str:
-    name, kind = str(agent["agent_id"]), agent["agent_type"]
-    if _has_no_successor(agent):
-        done = f", and its task {agent['task_id']} is done" if agent["task_id"] else ""
-        raise UnknownRecipient(
-            f"Agent {name} has ended{done}: nobody would read that.",
-            hint=f"Write to {kind!r}, any agent of that type, or to {LEAD!r}.",
-            target=name,
-        )
-    return name
 
 
 def _live_ids(tx: Transaction) -> list[str]:

@@ -307,7 +307,8 @@ class Supervisor:
         auditor.end_strays(self.crew)
 
     def _sweep_messages(self) -> None:
-        self.crew.write(messages.sweep, now=clock.now())
+        if self.crew.store.read(lapses.is_due, now=clock.now()):
+            self.crew.write(messages.sweep, now=clock.now())
 
     def _clear_messages(self) -> None:
         if time.monotonic() - self._cleared < CLEAR_SECONDS:

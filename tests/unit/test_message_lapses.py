@@ -94,7 +94,7 @@ def test_the_sender_of_what_failed_is_told_once(store: Store) -> None:
     store.run(messages.sweep, now=after(61))
     [report] = told(store, "architect", 61)
     assert (report["message_id"], report["code"]) == (name, "max_retries_exceeded")
-    assert report["error"] == "Your message to builder was delivered 1 times, never acknowledged."
+    assert report["error"] == "Your message to builder has failed: delivered 1 times, never acknowledged."
 
 
 def test_mail_that_nobody_takes_for_a_day_expires_and_its_sender_is_told(store: Store) -> None:
@@ -107,7 +107,7 @@ def test_mail_that_nobody_takes_for_a_day_expires_and_its_sender_is_told(store: 
     assert (row(store, name)["status"], row(store, name)["ended_at"]) == ("expired", after(DAY))
     [report] = told(store, "architect", DAY)
     assert (report["message_id"], report["code"]) == (name, "message_expired")
-    assert report["error"] == f"Your message to builder was not taken by {after(DAY)}."
+    assert report["error"] == f"Your message to builder has expired: not taken by {after(DAY)}."
     with pytest.raises(IllegalTransition, match="expired"):
         store.run(messages.acknowledge, [name], ["builder"], reader="builder", now=after(DAY))
 
