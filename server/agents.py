@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock, durations, events, states
+from . import clock, durations, events, notices, states
 from .errors import AgentNotFound, IllegalTransition
 from .store import Row, Transaction
 
@@ -157,6 +157,7 @@ def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
         token_hash=None,
     )
     durations.record(tx, row["agent_type"], f"task_{how.status}", duration, now=how.at)
+    notices.reader_ended(tx, agent_id, now=how.at, actor=actor)
     return row
 
 

@@ -5,7 +5,7 @@ Each function changes the assignment, its task and what belongs to them in one t
 
 import uuid
 
-from . import agents, alerts, events, states, tasks
+from . import agents, alerts, events, notices, states, tasks
 from .errors import AlreadyAssigned, TaskNotCompleted
 from .store import Row, Transaction
 
@@ -146,6 +146,9 @@ def give_up(
             code=code,
             attempts=agents.history(tx, assignment_id),
         )
+    else:
+        then = "It is given up: why(subject=…) tells more, plan(action='update') opens it again."
+        notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
 
 
 def release(tx: Transaction, assignment_id: str, *, why: str, now: str, actor: str) -> None:
@@ -173,13 +176,19 @@ def proven(tx: Transaction, assignment_id: str, *, no_change: bool, now: str, ac
     )
     if not no_change:
         return None
-    return tasks.complete(tx, row["task_id"], now=now, actor=actor, why="nothing was to be changed")
+    return _complete(tx, row["task_id"], why="nothing was to be changed", now=now, actor=actor)
 
 
 def merged(tx: Transaction, assignment_id: str, *, merge_commit: str, now: str, actor: str) -> tasks.Completion:
     """The work is on the integration branch: the task is completed, and what waited for it goes on."""
     row = events.transition(tx, states.ASSIGNMENT, assignment_id, "merged", now=now, actor=actor)
-    return tasks.complete(tx, row["task_id"], now=now, actor=actor, why=f"merged as {merge_commit[:12]}")
+    return _complete(tx, row["task_id"], why=f"merged as {merge_commit[:12]}", now=now, actor=actor)
+
+
+def _complete(tx: Transaction, task_id: str, *, why: str, now: str, actor: str) -> tasks.Completion:
+    done = tasks.complete(tx, task_id, now=now, actor=actor, why=why)
+    notices.completed(tx, task_id, done.unblocked, now=now, actor=actor)
+    return done
 
 
 def require_proven(tx: Transaction, task_id: str) -> Row:

@@ -1,6 +1,6 @@
 """What comes after an attempt at a task: another one, now or later, or its end (R-116 to R-120)."""
 
-from . import agents, assignments, backoff, clock, events, launches, states, tasks
+from . import agents, assignments, backoff, clock, events, launches, notices, states, tasks
 from .assignments import get
 from .store import Row, Transaction
 
@@ -59,6 +59,8 @@ def failed(
         (verdict.attempt, code, message, assignment_id),
     )
     log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now)
+    then = f"Attempt {made + 1} starts in {verdict.delay_seconds:g} s, in the same worktree."
+    notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
     return verdict
 
 
@@ -122,7 +124,10 @@ def send_back(
         "WHERE orchestrator_task_id = ?",
         (code, message, assignment_id),
     )
-    log_restart(tx, row, code=code, attempt=row["rework_count"] + 1, delay=0.0, due=now, now=now)
+    times = row["rework_count"] + 1
+    log_restart(tx, row, code=code, attempt=times, delay=0.0, due=now, now=now)
+    then = f"It goes back to an agent, {times} of at most {limit} times."
+    notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
     return True
 
 

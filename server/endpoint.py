@@ -20,7 +20,7 @@ from mcp.types import Tool as MCPTool
 from pydantic import ValidationError
 
 from . import clock, messages, recipients, replies
-from .errors import NotAuthorized
+from .errors import CrewyardError, NotAuthorized
 from .store import Transaction
 from .yard import Caller, Yard
 
@@ -60,16 +60,25 @@ class Endpoint(MCPServer[Yard]):
     ) -> CallToolResult:
         """Call a tool; every failure is a result with a code (see ``replies``)."""
         given = {key: value for key, value in arguments.items() if value is not None}
+        reader = None
         try:
             caller = await self.yard.caller()
+            reader = caller.name
             self._check(name, given, caller)
             answer = await super().call_tool(name, given, context)
             body = dict(getattr(answer, "structured_content", None) or {})
-            if unread := await self.yard.store.read(_unread, caller.name, clock.now()):
-                body["unread"] = unread
-            return replies.result(body)
+            return replies.result(body | await self._unread(reader))
         except Exception as error:  # noqa: BLE001  (the boundary: replies.of_error logs what it does not know)
-            return replies.of_error(_cause(error), name, self._schemas.get(name, {}))
+            refusal = replies.of_error(_cause(error), name, self._schemas.get(name, {}))
+        with contextlib.suppress(CrewyardError):  # a database that cannot be read is what the refusal tells of
+            if reader is not None:
+                refusal = replies.result((refusal.structured_content or {}) | await self._unread(reader), is_error=True)
+        return refusal
+
+    async def _unread(self, reader: str) -> dict[str, int]:
+        """What every answer tells whoever has mail, so that it polls (C-24)."""
+        count = await self.yard.store.read(_unread, reader, clock.now())
+        return {"unread": count} if count else {}
 
     def _check(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> None:
         """Raises NotAuthorized for what only the lead may do, InvalidInput for a tool or argument that is not there."""

@@ -4,7 +4,7 @@ import json
 import uuid
 from dataclasses import dataclass
 
-from . import agents, events, states
+from . import agents, events, notices, states
 from .errors import SingletonViolation
 from .store import Row, Transaction
 
@@ -140,6 +140,7 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
         task_id=order.task_id,
         attempt=attempt,
     )
+    notices.assigned(tx, row, now=now)
     return row
 
 

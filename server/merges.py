@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from . import alerts, assignments, attempts, clock, events, settlements, states, tasks, worktrees
+from . import alerts, assignments, attempts, clock, events, notices, settlements, states, tasks, worktrees
 from .settlements import Settlement
 from .store import Row, Transaction
 
@@ -196,6 +196,7 @@ def all_succeeded(tx: Transaction, done: Sequence[tuple[int, Merged]], *, now: s
         if get(tx, merge_id)["status"] == "queued":
             claim(tx, merge_id, now=now, actor=actor)
         succeeded(tx, merge_id, result, now=now, actor=actor)
+    notices.merged(tx, [get(tx, merge_id) for merge_id, _ in done], now=now)
 
 
 def note_flaky(tx: Transaction, merge_ids: Sequence[int], check: str, *, now: str, actor: str) -> None:

@@ -16,6 +16,7 @@ KNOWN = frozenset(
         "error_report",
         "dependency_unblocked",
         "status_update",
+        "merged",
         "quality_report",
         "question",
         "review",

@@ -10,6 +10,10 @@ from .store import Row, Transaction
 ITEMS_SHOWN = 30
 LINES_SHOWN = 5
 LINE_LENGTH = 200
+_MAIL = (
+    "Where you have the tools of the MCP server `crewyard`: `report` how you stand, or ask. `unread` in a result means "
+    'mail: `route(action="poll")` reads it, `route(action="acknowledge", message_ids=[…])` settles it.'
+)
 
 
 def compose(
@@ -99,6 +103,7 @@ def _what_to_do(conflict: Unmerged, target: str) -> str:
 def _finish(check: Sequence[str]) -> str:
     words = "Work in this worktree, on the branch that is checked out. Commit what you did; what is left uncommitted "
     words += "is committed for you. Exit with 0 when the task is done, with another code when it cannot be done."
+    words += f"\n\n{_MAIL}"
     if check:
         words += f"\n\nThis must pass: `{check[2] if list(check[:2]) == ['sh', '-c'] else shlex.join(check)}`"
     return words

@@ -15,6 +15,7 @@ from . import (
     hooks,
     journals,
     merges,
+    notices,
     provision,
     reports,
     saving,
@@ -149,6 +150,7 @@ def in_short(words: str) -> str:
 
 def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now: str) -> None:
     assignments.proven(tx, assignment_id, no_change=proof.no_change, now=now, actor=ACTOR)
+    notices.proven(tx, assignments.get(tx, assignment_id), now=now)
     if not proof.no_change:
         merges.enqueue(tx, assignment_id, head=proof.head, target=target, approved_by=None, now=now, actor=ACTOR)
 

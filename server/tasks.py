@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from . import events, states
+from . import events, notices, states
 from .errors import InvalidInput, TaskNotFound
 from .store import Row, Transaction
 
@@ -211,7 +211,9 @@ def update_status(tx: Transaction, task_id: str, new_status: str, *, now: str, a
             task_id=task_id,
         )
     if new_status == "completed":
-        return complete(tx, task_id, now=now, actor=actor, why="set by hand")
+        done = complete(tx, task_id, now=now, actor=actor, why="set by hand")
+        notices.completed(tx, task_id, done.unblocked, now=now, actor=actor)
+        return done
     if new_status == "cancelled":
         events.transition(tx, states.TASK, task_id, "cancelled", now=now, actor=actor, updated_at=now)
     else:

@@ -100,7 +100,10 @@ class Bench:
     def add_agent(
         self, task_id: str, *, agent_type: str = "builder", token: str = "", pid: int = 4242, at: str | None = None
     ) -> str:
-        """A running agent on the task, past the processes, started now or at ``at``; returns its id."""
+        """A running agent on the task, past the processes, started now or at ``at``; returns its id.
+
+        It has read what it was told when it was launched.
+        """
         return self.store.run(_add_agent, task_id, agent_type, token, pid, str(self.yard.root), at or clock.now())
 
     def finish(self, agent_id: str, status: str, *, said: str = "", error: str | None = None, **how: Any) -> None:
@@ -160,6 +163,7 @@ def _add_agent(tx: Transaction, task_id: str, agent_type: str, token: str, pid: 
         term=1,
     )
     agent_id = str(launches.plan_launch(tx, order, now=now, actor="test")["agent_id"])
+    tx.run("DELETE FROM agent_message WHERE to_agent = ?", (agent_id,))
     launches.runner_started(tx, agent_id, pid=pid + 1, start_time="1", boot_id="b")
     launches.started(tx, agent_id, pid=pid, start_time="1", boot_id="b", at=now, actor="test")
     assignments.started(tx, work["orchestrator_task_id"], agent_id, now=now, actor="test")
@@ -217,7 +221,7 @@ def caller_of(client: Client) -> Call:
         result = await client.call_tool(tool, arguments)
         assert result.is_error, result.structured_content
         assert result.structured_content is not None
-        assert set(result.structured_content) == {"code", "message", "hint", "retryable", "details"}
+        assert set(result.structured_content) - {"unread"} == {"code", "message", "hint", "retryable", "details"}
         return result.structured_content
 
     succeed.fails = fail  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ async def test_a_message_to_a_type_is_kept_until_an_agent_of_it_polls(bench: Any
         assert again["messages_processed"] == 0
     assert bench.value("SELECT status FROM agent_message") == "acknowledged"
     kinds = bench.store.read(
-        lambda tx: [r["kind"] for r in tx.all("SELECT kind FROM event WHERE subject_type='message'")]
+        lambda tx: [r["kind"] for r in tx.all("SELECT kind FROM event WHERE subject_id = ?", (sent["message_id"],))]
     )
     assert kinds == ["message_pending", "message_delivered", "message_acknowledged"]
 
