@@ -134,8 +134,9 @@ def reader_ended(tx: Transaction, agent_id: str, *, now: str, actor: str) -> Non
     ):
         why = "its reader has ended"
         events.transition(
-            tx, states.MESSAGE, row["message_id"], "expired", now=now, actor=actor, why=why, error_message=why
-        )
+            tx, states.MESSAGE, row["message_id"], "expired", now=now, actor=actor, why=why, error_message=why,
+            ended_at=now, expires_at=None,
+        )  # fmt: skip
 
 
 def _tell_of_merges(
