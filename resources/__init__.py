@@ -1,13 +1,24 @@
 """The resources: everything that can be read by URI, and changes nothing (contract 4)."""
 
+from types import ModuleType
+
 from mcp.server.mcpserver import MCPServer
 
+from ..server.subscriptions import Sight
 from ..server.yard import Yard
 from . import agents, events, messages, plan, status
 
 
 def register(app: MCPServer[Yard], yard: Yard) -> None:
-    """The lead reads all of it; an agent the plan and its own mail."""
-    modules = (plan, messages) if yard.is_workers else (status, agents, plan, events, messages)
-    for module in modules:
+    for module in _modules(yard):
         module.register(app, yard)
+
+
+def sights(yard: Yard) -> dict[str, Sight]:
+    """How to see that a resource changes, by the template of its URI."""
+    return {template: sight for module in _modules(yard) for template, sight in module.SIGHTS.items()}
+
+
+def _modules(yard: Yard) -> tuple[ModuleType, ...]:
+    """The lead reads all of it; an agent the plan and its own mail."""
+    return (plan, messages) if yard.is_workers else (status, agents, plan, events, messages)

@@ -5,8 +5,9 @@ from mcp.server.mcpserver import MCPServer
 
 from ..server import agents, clock, outputs, overview
 from ..server.store import Transaction
+from ..server.subscriptions import Sight
 from ..server.yard import Yard
-from .reading import JSON, read, to_json
+from .reading import JSON, NEVER, read, shown_by, to_json
 
 LOG_LINES = 5_000
 LOG_CHARS = 256 * 1024
@@ -31,3 +32,15 @@ def register(app: MCPServer[Yard], yard: Yard) -> None:
 
 def _alive(tx: Transaction, now: str) -> list[overview.AgentView]:
     return overview.agent_views(agents.listed(tx, limit=10_000), now=now)
+
+
+async def _log_grown(yard: Yard, _before: object, agent_id: str) -> object:
+    row = await yard.store.read(agents.get, agent_id)
+    return await anyio.to_thread.run_sync(outputs.state, row["run_dir"])
+
+
+SIGHTS = {
+    "crewyard://agents": shown_by(_alive, now=NEVER),
+    "crewyard://agents/{agent_id}": shown_by(overview.agent_detail, now=NEVER),
+    "crewyard://agents/{agent_id}/log": Sight(_log_grown, is_committed=False),
+}

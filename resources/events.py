@@ -8,7 +8,7 @@ from mcp.server.mcpserver import MCPServer
 from ..server import events
 from ..server.store import Row
 from ..server.yard import Yard
-from .reading import JSON, read, to_json
+from .reading import JSON, read, shown_by, to_json
 
 MOST = 1_000
 
@@ -23,3 +23,7 @@ def register(app: MCPServer[Yard], yard: Yard) -> None:
 
 def _event(row: Row) -> dict[str, Any]:
     return {**dict(row), "data": json.loads(row["data"])}
+
+
+# Any event is news to whoever watches, whichever part is asked for.
+SIGHTS = {"crewyard://events{?after,limit}": shown_by(lambda tx, **_: events.latest(tx))}

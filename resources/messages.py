@@ -7,9 +7,9 @@ from mcp.server.mcpserver import MCPServer
 
 from ..server import messages, recipients
 from ..server.errors import NotAuthorized
-from ..server.store import Transaction
+from ..server.store import Row, Transaction
 from ..server.yard import Caller, Yard
-from .reading import JSON, read, to_json
+from .reading import JSON, read, shown_by, to_json
 
 HIDDEN = ("id", "max_retries", "visible_at", "last_retry_at")
 
@@ -24,5 +24,14 @@ def _message(tx: Transaction, message_id: str, caller: Caller) -> dict[str, Any]
     row = messages.get(tx, message_id)
     if not caller.is_lead and row["to_agent"] not in recipients.mailboxes(tx, caller.name):
         raise NotAuthorized(f"Message {message_id} is not for {caller.name}.")
+    return _shown(row)
+
+
+def _shown(row: Row) -> dict[str, Any]:
     shown = {key: row[key] for key in row.keys() if key not in HIDDEN}  # noqa: SIM118  (a Row iterates its values)
     return {**shown, "content": json.loads(row["content"])}
+
+
+SIGHTS = {
+    "crewyard://messages/{message_id}": shown_by(lambda tx, message_id: _shown(messages.get(tx, message_id))),
+}

@@ -1,4 +1,5 @@
-"""What all resources share: a unit that only reads, its answer as JSON, an unknown id as a clear error.
+"""What all resources share: a unit that only reads, its answer as JSON, an unknown id as a clear error; and how a
+subscriber's server sees that a unit would answer something else.
 
 Static resources cannot take the library's Context; so every resource is bound to its yard by a closure.
 """
@@ -12,11 +13,14 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from ..server.errors import CrewyardError, NotFound
 from ..server.store import Transaction
+from ..server.subscriptions import Sight
 from ..server.yard import Yard
 
 P = ParamSpec("P")
 T = TypeVar("T")
 JSON = "application/json"
+# In place of the present in what is compared, so that the mere passing of time is no change.
+NEVER = "1970-01-01T00:00:00.000Z"
 
 
 async def read(yard: Yard, unit: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -28,6 +32,15 @@ async def read(yard: Yard, unit: Callable[Concatenate[Transaction, P], T], *args
         raise ResourceNotFoundError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
     except CrewyardError as error:
         raise ResourceError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
+
+
+def shown_by(unit: Callable[..., object], **arguments: Any) -> Sight:
+    """The sight of a resource that shows what the unit answers."""
+
+    async def look(yard: Yard, _before: object, **variables: Any) -> object:
+        return await yard.store.read(unit, **arguments, **variables)
+
+    return Sight(look)
 
 
 def to_json(value: Any) -> str:

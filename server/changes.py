@@ -92,7 +92,7 @@ class Changes:
         while True:
             try:
                 present = await self._store.read(data_version)
-                if version is not None and present != version:
+                if present != version:  # at first as well: who waits may have looked before this did
                     self._wake()
                 version = present
             except CrewyardError as error:

@@ -18,10 +18,13 @@ from mcp.server.stdio import stdio_server
 from mcp.types import CallToolResult
 from mcp.types import Tool as MCPTool
 from pydantic import ValidationError
+from starlette.applications import Starlette
 
 from . import clock, messages, recipients, replies
 from .errors import CrewyardError, NotAuthorized
+from .listening import Listening, Streams
 from .store import Transaction
+from .subscriptions import Sight, Subscriptions
 from .yard import Caller, Yard
 
 logger = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ class Endpoint(MCPServer[Yard]):
         tools: Sequence[Tool],
         lead_tools: Sequence[Tool],
         approver_tools: Sequence[Tool] = (),
+        *,
+        sights: Mapping[str, Sight],
         **options: Any,
     ) -> None:
         tools = [*tools, *approver_tools]
@@ -47,6 +52,13 @@ class Endpoint(MCPServer[Yard]):
         self._approvers = {tool.name for tool in approver_tools}
         self._schemas = {tool.name: tool.parameters for tool in tools}
         self._lead_schemas = {tool.name: tool.parameters for tool in lead_tools}
+        self._listening = Listening(sights, Subscriptions(yard), self._handle_read_resource)
+        self._listening.serve(self._lowlevel_server)
+
+    def streamable_http_app(self, **options: Any) -> Starlette:
+        app = super().streamable_http_app(**options)
+        app.add_middleware(Streams, self._listening)
+        return app
 
     async def list_tools(self) -> list[MCPTool]:
         listed = await super().list_tools()

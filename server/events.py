@@ -111,6 +111,11 @@ def after(tx: Transaction, event_id: int, limit: int = 100) -> list[Row]:
     return tx.all("SELECT * FROM event WHERE event_id > ? ORDER BY event_id LIMIT ?", (event_id, limit))
 
 
+def latest(tx: Transaction) -> int:
+    """The id of the last event; 0 before the first."""
+    return int(tx.value("SELECT coalesce(max(event_id), 0) FROM event"))
+
+
 def of(tx: Transaction, subject_type: str, subject_id: str, limit: int = 50) -> list[Row]:
     """The latest events of one subject, oldest first."""
     rows = tx.all(

@@ -1,4 +1,4 @@
-"""The end of an agent's output file, read from behind so that its size does not matter."""
+"""The end of an agent's output file, read from behind so that its size does not matter; and whether it has grown."""
 
 import os
 from pathlib import Path
@@ -17,3 +17,12 @@ def tail(run_dir: str, *, lines: int, max_chars: int) -> str:
         return ""
     text = data.decode(errors="replace")
     return "\n".join(text.rstrip("\n").split("\n")[-lines:])[-max_chars:]
+
+
+def state(run_dir: str) -> tuple[int, int, int]:
+    """Differs when something was written, also into a new file of the same name; zeros before there is any."""
+    try:
+        found = (Path(run_dir) / FILE_NAME).stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
