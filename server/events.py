@@ -37,12 +37,10 @@ def record(
     **data: Any,
 ) -> int:
     """Append one event; returns its id. ``data`` holds facts, never a secret."""
-    return int(
-        tx.value(
-            "INSERT INTO event (at, actor, subject_type, subject_id, kind, from_state, to_state, data) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING event_id",
-            (now, actor, subject_type, str(subject_id), kind, from_state, to_state, json.dumps(data)),
-        )
+    return tx.insert(
+        "INSERT INTO event (at, actor, subject_type, subject_id, kind, from_state, to_state, data) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (now, actor, subject_type, str(subject_id), kind, from_state, to_state, json.dumps(data) if data else "{}"),
     )
 
 
@@ -67,12 +65,11 @@ def transition(
     if want not in machine.moves[have]:
         raise _illegal(machine, key, have, want)
     assignments = "".join(f", {column} = :{column}" for column in columns)
-    row = tx.one(
-        f"UPDATE {machine.table} SET status = :want_{assignments} "
-        f"WHERE {machine.key} = :key_ AND status = :have_ RETURNING *",
+    changed = tx.run(
+        f"UPDATE {machine.table} SET status = :want_{assignments} WHERE {machine.key} = :key_ AND status = :have_",
         {**columns, "want_": want, "key_": key, "have_": have},
     )
-    if row is None:  # it is not what the caller took it for
+    if not changed:  # it is not what the caller took it for
         raise _illegal(machine, key, _state(tx, machine, key), want)
     record(
         tx,
@@ -85,7 +82,8 @@ def transition(
         to_state=want,
         **({"why": why} if why else {}),
     )
-    return row
+    # In a statement of its own: RETURNING makes the UPDATE take more than twice as long.
+    return tx.only(f"SELECT * FROM {machine.table} WHERE {machine.key} = ?", (key,))
 
 
 def _state(tx: Transaction, machine: Machine, key: object) -> str:

@@ -1,6 +1,6 @@
 """Messages between agents: rows that are claimed, acknowledged or delivered again, never lost (design 7).
 
-``poll`` claims with one statement and a lease. What is not acknowledged is delivered again, and fails or expires at
+``poll`` claims in one transaction, with a lease. What is not acknowledged is delivered again, and fails or expires at
 last (``lapses``); its sender is told. An agent that is not running keeps its mail meanwhile.
 
 Messages of one sender to one mailbox at equal priority are first delivered in the order in which they were sent: ids
@@ -121,31 +121,23 @@ def claim(
         redelivery_seconds = (lease_seconds / 2, lease_seconds, lease_seconds * 2)
     until = clock.plus(now, lease_seconds)
     again = [clock.plus(until, wait) for wait in redelivery_seconds] or [until]
-    boxes = {f"box_{number}": box for number, box in enumerate(mailboxes)}
-    # Of each mailbox in the order of its index, so that what is not taken is not looked at.
-    firsts = " UNION ALL ".join(
-        "SELECT * FROM (SELECT id, priority FROM agent_message "
-        f"WHERE to_agent = :{box} AND {VISIBLE} ORDER BY priority, id LIMIT :limit)"
-        for box in boxes
-    )
-    rows = tx.all(
-        "UPDATE agent_message SET status = 'delivered', claimed_by = :reader, lease_until = :until, "
-        "visible_at = json_extract(:again, '$[' || min(retry_count, :last) || ']'), "
-        "delivery_count = delivery_count + 1, delivered_at = coalesce(delivered_at, :now) "
-        f"WHERE id IN (SELECT id FROM ({firsts}) ORDER BY priority, id LIMIT :limit) RETURNING *",
-        {
-            **boxes,
-            "reader": reader,
-            "until": until,
-            "again": json.dumps(again),
-            "last": len(again) - 1,
-            "now": now,
-            "limit": limit,
-        },
-    )
-    for row in rows:
-        _record(tx, row, "delivered", actor=reader, now=now, before="pending")
-    return sorted(rows, key=lambda row: (row["priority"], row["id"]))
+    return [
+        events.transition(
+            tx,
+            states.MESSAGE,
+            row["message_id"],
+            "delivered",
+            have="pending",
+            now=now,
+            actor=reader,
+            claimed_by=reader,
+            lease_until=until,
+            visible_at=again[min(row["retry_count"], len(again) - 1)],
+            delivery_count=row["delivery_count"] + 1,
+            delivered_at=row["delivered_at"] or now,
+        )
+        for row in _visible(tx, mailboxes, limit, now)
+    ]
 
 
 def sweep(tx: Transaction, *, now: str) -> None:
@@ -279,6 +271,17 @@ def _require_own(row: Row, mailboxes: Sequence[str], reader: str, now: str) -> N
         )
 
 
+def _visible(tx: Transaction, mailboxes: Sequence[str], limit: int, now: str) -> list[Row]:
+    """Of each mailbox the first in the order of its index, so that what is not taken is not looked at."""
+    boxes = {f"box_{number}": box for number, box in enumerate(mailboxes)}
+    firsts = " UNION ALL ".join(
+        "SELECT * FROM (SELECT id, priority, message_id, retry_count, delivery_count, "
+        f"delivered_at FROM agent_message WHERE to_agent = :{box} AND {VISIBLE} ORDER BY priority, id LIMIT :limit)"
+        for box in boxes
+    )
+    return tx.all(f"{firsts} ORDER BY priority, id LIMIT :limit", {**boxes, "limit": limit, "now": now})
+
+
 def _insert(
     tx: Transaction,
     sender: str,
@@ -290,29 +293,21 @@ def _insert(
     now: str,
     terms: Terms,
 ) -> str:
-    row = tx.only(
+    name = str(uuid.uuid4())
+    tx.run(
         "INSERT INTO agent_message (message_id, from_agent, to_agent, message_type, content, priority, broadcast_id, "
-        "created_at, expires_at, max_retries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "RETURNING message_id, to_agent, message_type",
-        (
-            str(uuid.uuid4()), sender, box, kind, content, priority, broadcast, now, terms.expiry(box, now),
-            terms.max_retries,
-        ),
-    )  # fmt: skip
-    _record(tx, row, "pending", actor=sender, now=now, before=None)
-    return str(row["message_id"])
-
-
-def _record(tx: Transaction, row: Row, state: str, *, actor: str, now: str, before: str | None) -> None:
+        "created_at, expires_at, max_retries) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (name, sender, box, kind, content, priority, broadcast, now, terms.expiry(box, now), terms.max_retries),
+    )
     events.record(
         tx,
         now=now,
-        actor=actor,
+        actor=sender,
         subject_type="message",
-        subject_id=row["message_id"],
-        kind=f"message_{state}",
-        from_state=before,
-        to_state=state,
-        recipient=row["to_agent"],
-        message_type=row["message_type"],
+        subject_id=name,
+        kind="message_pending",
+        to_state="pending",
+        recipient=box,
+        message_type=kind,
     )
+    return name

@@ -24,7 +24,7 @@ def resolve(tx: Transaction, target: str, *, sender: str, agent_types: Collectio
     if target.upper() == EVERYONE:
         return everyone(tx, sender=sender, agent_types=agent_types)
     found = box(tx, target, agent_types=agent_types)
-    agent = _agent(tx, found)
+    agent = _agent(tx, found) if found not in (LEAD, *agent_types) else None
     if agent is not None and _has_no_successor(agent):
         done = f", and its task {agent['task_id']} is done" if agent["task_id"] else ""
         raise UnknownRecipient(
