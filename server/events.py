@@ -56,7 +56,25 @@ def transition(
     why: str = "",
     **columns: Any,
 ) -> Row:
-    """Move one row to ``want``, set ``columns`` with it, record the event; returns the row as it is now.
+    """As ``change``; returns the row as it is now."""
+    change(tx, machine, key, want, now=now, actor=actor, have=have, why=why, **columns)
+    # In a statement of its own: RETURNING makes the UPDATE take more than twice as long.
+    return tx.only(f"SELECT * FROM {machine.table} WHERE {machine.key} = ?", (key,))
+
+
+def change(
+    tx: Transaction,
+    machine: Machine,
+    key: object,
+    want: str,
+    *,
+    now: str,
+    actor: str,
+    have: str | None = None,
+    why: str = "",
+    **columns: Any,
+) -> None:
+    """Move one row to ``want``, set ``columns`` with it, record the event.
 
     ``have`` is its state where the caller has read it in this transaction. Raises the machine's NotFound, or
     IllegalTransition when ``want`` does not follow the row's state.
@@ -82,8 +100,6 @@ def transition(
         to_state=want,
         **({"why": why} if why else {}),
     )
-    # In a statement of its own: RETURNING makes the UPDATE take more than twice as long.
-    return tx.only(f"SELECT * FROM {machine.table} WHERE {machine.key} = ?", (key,))
 
 
 def _state(tx: Transaction, machine: Machine, key: object) -> str:

@@ -71,7 +71,7 @@ def _is_expired(row: Row, now: str) -> bool:
 
 
 def _offer_again(tx: Transaction, row: Row, now: str) -> None:
-    events.transition(
+    events.change(
         tx,
         states.MESSAGE,
         row["message_id"],
@@ -97,7 +97,7 @@ def _failed(tx: Transaction, row: Row, now: str) -> Lapse:
 
 
 def _ended(tx: Transaction, row: Row, want: str, code: str, reason: str, now: str, actor: str) -> Lapse:
-    events.transition(
+    events.change(
         tx, states.MESSAGE, row["message_id"], want, have=row["status"], now=now, actor=actor, why=reason,
         error_message=reason, ended_at=now, expires_at=None,
     )  # fmt: skip

@@ -119,8 +119,10 @@ def claim(
     sweep(tx, now=now)
     if redelivery_seconds is None:
         redelivery_seconds = (lease_seconds / 2, lease_seconds, lease_seconds * 2)
+    waits = [*redelivery_seconds] or [0.0]
+    rows = _visible(tx, mailboxes, limit, now)
     until = clock.plus(now, lease_seconds)
-    again = [clock.plus(until, wait) for wait in redelivery_seconds] or [until]
+    again = {n: clock.plus(until, waits[min(n, len(waits) - 1)]) for n in {row["retry_count"] for row in rows}}
     return [
         events.transition(
             tx,
@@ -132,18 +134,19 @@ def claim(
             actor=reader,
             claimed_by=reader,
             lease_until=until,
-            visible_at=again[min(row["retry_count"], len(again) - 1)],
+            visible_at=again[row["retry_count"]],
             delivery_count=row["delivery_count"] + 1,
             delivered_at=row["delivered_at"] or now,
         )
-        for row in _visible(tx, mailboxes, limit, now)
+        for row in rows
     ]
 
 
 def sweep(tx: Transaction, *, now: str) -> None:
     """Offer again, fail or expire what nobody acknowledged in time, and tell the senders of what ended by it."""
-    for lapse in lapses.settle(tx, now=now):
-        tell_sender(tx, lapse, now=now)
+    if lapses.is_due(tx, now=now):
+        for lapse in lapses.settle(tx, now=now):
+            tell_sender(tx, lapse, now=now)
 
 
 def tell_sender(tx: Transaction, lapse: lapses.Lapse, *, now: str) -> None:
@@ -178,7 +181,7 @@ def acknowledge(tx: Transaction, message_ids: Sequence[str], mailboxes: Sequence
                 tx, states.MESSAGE, message_id, "delivered", have="pending", now=now, actor=reader, claimed_by=reader,
                 lease_until=now, delivery_count=max(1, row["delivery_count"]), delivered_at=row["delivered_at"] or now,
             )  # fmt: skip
-        events.transition(
+        events.change(
             tx, states.MESSAGE, message_id, "acknowledged", have=row["status"], now=now, actor=reader,
             acknowledged_at=now, ended_at=now, expires_at=None,
         )  # fmt: skip

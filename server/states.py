@@ -1,6 +1,6 @@
 """Every state machine as keyed data; this module imports nothing of ours.
 
-A machine names its table, its key column and, for each state, the states it may become. ``events.transition`` is the
+A machine names its table, its key column and, for each state, the states it may become. ``events.change`` is the
 one place that changes a state; it takes the legal sources from here. The CHECKs in ``schema.sql`` list the same states
 (a test compares them), and a test walks every pair (have, want) against a real database.
 """

@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
+from crewyard.server import clock
+
 pytestmark = pytest.mark.anyio
 
 
@@ -146,3 +148,45 @@ async def test_a_worker_reads_and_clears_nothing_of_others(bench: Any, call: Any
         ):
             assert (await of_a.fails("route", **arguments))["code"] == "not_authorized"
     assert bench.value("SELECT status FROM agent_message") == "pending"
+
+
+async def test_a_poll_for_more_than_it_gives_says_so(call: Any) -> None:
+    for _ in range(21):
+        await call("route", target="lead", content="x")
+    first = await call("route", action="poll", limit=21)
+    assert (first["messages_processed"], first["unread"]) == (20, 1)
+    assert first["note"] == "A poll gives 20 messages at most; poll again."
+    assert "note" not in await call("route", action="poll", limit=21)
+
+
+async def test_what_was_acknowledged_before_is_told_apart_from_what_is_given_twice(call: Any) -> None:
+    done, fresh = [(await call("route", target="lead", content="x"))["message_id"] for _ in range(2)]
+    assert "note" not in await call("route", action="acknowledge", message_ids=[done, done])
+    again = await call("route", action="acknowledge", message_ids=[done, fresh, fresh])
+    assert (again["messages_processed"], again["note"]) == (1, "1 had been acknowledged before.")
+
+
+async def test_what_an_agent_of_the_type_holds_is_no_other_agents_to_acknowledge(
+    bench: Any, call: Any, worker: Any
+) -> None:
+    bench.add_tasks("A", "B")
+    await call("route", target="builder", content="x")
+    async with worker("A") as of_a, worker("B") as of_b:
+        [message] = (await of_a("route", action="poll"))["messages"]
+        error = await of_b.fails("route", action="acknowledge", message_id=message["message_id"])
+        assert (error["code"], error["retryable"]) == ("lease_lost", False)
+        assert error["details"]["held_by"] == bench.value("SELECT claimed_by FROM agent_message")
+        await of_a("route", action="acknowledge", message_id=message["message_id"])
+
+
+async def test_the_settings_bound_how_long_mail_waits_and_how_often_it_comes(bench: Any, call: Any) -> None:
+    conf = bench.yard.settings.messages.model_copy(
+        update={"redelivery_seconds": [5.0], "expire_after_hours": 2.0, "lease_seconds": 10.0}
+    )
+    bench.yard.settings = bench.yard.settings.model_copy(update={"messages": conf})
+    await call("route", target="builder", content="x")
+    await call("route", action="poll", target_agent="builder")
+    row = bench.row("agent_message")
+    assert row["max_retries"] == 1
+    assert clock.seconds_between(row["created_at"], row["expires_at"]) == 7200
+    assert clock.seconds_between(row["lease_until"], row["visible_at"]) == 5
