@@ -26,8 +26,6 @@ def settle(tx: Transaction, *, now: str) -> list[Lapse]:
     for row in tx.all("SELECT * FROM agent_message WHERE status = 'delivered' AND lease_until <= ?", (now,)):
         if row["retry_count"] >= row["max_retries"]:
             ended.append(_failed(tx, row, now))
-        elif _is_expired(row, now):
-            ended.append(_expired(tx, row, now))
         else:
             _offer_again(tx, row, now)
     unread = tx.all("SELECT * FROM agent_message WHERE status = 'pending' AND expires_at <= ?", (now,))
@@ -64,10 +62,6 @@ def clear_old(tx: Transaction, *, older_than_days: float, now: str, actor: str) 
             tx, now=now, actor=actor, subject_type="message", subject_id="*", kind="messages_cleared", deleted=deleted
         )
     return deleted
-
-
-def _is_expired(row: Row, now: str) -> bool:
-    return row["expires_at"] is not None and row["expires_at"] <= now
 
 
 def _offer_again(tx: Transaction, row: Row, now: str) -> None:

@@ -171,7 +171,7 @@ def acknowledge(tx: Transaction, message_ids: Sequence[str], mailboxes: Sequence
     has it, IllegalTransition where it has failed or expired.
     """
     settled = 0
-    for message_id in dict.fromkeys(message_ids):
+    for message_id in message_ids:
         row = get(tx, message_id)
         _require_own(row, mailboxes, reader, now)
         if row["status"] == "acknowledged":

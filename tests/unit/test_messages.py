@@ -157,6 +157,12 @@ def test_who_acknowledges_late_does_so_unless_another_has_taken_it_since(store: 
     assert acknowledge(store, second, reader="b-1", now=later) == 0
 
 
+def test_what_nobody_holds_any_more_is_acknowledged_by_whoever_reads_that_mailbox(store: Store) -> None:
+    name = send(store, "builder").message_ids[0]
+    claim(store, NOW, "builder", reader="b-1")
+    assert acknowledge(store, name, reader="b-2", now=clock.plus(NOW, 60)) == 1
+
+
 def test_the_lead_settles_of_others_mail_what_it_has_taken_and_nothing_else(store: Store) -> None:
     taken, other = (send(store, "builder").message_ids[0] for _ in range(2))
     claim(store, NOW, "builder", reader="lead", limit=1)

@@ -181,7 +181,7 @@ async def test_what_an_agent_of_the_type_holds_is_no_other_agents_to_acknowledge
 
 async def test_the_settings_bound_how_long_mail_waits_and_how_often_it_comes(bench: Any, call: Any) -> None:
     conf = bench.yard.settings.messages.model_copy(
-        update={"redelivery_seconds": [5.0], "expire_after_hours": 2.0, "lease_seconds": 10.0}
+        update={"redelivery_seconds": [5.0], "expire_after_hours": 2.0, "lease_seconds": 30.0}
     )
     bench.yard.settings = bench.yard.settings.model_copy(update={"messages": conf})
     await call("route", target="builder", content="x")
