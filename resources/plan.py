@@ -78,8 +78,9 @@ def _plan(tx: Transaction, before: _Plan | None) -> _Plan:
     last = events.latest(tx)
     if before is None:
         return _Plan(read_to=last)
-    changed = tx.value(
-        "SELECT max(event_id) FROM event WHERE event_id > ? AND subject_type IN (?, ?)", (before.read_to, *SUBJECTS)
+    changed = tx.value(  # the plus keeps SQLite from the index of subjects, which knows no order of events
+        "SELECT event_id FROM event WHERE event_id > ? AND +subject_type IN (?, ?) ORDER BY event_id DESC LIMIT 1",
+        (before.read_to, *SUBJECTS),
     )
     return _Plan(changed or before.changed_by, last)
 

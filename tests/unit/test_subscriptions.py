@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
+from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     EmptyResult,
@@ -360,3 +361,27 @@ async def test_both_eras_are_promised_subscriptions(bench: Any, mode: Any, is_to
 )
 def test_it_rests_the_longer_the_more_it_did(looked: float, told: int, rest: float) -> None:
     assert rest_seconds(looked, told) == pytest.approx(rest)
+
+
+@pytest.mark.parametrize("connect", ["legacy"], indirect=True)
+async def test_a_client_that_takes_nothing_in_holds_up_nobody_else(
+    bench: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add_tasks("A")
+    sent: list[str] = []
+    send = ServerSession.send_resource_updated
+
+    async def stuck_for_the_first(session: ServerSession, uri: str) -> None:
+        sent.append(uri)
+        await (anyio.sleep_forever() if len(sent) == 1 else send(session, uri))
+
+    monkeypatch.setattr(ServerSession, "send_resource_updated", stuck_for_the_first)
+    async with (
+        connect() as stuck,
+        connect() as other,
+        stuck.subscribed("crewyard://tasks/A"),
+        other.subscribed("crewyard://tasks/A"),
+    ):
+        bench.add_agent("A")
+        await other.until_told("crewyard://tasks/A")
+        assert stuck.told == []
