@@ -124,15 +124,18 @@ def _compact(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compact_result(schema: dict[str, Any]) -> dict[str, Any]:
-    """A result's schema, in which within lists a text field is named only and what is left out is not repeated."""
+    """A result's schema, in which a text field is named only and what is left out is not repeated."""
     whole: dict[str, Any] = _walk(schema, schema.get("$defs", {}))
-    for field in whole["properties"].values():
+    fields = list(whole["properties"].values())
+    for field in fields:
         field.pop("default", None)
         items = field.get("items", {})
         items.pop("required", None)
-        for each in items.get("properties", {}).values():
-            if each == {"type": "string"}:
-                each.clear()
+        items.pop("description", None)
+        fields = [*fields, *items.get("properties", {}).values()]
+    for field in fields:
+        if field == {"type": "string"}:
+            field.clear()
     return whole
 
 
