@@ -1,6 +1,6 @@
 # The set-up is part of every target: a machine needs git, make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check chaos steps lost serve docs lock venv venv-dev clean
+.PHONY: help demo test unit check chaos steps lost messages serve docs lock venv venv-dev clean
 export PYTHON
 
 BIN := .venv/bin
@@ -31,6 +31,9 @@ steps: venv     ## kill a run at each git command that changes something (ARGS="
 
 lost: venv-dev  ## many made-up tasks, conflicts and crashes; no line of theirs may be lost (EXAMPLES=2000)
 	@CREWYARD_EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/pytest -q tests/system/test_nothing_is_lost.py
+
+messages: venv  ## 10,000 messages between 8 processes that are killed at random (ARGS="--messages 600 --seed 3")
+	@$(BIN)/python scripts/messages.py $(ARGS)
 
 serve: venv     ## the MCP server on stdio, as .mcp.json starts it
 	@exec $(BIN)/crewyard serve
