@@ -39,6 +39,8 @@ DRAIN_SECONDS = 120.0
 PAUSE_SECONDS = 0.01
 MAX_QUEUE = 300
 DEAF = 0.005  # of the messages; nobody acknowledges them
+SLOW = 0.003  # of them, whose lease is over before its reader acknowledges them
+AGAIN = 0.1  # of them, acknowledged twice
 READERS = ("builder", "tester", "scribe")  # types; two processes of each, as far as there are
 
 
@@ -123,7 +125,12 @@ class Actor:
         shown = [as_entry(row) | {"count": row["delivery_count"]} for row in rows]
         self.notes.note("polled", number=self.polls, messages=shown)
         for row in rows:
-            if not json.loads(row["content"]).get("deaf"):
+            if json.loads(row["content"]).get("deaf"):
+                continue
+            if self.dice.random() < SLOW:
+                time.sleep(2 * LEASE_SECONDS)
+            self.settle(row["message_id"])
+            if self.dice.random() < AGAIN:
                 self.settle(row["message_id"])
 
     def settle(self, message_id: str) -> None:
