@@ -1,6 +1,7 @@
 """``plan``: show, import, add to, update and export the plan of tasks and dependencies."""
 
 import errno
+import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -166,15 +167,22 @@ async def _import(yard: Yard, path: str, text: str, format_: str) -> PlanResult:
         )
     content: str | bytes = text
     if path:
-        content = await anyio.to_thread.run_sync(_read, yard.root / Path(path).expanduser())
+        content = await anyio.to_thread.run_sync(_read, yard.root, path)
     return await _store(yard, "import", content, name=path or "text", format_=format_)
 
 
-def _read(path: Path) -> bytes:
+def _read(root: Path, name: str) -> bytes:
     """The file's bytes; one more than a plan may have, so that the reader refuses a larger one."""
     try:
+        path = root / Path(name).expanduser()
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise InvalidInput(f"{path} is no file.", hint="A pipe or a device is not read; give a file.")
         with path.open("rb") as file:
             return file.read(readers.MAX_BYTES + 1)
+    except (ValueError, RuntimeError) as error:  # a NUL, a lone surrogate, the home of nobody
+        raise InvalidInput(
+            f"{name!r} names no file: {error}.", hint="Give a path from the repository's root."
+        ) from error
     except OSError as error:
         what = {errno.ENOENT: "There is no file", errno.EISDIR: "This is a folder:"}.get(
             error.errno or 0, f"{error.strerror}:"

@@ -1,6 +1,7 @@
 """``plan``: show, import, add, update, export."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,9 @@ async def test_a_file_that_may_not_be_read_is_named(bench: Any, call: Any, tmp_p
     (tmp_path / "binary.json").write_bytes(b"\x00\xff" * 100)
     assert (await call.fails("plan", action="import", path="binary.json"))["code"] == "invalid_input"
     assert bench.value("SELECT count(*) FROM specs_task") == 0
+
+
+@pytest.mark.parametrize("path", ["a\x00b", "~nobody-of-that-name/x", "pipe", "/dev/zero"])
+async def test_a_path_that_names_no_file_is_refused_and_not_waited_for(bench: Any, call: Any, path: str) -> None:
+    os.mkfifo(bench.yard.root / "pipe")
+    assert (await call.fails("plan", action="import", path=path))["code"] == "invalid_input"
