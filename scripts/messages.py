@@ -178,7 +178,8 @@ class Game:
 
     def start(self, who: str) -> None:
         command = [sys.executable, __file__, "--actor", who, "--share", str(self.shares[who]), "--folder"]
-        self.running[who] = subprocess.Popen([*command, str(self.folder)], stderr=(self.folder / "err").open("ab"))
+        with (self.folder / "err").open("ab") as err:
+            self.running[who] = subprocess.Popen([*command, str(self.folder)], stderr=err)
 
     def kill_somebody(self) -> None:
         who = self.dice.choice(list(self.running))
