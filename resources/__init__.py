@@ -8,6 +8,10 @@ from ..server.subscriptions import Sight
 from ..server.yard import Yard
 from . import agents, events, messages, plan, status
 
+FOR_WORKER = (plan, messages)
+FOR_LEAD = (status, agents, plan, events, messages)
+LEADS_ALONE = ("status", "merges", "agents", "events")  # the first word behind crewyard://
+
 
 def register(app: MCPServer[Yard], yard: Yard) -> None:
     for module in _modules(yard):
@@ -21,4 +25,4 @@ def sights(yard: Yard) -> dict[str, Sight]:
 
 def _modules(yard: Yard) -> tuple[ModuleType, ...]:
     """The lead reads all of it; an agent the plan and its own mail."""
-    return (plan, messages) if yard.is_workers else (status, agents, plan, events, messages)
+    return FOR_WORKER if yard.is_workers else FOR_LEAD

@@ -7,8 +7,9 @@ from mcp.server.mcpserver import MCPServer
 
 from ..server import messages, recipients
 from ..server.errors import NotAuthorized
+from ..server.identity import Caller
 from ..server.store import Row, Transaction
-from ..server.yard import Caller, Yard
+from ..server.yard import Yard
 from .reading import JSON, read, shown_by, to_json
 
 HIDDEN = ("id", "max_retries", "visible_at", "last_retry_at")

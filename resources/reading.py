@@ -26,8 +26,7 @@ NEVER = "1970-01-01T00:00:00.000Z"
 async def read(yard: Yard, unit: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run the unit for whoever this server serves. Raises the library's errors, which keep their text."""
     try:
-        await yard.caller()
-        return await yard.store.read(unit, *args, **kwargs)
+        return await yard.read(await yard.caller(), unit, *args, **kwargs)
     except NotFound as error:
         raise ResourceNotFoundError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
     except CrewyardError as error:

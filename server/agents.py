@@ -15,6 +15,7 @@ from .store import Row, Transaction
 # The documents' thresholds (R-168): under two minutes healthy, over five stalled.
 HEARTBEAT_SECONDS = 60.0
 STALLED = "agent_stalled"
+MARK_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,14 @@ def by_token(tx: Transaction, token: str) -> Row | None:
     return tx.one(
         "SELECT * FROM agent_lifecycle WHERE token_hash = ? AND status IN ('starting', 'running')",
         (hash_token(token),),
+    )
+
+
+def given(tx: Transaction, token: str) -> Row | None:
+    """The agent that was given ``token``, though it may have ended: the name of its run folder stays (see launches)."""
+    return tx.one(
+        "SELECT * FROM agent_lifecycle WHERE token_hash = :hash OR run_dir LIKE '%/' || agent_id || '-' || :mark",
+        {"hash": hash_token(token), "mark": hash_token(token)[:MARK_LENGTH]},
     )
 
 

@@ -65,6 +65,7 @@ def build_app(yard: Yard, **options: Any) -> Endpoint:
         tools.for_worker() if yard.is_workers else lead,
         lead,
         tools.for_approver() if yard.is_workers else (),
+        resources.LEADS_ALONE if yard.is_workers else (),
         sights=resources.sights(yard),
         name="crewyard",
         title="Crewyard",

@@ -6,32 +6,39 @@ The library ignores unknown arguments and loses an error's code; both are made g
 import contextlib
 import logging
 import os
+import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import anyio
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.stdio import stdio_server
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, InputRequiredResult
 from mcp.types import Tool as MCPTool
-from pydantic import ValidationError
+from pydantic import AnyUrl, ValidationError
 from starlette.applications import Starlette
 
-from . import clock, messages, recipients, replies
+from . import clock, identity, messages, recipients, replies
 from .errors import CrewyardError, NotAuthorized
+from .identity import Caller
 from .listening import Listening, Streams
+from .refusals import Refusals
 from .store import Transaction
 from .subscriptions import Sight, Subscriptions
-from .yard import Caller, Yard
+from .yard import Yard
 
 logger = logging.getLogger(__name__)
+RESOURCE = re.compile(r"crewyard://([\w.]+)")
 
 
 class Endpoint(MCPServer[Yard]):
-    """An MCP server over one yard. ``lead_tools`` tells a worker's server what it refuses, and does not merely lack.
+    """An MCP server over one yard.
+
+    ``lead_tools`` and ``lead_resources`` (names) tell a worker's server what it refuses, and does not merely lack.
 
     ``approver_tools`` are for agents of the authorized roles alone, which is known only when one calls (C-12).
     """
@@ -42,6 +49,7 @@ class Endpoint(MCPServer[Yard]):
         tools: Sequence[Tool],
         lead_tools: Sequence[Tool],
         approver_tools: Sequence[Tool] = (),
+        lead_resources: Collection[str] = (),
         *,
         sights: Mapping[str, Sight],
         **options: Any,
@@ -49,6 +57,8 @@ class Endpoint(MCPServer[Yard]):
         tools = [*tools, *approver_tools]
         super().__init__(tools=tools, lifespan=lambda _server: yard.opened(), **options)
         self.yard = yard
+        self.refusals = Refusals(yard)
+        self._lead_resources = lead_resources
         self._approvers = {tool.name for tool in approver_tools}
         self._schemas = {tool.name: tool.parameters for tool in tools}
         self._lead_schemas = {tool.name: tool.parameters for tool in lead_tools}
@@ -72,25 +82,63 @@ class Endpoint(MCPServer[Yard]):
     ) -> CallToolResult:
         """Call a tool; every failure is a result with a code (see ``replies``)."""
         given = {key: value for key, value in arguments.items() if value is not None}
-        reader = None
+        caller: Caller | None = None
         try:
             caller = await self.yard.caller()
-            reader = caller.name
             self._check(name, given, caller)
             answer = await super().call_tool(name, given, context)
             body = dict(getattr(answer, "structured_content", None) or {})
-            return replies.result(body | await self._unread(reader))
+            return replies.result(body | await self._unread(caller.name))
         except Exception as error:  # noqa: BLE001  (the boundary: replies.of_error logs what it does not know)
-            refusal = replies.of_error(_cause(error), name, self._schemas.get(name, {}))
+            cause = _cause(error)
+            if isinstance(cause, NotAuthorized):
+                await self._note(cause, caller, self._asked(name, given.get("action")))
+            refusal = replies.of_error(cause, name, self._schemas.get(name, {}))
         with contextlib.suppress(CrewyardError):  # a database that cannot be read is what the refusal tells of
-            if reader is not None:
-                refusal = replies.result((refusal.structured_content or {}) | await self._unread(reader), is_error=True)
+            if caller is not None:
+                unread = await self._unread(caller.name)
+                refusal = replies.result((refusal.structured_content or {}) | unread, is_error=True)
         return refusal
 
     async def _unread(self, reader: str) -> dict[str, int]:
         """What every answer tells whoever has mail, so that it polls (C-24)."""
         count = await self.yard.store.read(_unread, reader, clock.now())
         return {"unread": count} if count else {}
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Yard, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """Read a resource; what only the lead, or another, may read is refused, and not merely unknown."""
+        found = RESOURCE.match(str(uri))
+        asked = found[0] if found else "a resource"
+        caller: Caller | None = None
+        try:
+            caller = await self.yard.caller()
+            self._check_resource(found)
+            return await super().read_resource(uri, context)
+        except NotAuthorized as error:
+            await self._note(error, caller, asked)
+            raise ResourceError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
+        except ResourceError as error:
+            if isinstance(error.__cause__, NotAuthorized):
+                await self._note(error.__cause__, caller, asked)
+            raise
+
+    def _check_resource(self, found: re.Match[str] | None) -> None:
+        if found and found[1] in self._lead_resources:
+            raise NotAuthorized(f"Only the lead may read {found[0]}.", hint="Read crewyard://plan.")
+
+    async def _note(self, refused: NotAuthorized, caller: Caller | None, asked: str) -> None:
+        name = caller.name if caller is not None else refused.details.get("agent_id", identity.UNKNOWN)
+        await self.refusals.note(name, asked)
+
+    def _asked(self, name: str, action: object) -> str:
+        """The call, as far as it is one that there is: what is made up is not recorded."""
+        schema = self._lead_schemas.get(name) or self._schemas.get(name)
+        if schema is None:
+            return "a tool"
+        known = {*_actions(schema), *_actions(self._schemas.get(name))}
+        return f"{name}(action={action!r})" if action in known else name
 
     def _check(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> None:
         """Raises NotAuthorized for what only the lead may do, InvalidInput for a tool or argument that is not there."""

@@ -114,7 +114,7 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
             order.orchestrator_task_id,
             attempt,
             order.workspace,
-            f"{order.runs_folder}/{agent_id}-{order.token_hash[:8]}",
+            f"{order.runs_folder}/{agent_id}-{order.token_hash[: agents.MARK_LENGTH]}",
             order.term,
             order.timeout_seconds,
             order.memory_limit_mb,

@@ -18,6 +18,7 @@ from . import (
     clock,
     gates,
     hidden,
+    identity,
     janitor,
     keeper,
     leftovers,
@@ -240,13 +241,17 @@ class GitOperations:
 
     def _merge(self, task_id: str, approved_by: str | None, actor: str) -> MergeOutcome:
         crew = self._crew
-        request = crew.store.run(wishes.request_merge, task_id, approved_by, clock.now(), actor)
+        request = crew.store.run(
+            identity.acting, actor, wishes.request_merge, (task_id, approved_by, clock.now(), actor)
+        )
         if not crew.settings.merge.auto_approve and request["approved_by"] is None:
             return self._queued(request)
         return self._ended(request)
 
     def _resolve(self, task_id: str, strategy: Strategy, actor: str) -> MergeOutcome:
-        request = self._crew.store.run(resolutions.resolve, task_id, strategy, now=clock.now(), actor=actor)
+        request = self._crew.store.run(
+            identity.acting, actor, resolutions.resolve, (task_id, strategy), {"now": clock.now(), "actor": actor}
+        )
         self._crew.bell.ring()
         return self._ended(request) if strategy in ("ours", "theirs") else MergeOutcome(request["merge_id"])
 

@@ -7,35 +7,30 @@ is opened by the first client and closed by the last: each in-process client ent
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from . import agents, recipients
+from . import identity
 from .async_store import AsyncStore
 from .changes import Changes
-from .errors import NotAuthorized
 from .health import Measured
+from .identity import Caller
 from .paths import Paths
 from .resolutions import Strategy
 from .settings import Settings
+from .store import Unit
 from .wakeup import Bell
 from .worktrees import Candidate
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 STOP_SECONDS = 0.25
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who calls the tools: the lead, or one agent of the crew."""
-
-    name: str
-    is_lead: bool
-    may_approve: bool  # merges (C-12)
 
 
 @dataclass(frozen=True)
@@ -144,10 +139,23 @@ class NoSupervisor:
 
 
 @dataclass
-class Yard:
-    """One repository as one server sees it. ``token`` is an agent's own: with it the server is that agent's alone.
+class _Opened:
+    """What all views of one yard share while it is open."""
 
-    ``supervise`` makes a new supervisor at each opening, since one that was stopped does not start again.
+    store: AsyncStore | None = None
+    changes: Changes | None = None
+    supervisor: Supervisor = field(default_factory=NoSupervisor)
+    users: int = 0
+    gate: anyio.Lock = field(default_factory=anyio.Lock)
+
+
+@dataclass
+class Yard:
+    """One repository as one server sees it.
+
+    With an agent's ``token`` the server is that agent's alone; with ``presented`` it is any agent's, by the token that
+    came with the request that is being answered. Without both it is the lead's. ``supervise`` makes a new supervisor
+    at each opening, since one that was stopped does not start again.
     """
 
     root: Path
@@ -155,15 +163,16 @@ class Yard:
     operations: Operations
     supervise: Callable[[], Supervisor] = NoSupervisor
     token: str | None = None
-    _store: AsyncStore | None = None
-    _changes: Changes | None = None
-    _supervisor: Supervisor = field(default_factory=NoSupervisor)
-    _users: int = 0
-    _gate: anyio.Lock = field(default_factory=anyio.Lock)
+    presented: Callable[[], str] | None = None
+    _opened: _Opened = field(default_factory=_Opened)
+
+    def for_agents(self, presented: Callable[[], str]) -> "Yard":
+        """The same yard, opened once for both, as its agents see it."""
+        return replace(self, presented=presented)
 
     @property
     def is_workers(self) -> bool:
-        return self.token is not None
+        return self.token is not None or self.presented is not None
 
     @property
     def paths(self) -> Paths:
@@ -177,61 +186,67 @@ class Yard:
     @property
     def store(self) -> AsyncStore:
         """The open database. A RuntimeError means that the server's lifespan was not entered."""
-        if self._store is None:
+        if self._opened.store is None:
             raise RuntimeError("the yard is not open")
-        return self._store
+        return self._opened.store
 
     @property
     def changes(self) -> Changes:
         """What wakes who waits for the database. A RuntimeError as for ``store``."""
-        if self._changes is None:
+        if self._opened.changes is None:
             raise RuntimeError("the yard is not open")
-        return self._changes
+        return self._opened.changes
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Yard"]:
         """Open the database and start the supervisor for the first user; undo both after the last."""
-        async with self._gate:
-            if self._users == 0:
+        shared = self._opened
+        async with shared.gate:
+            if shared.users == 0:
                 await self._open()
-            self._users += 1
+            shared.users += 1
         try:
             yield self
         finally:
             with anyio.CancelScope(shield=True):
-                async with self._gate:
-                    self._users -= 1
-                    if self._users == 0:
+                async with shared.gate:
+                    shared.users -= 1
+                    if shared.users == 0:
                         await self._close()
 
     async def caller(self) -> Caller:
-        """Who calls. Raises NotAuthorized where the agent of this server's token lives no more."""
-        if self.token is None:
-            return Caller(recipients.LEAD, is_lead=True, may_approve=True)
-        row = await self.store.read(agents.by_token, self.token)
-        if row is None:
-            raise NotAuthorized(
-                "This server's token belongs to no live agent.", hint="The agent has ended; it can do nothing more."
-            )
-        roles = self.settings.merge.authorized_roles
-        return Caller(row["agent_id"], is_lead=False, may_approve=row["agent_type"] in roles)
+        """Who calls. Raises NotAuthorized where the agent whose token it is lives no more."""
+        token = self.presented() if self.presented is not None else self.token
+        if token is None:
+            return identity.THE_LEAD
+        return await self.store.read(identity.of_token, token, self.settings.merge.authorized_roles)
+
+    async def run(self, caller: Caller, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """``store.run`` for a caller. Raises NotAuthorized where it has ended meanwhile, and then has done nothing."""
+        return await self.store.run(identity.acting, caller.name, unit, args, kwargs)
+
+    async def read(self, caller: Caller, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """``store.read`` for a caller, as ``run``."""
+        return await self.store.read(identity.acting, caller.name, unit, args, kwargs)
 
     async def _open(self) -> None:
         ring = Bell(self.paths.bell).ring
         store = AsyncStore(self.paths.database, after_commit=ring, durability=self.settings.crew.durability)
         await store.open()
+        shared = self._opened
         try:
-            self._supervisor = self.supervise()
-            await anyio.to_thread.run_sync(self._supervisor.start)
+            shared.supervisor = self.supervise()
+            await anyio.to_thread.run_sync(shared.supervisor.start)
         except BaseException:
             await store.close()
             raise
-        self._store, self._changes = store, Changes(store)
+        shared.store, shared.changes = store, Changes(store)
 
     async def _close(self) -> None:
-        store, self._store, self._changes = self._store, None, None
+        shared = self._opened
+        store, shared.store, shared.changes = shared.store, None, None
         with anyio.move_on_after(STOP_SECONDS) as stopping:
-            await anyio.to_thread.run_sync(self._supervisor.stop, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(shared.supervisor.stop, abandon_on_cancel=True)
         if stopping.cancelled_caught:
             logger.warning("the supervisor was still busy after %g s", STOP_SECONDS)
         if store is not None:

@@ -132,7 +132,7 @@ async def _heartbeat(call: Call, agent_id: str) -> AgentsResult:
         raise NotAuthorized(f"You are {caller.name}; you cannot beat for {agent_id}.", hint="Leave agent_id out.")
     now = clock.now()
     subject = agent_id or caller.name
-    due = await yard.store.run(domain.heartbeat, subject, now=now)
+    due = await yard.run(caller, domain.heartbeat, subject, now=now)
     return AgentsResult(action="heartbeat", agent_id=subject, last_heartbeat=now, next_heartbeat_due=due)
 
 

@@ -27,7 +27,8 @@ async def kill(call: Call, agent_id: str, grace: float | None) -> AgentsResult:
     yard = yard_of(call)
     caller = await yard.caller()
     grace = GRACE_SECONDS if grace is None else grace
-    await yard.store.run(
+    await yard.run(
+        caller,
         domain.request_kill,
         agent_id,
         reason=f"killed by {caller.name}",
@@ -59,8 +60,8 @@ async def kill_stalled(call: Call, agent_type: str, grace: float | None) -> Agen
     caller = await yard.caller()
     grace = yard.settings.crew.grace_period_seconds if grace is None else grace
     checked, _ = await look(yard, agent_type=agent_type)
-    stalled = await yard.store.run(
-        checkups.end_stalled, checked, grace_seconds=grace, now=clock.now(), actor=caller.name
+    stalled = await yard.run(
+        caller, checkups.end_stalled, checked, grace_seconds=grace, now=clock.now(), actor=caller.name
     )
     deadline = grace + KILL_SLACK_SECONDS
     names = [each.row["agent_id"] for each in stalled]
@@ -102,8 +103,8 @@ async def restart(call: Call, agent_id: str, force: bool, grace: float | None) -
     row = await yard.store.read(domain.get, agent_id)
     await yard.operations.require_fit({row["agent_type"]})
     grace = yard.settings.crew.grace_period_seconds if grace is None else grace
-    asked = await yard.store.run(
-        restarts.of_agent, agent_id, force=force, grace_seconds=grace, now=clock.now(), actor=caller.name
+    asked = await yard.run(
+        caller, restarts.of_agent, agent_id, force=force, grace_seconds=grace, now=clock.now(), actor=caller.name
     )
 
     async def settled() -> Standing | None:
@@ -136,7 +137,8 @@ async def restart_failed(call: Call, agent_type: str, force: bool) -> AgentsResu
     types = await yard.store.read(restarts.types_of, wanted, force=force, now=clock.now())
     if types:
         await yard.operations.require_fit(types)
-    asked = await yard.store.run(
+    asked = await yard.run(
+        caller,
         restarts.of_failed,
         wanted,
         force=force,

@@ -87,7 +87,7 @@ async def _assign(yard: Yard, order: assigning.Order) -> AssignResult:
     await yard.operations.require_fit(
         await yard.store.read(assigning.agent_types_of, order, yard.settings.default_agent)
     )
-    begun = await yard.store.run(assigning.begin, order, bounds=bounds_of(yard), now=clock.now(), actor=caller.name)
+    begun = await yard.run(caller, assigning.begin, order, bounds=bounds_of(yard), now=clock.now(), actor=caller.name)
     given = [Assignment(**{key: row[key] for key in Assignment.model_fields}) for row in begun.assignments]
     shown, more = page(given, key=lambda each: each.task_id, limit=len(given) + 1)
     note = (
@@ -146,7 +146,7 @@ async def _change(yard: Yard, action: str, dispatch_id: str) -> AssignResult:
         raise InvalidInput("cancel needs a dispatch_id.", hint="crewyard://status lists the dispatches.")
     caller = await yard.caller()
     want = {"pause": "paused", "resume": "active", "cancel": "cancelled"}[action]
-    views = await yard.store.run(_changed, want, dispatch_id or None, now=clock.now(), actor=caller.name)
+    views = await yard.run(caller, _changed, want, dispatch_id or None, now=clock.now(), actor=caller.name)
     shown, more = page(views, key=lambda each: each.dispatch_id, limit=len(views) + 1)
     note = None if views else f"There was no dispatch to {action}."
     return AssignResult(action=action, dispatches=shown, note="crewyard://status shows them all." if more else note)

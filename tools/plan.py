@@ -210,7 +210,8 @@ async def _add(yard: Yard, tasks: list[dict[str, Any]]) -> PlanResult:
 
 async def _write(yard: Yard, action: str, draft: readers.PlanDraft) -> PlanResult:
     caller = await yard.caller()
-    done = await yard.store.run(
+    done = await yard.run(
+        caller,
         plans.import_plan,
         draft,
         now=clock.now(),
@@ -234,7 +235,7 @@ async def _update(yard: Yard, task_id: str, new_status: str) -> PlanResult:
             hint="new_status is completed, cancelled, ready or pending; add changes a task's other fields.",
         )
     caller = await yard.caller()
-    done = await yard.store.run(domain.update_status, task_id, new_status, now=clock.now(), actor=caller.name)
+    done = await yard.run(caller, domain.update_status, task_id, new_status, now=clock.now(), actor=caller.name)
     return PlanResult(
         action="update",
         tasks_updated=1,

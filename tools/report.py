@@ -33,7 +33,7 @@ async def report(
         raise InvalidInput("no_change belongs to complete.", hint="report(action='complete', no_change=True)")
     yard = yard_of(call)
     caller = await yard.caller()
-    await yard.store.run(reports.record, caller.name, action, summary, now=clock.now(), no_change=no_change)
+    await yard.run(caller, reports.record, caller.name, action, summary, now=clock.now(), no_change=no_change)
     note = "Commit your work and end; it is checked and merged then." if action == "complete" else None
     return ReportResult(action=action, agent_id=caller.name, note=note)
 

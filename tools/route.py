@@ -84,7 +84,8 @@ async def route(
 async def _send(yard: Yard, draft: messages.Draft) -> RouteResult:
     caller = await yard.caller()
     conf = yard.settings.messages
-    sent = await yard.store.run(
+    sent = await yard.run(
+        caller,
         messages.send,
         draft,
         sender=caller.name,
@@ -109,12 +110,13 @@ async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> Rou
     """Claim what is there, or wait for it; the claim is a write and is only tried when something is visible."""
     caller = await yard.caller()
     reader, conf = target or caller.name, yard.settings.messages
-    boxes = await yard.store.read(_mailboxes, yard, caller.name, reader, caller.is_lead)
+    boxes = await yard.read(caller, _mailboxes, yard, caller.name, reader, caller.is_lead)
 
     async def claimed() -> list[Row] | None:
-        if not await yard.store.read(messages.unread, boxes, now=clock.now()):
+        if not await yard.read(caller, messages.unread, boxes, now=clock.now()):
             return None
-        rows = await yard.store.run(
+        rows = await yard.run(
+            caller,
             messages.claim,
             boxes,
             reader=caller.name,
@@ -126,7 +128,7 @@ async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> Rou
         return rows or None
 
     async def due() -> float | None:
-        return await yard.store.read(messages.seconds_to_visible, boxes, now=clock.now())
+        return await yard.read(caller, messages.seconds_to_visible, boxes, now=clock.now())
 
     rows = await yard.changes.until(claimed, timeout_seconds=wait_seconds, due=due) or []
     note = f"A poll gives {MOST_AT_ONCE} messages at most; poll again." if limit > len(rows) == MOST_AT_ONCE else None
@@ -179,8 +181,8 @@ async def _acknowledge(yard: Yard, message_ids: list[str]) -> RouteResult:
     if not message_ids:
         raise InvalidInput("acknowledge needs a message_id.", hint="route(action='poll') gives the ids.")
     caller = await yard.caller()
-    boxes = await yard.store.read(recipients.mailboxes, caller.name)
-    settled = await yard.store.run(messages.acknowledge, message_ids, boxes, reader=caller.name, now=clock.now())
+    boxes = await yard.read(caller, recipients.mailboxes, caller.name)
+    settled = await yard.run(caller, messages.acknowledge, message_ids, boxes, reader=caller.name, now=clock.now())
     before = len(set(message_ids)) - settled
     note = f"{before} had been acknowledged before." if before else None
     return RouteResult(action="acknowledge", messages_processed=settled, note=note)
@@ -197,8 +199,8 @@ async def _clear_old(yard: Yard, older_than_days: float) -> RouteResult:
     caller = await yard.caller()
     if not caller.is_lead:
         raise NotAuthorized("Only the lead may clear messages.", hint="acknowledge settles your own.")
-    deleted = await yard.store.run(
-        lapses.clear_old, older_than_days=older_than_days, now=clock.now(), actor=caller.name
+    deleted = await yard.run(
+        caller, lapses.clear_old, older_than_days=older_than_days, now=clock.now(), actor=caller.name
     )
     return RouteResult(action="clear_old", messages_deleted=deleted)
 
