@@ -5,6 +5,8 @@ A restart is a new row. The row is written before the process is started; ``term
 """
 
 import hashlib
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +123,16 @@ def given(tx: Transaction, token: str) -> Row | None:
         "SELECT * FROM agent_lifecycle WHERE token_hash = :hash OR run_dir LIKE '%/' || agent_id || '-' || :mark",
         {"hash": hash_token(token), "mark": hash_token(token)[:MARK_LENGTH]},
     )
+
+
+def ended_of(tx: Transaction, names: Collection[str]) -> set[str]:
+    """Which of these are agents that have ended."""
+    rows = tx.all(
+        "SELECT agent_id FROM agent_lifecycle WHERE agent_id IN (SELECT value FROM json_each(?)) "
+        "AND status NOT IN ('starting', 'running')",
+        (json.dumps(sorted(names)),),
+    )
+    return {row["agent_id"] for row in rows}
 
 
 def seen_output(tx: Transaction, agent_id: str, *, at: str, memory_mb: float | None, cpu_percent: float | None) -> None:

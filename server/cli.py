@@ -101,9 +101,8 @@ def serve(
         raise typer.Exit(compose.serve_stdio(root_of))
     host, port = address_of(http)
     if as_daemon is None:
-        raise typer.Exit(compose.serve_http(root_of, host, port))
-    code = compose.serve_as_daemon(root_of, host, port, only=names_of(agents), started_by=as_daemon)
-    raise typer.Exit(code)
+        compose.end_process(compose.serve_http(root_of, host, port))
+    compose.end_process(compose.serve_as_daemon(root_of, host, port, only=names_of(agents), started_by=as_daemon))
 
 
 @app.command()

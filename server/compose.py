@@ -15,10 +15,12 @@ from typing import Any
 from .. import __version__, resources, tools
 from . import clock
 from . import settings as configuration
-from .endpoint import Endpoint
+from .endpoint import Endpoint, end_process
 from .errors import CrewyardError
 from .repository import Repository
 from .yard import Yard
+
+__all__ = ["build_app", "build_yard", "end_process", "serve_as_daemon", "serve_http", "serve_stdio"]
 
 TOKEN_VARIABLE = "CREWYARD_AGENT_TOKEN"  # noqa: S105  (the variable's name)
 
@@ -96,7 +98,7 @@ def serve_http(root: Path, host: str, port: int) -> int:
     """Serve clients over streamable HTTP until SIGTERM or SIGINT; returns the exit code."""
     from . import transport
 
-    return _served(root, lambda yard: transport.serve(yard, lambda **options: build_app(yard, **options), host, port))
+    return _served(root, lambda yard: transport.serve(yard, build_app, host, port))
 
 
 def serve_as_daemon(root: Path, host: str, port: int, *, only: Collection[str] | None, started_by: int) -> int:
@@ -120,11 +122,12 @@ def serve_as_daemon(root: Path, host: str, port: int, *, only: Collection[str] |
         with daemon.life(yard.paths) as life:
             transport.serve(
                 yard,
-                lambda **options: build_app(yard, **options),
+                build_app,
                 host,
                 port,
                 opening=lambda: daemon_start.let_in(yard.paths, yard.settings, only),
                 ready=ready,
+                last_port=yard.paths.daemon_port,
             )
 
     def failed(error: CrewyardError) -> None:

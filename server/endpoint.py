@@ -9,7 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -180,9 +180,9 @@ class Endpoint(MCPServer[Yard]):
                 await server.run(incoming, outgoing, server.create_initialization_options())
             finally:
                 if signalled.is_set():
-                    _end_process()
+                    end_process()
                 tasks.cancel_scope.cancel()
-        _end_process()
+        end_process()
 
     async def _cancel_on_signal(self, scope: anyio.CancelScope, signalled: anyio.Event) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -193,9 +193,10 @@ class Endpoint(MCPServer[Yard]):
                 return
 
 
-def _end_process() -> None:
+def end_process(code: int = 0) -> NoReturn:
+    """Taking the interpreter down would take longer than all clean-up, which has been done."""
     logging.shutdown()
-    os._exit(0)
+    os._exit(code)
 
 
 def _unread(tx: Transaction, reader: str, now: str) -> int:

@@ -1,6 +1,7 @@
 """The machine that agents run on."""
 
 import shutil
+import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,3 +56,11 @@ def uptime_of(pid: int) -> float | None:
         return max(0.0, time.time() - psutil.Process(pid).create_time())
     except psutil.Error:
         return None
+
+
+def own_names() -> set[str]:
+    """The addresses of this machine, and its name."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = {each.address for all_of in psutil.net_if_addrs().values() for each in all_of if each.family in families}
+    name = socket.gethostname()
+    return {address for address in found if "%" not in address} | {name, f"{name}.local"}

@@ -72,6 +72,11 @@ class Paths:
         return self.own / "daemon.turn"
 
     @property
+    def daemon_port(self) -> Path:
+        """The port that the last daemon chose: agents that outlive it were told of it."""
+        return self.own / "daemon.port"
+
+    @property
     def daemon_log(self) -> Path:
         return self.own / "daemon.log"
 

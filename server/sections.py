@@ -15,6 +15,7 @@ QUOTA_PATTERN = (
     r"(?:reached|exceeded|hit)(?:\|(?P<reset>\d{10}))?|\bhit your (?:\w+ )?limit\b|\brate_limit_error\b"
     r"|\binsufficient_quota\b|\b(?:exceeded|exhausted) your (?:\w+ )?quota\b|\bquota exceeded for\b"
 )
+HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:]+\]")
 Positive = Annotated[int, Field(gt=0)]
 Delay = Annotated[float, Field(ge=0, le=ONE_YEAR)]
 Timeout = Annotated[float, Field(gt=0, le=ONE_YEAR)]
@@ -319,6 +320,24 @@ class Messages(Section):
         """Redeliveries of a message that is not acknowledged (C-08)."""
         waits = 3 if self.redelivery_seconds is None else len(self.redelivery_seconds)
         return max(0, waits - self.count_first_attempt)
+
+
+class Http(Section):
+    """Serving over HTTP."""
+
+    allowed_hosts: list[str] = Field(
+        default_factory=list,
+        description="Names under which the server is reached beside its address and this machine's names, such as that "
+        "of a proxy; a request for any other is refused.",
+    )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not HOST_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no host: give a name or an address without scheme and port")
+        return value
 
 
 class Plans(Section):

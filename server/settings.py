@@ -17,10 +17,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from . import names
 from .errors import ConfigurationError
-from .sections import Agent, Crew, Health, Launch, Merge, Messages, Plans, Section, Worktree
+from .sections import Agent, Crew, Health, Http, Launch, Merge, Messages, Plans, Section, Worktree
 
 FILE_NAME = "crewyard.toml"
 FAILED_STARTS_FACTOR = 5
+
+HTTP_TOKEN = "CREWYARD_HTTP_TOKEN"  # noqa: S105  (a variable's name: a secret has no place in a file of settings)
 
 
 class Settings(Section):
@@ -33,6 +35,7 @@ class Settings(Section):
     worktree: Worktree = Worktree()
     merge: Merge = Merge()
     messages: Messages = Messages()
+    http: Http = Http()
     plans: Plans = Plans()
 
     @model_validator(mode="after")
@@ -144,7 +147,7 @@ def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> di
     known = variables()
     prefixes = tuple(f"CREWYARD_{section}_".upper() for section in sections())
     origin: dict[tuple[str, str], str] = {}
-    for variable in sorted(name for name in environ if name.startswith(prefixes)):
+    for variable in sorted(name for name in environ if name.startswith(prefixes) and name != HTTP_TOKEN):
         if variable not in known:
             raise ConfigurationError(f"{variable} sets nothing in Crewyard.", hint=_nearest(variable, list(known)))
         section, key = known[variable]

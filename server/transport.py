@@ -1,48 +1,70 @@
-"""Streamable HTTP: one bearer token, a checked Host, an end that does not hang (design 8, sdk-notes).
+"""Streamable HTTP: two entrances behind one address, bounded connections, an end that does not hang (design 8)."""
 
-The token is made once and kept in a file that only its owner can read; it is never printed.
-"""
-
+import asyncio
 import contextlib
-import hmac
-import ipaddress
 import logging
-import os
-import secrets
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from pathlib import Path
 
 import anyio
 import uvicorn
-from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
-from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from . import addresses, tokens
+from .doors import Door
 from .endpoint import Endpoint
-from .errors import ConfigurationError
+from .errors import NotAuthorized
+from .recipients import LEAD
+from .tokens import Tokens
 from .yard import Yard
 
 logger = logging.getLogger(__name__)
-TOKEN_VARIABLE = "CREWYARD_HTTP_TOKEN"  # noqa: S105  (the variable's name)
-MIN_TOKEN_LENGTH = 16
+AGENTS = "/agent"
 GRACE_SECONDS = 1
+HEADER_SECONDS = 10
+MOST_CONNECTIONS = 500
+MOST_SESSIONS = 1_000
 
 
-class OneToken:
-    """Accepts exactly one bearer token, compared in constant time."""
+class Connection(H11Protocol):
+    """One connection of at most so many; who connects and asks for nothing, or drips its headers, is cut off."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._request_is_due: asyncio.TimerHandle | None = None
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.close()
+        else:
+            self._wait_for_request()
 
-    async def verify_token(self, token: str) -> AccessToken | None:
-        if not hmac.compare_digest(token.encode(), self._token):
-            return None
-        return AccessToken(token=token, client_id="lead", scopes=[])
+    def data_received(self, data: bytes) -> None:
+        self._wait_for_request()
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._request_is_due is not None:
+            self._request_is_due.cancel()
+        super().connection_lost(exc)
+
+    def _wait_for_request(self) -> None:
+        if self._request_is_due is None and not self._is_asked:
+            self._request_is_due = self.loop.call_later(HEADER_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        self._request_is_due = None
+        if not self._is_asked:
+            self.transport.close()
+
+    @property
+    def _is_asked(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
 
 class Server(uvicorn.Server):
@@ -70,103 +92,75 @@ def serve(
     *,
     opening: Callable[[], None] = lambda: None,
     ready: Callable[[str, str], None] | None = None,
+    last_port: Path | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigurationError for an address or token that cannot be used.
+    """Serve until SIGTERM or SIGINT: the lead at /mcp, its agents at /agent/mcp, each with its own token.
 
-    ``opening`` is called once nothing speaks against it, before anything is supervised; ``ready``, with the URL and
-    where the token is kept, once clients are served.
+    Raises ConfigurationError for an address or token that cannot be used, NotAuthorized to an agent. ``opening`` is
+    called once nothing speaks against it, before anything is supervised; ``ready``, with the URL and where the token is
+    kept, once clients are served. ``last_port`` keeps the port where it is chosen here.
     """
-    token, kept_in = http_token(yard)
-    with bound(host, port) as listener:
-        port = listener.getsockname()[1]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        # There is no authorization server: the token is ours, and so no metadata of one is served.
-        auth = AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None)
-        app = build(auth=auth, token_verifier=OneToken(token))
+    if yard.is_workers:
+        raise NotAuthorized("An agent of the crew does not serve over HTTP.", hint="Without --http it serves itself.")
+    token, kept_in = tokens.http_token(yard)
+    with addresses.bound(host, port, last_port) as listener:
+        url = f"http://{addresses.in_url(host)}:{listener.getsockname()[1]}"
+        doors, app = _app(yard, build, url, host, Tokens(token, yard))
         config = uvicorn.Config(
-            app.streamable_http_app(host=host, transport_security=security(host)),
+            app,
             log_config=None,
+            http=Connection,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=HEADER_SECONDS,
+            server_header=False,
         )
         opening()
-        anyio.run(_run, Server(config, lambda: (ready or _tell)(f"{url}/mcp", kept_in)), listener)
+        anyio.run(_run, Server(config, lambda: (ready or _tell)(f"{url}/mcp", kept_in)), listener, doors)
 
 
-async def _run(server: Server, listener: socket.socket) -> None:
+def _app(
+    yard: Yard, build: Callable[..., Endpoint], url: str, host: str, verifier: Tokens
+) -> tuple[list[Door], Starlette]:
+    doors: dict[str, Door] = {}
+    for path, view, scope in ((AGENTS, yard.for_agents(tokens.presented), tokens.AGENT), ("", yard, LEAD)):
+        # There is no authorization server: the tokens are ours, and so no metadata of one is served.
+        auth = AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None, required_scopes=[scope])
+        endpoint = build(view, auth=auth, token_verifier=verifier)
+        app = endpoint.streamable_http_app(
+            host=host,
+            transport_security=addresses.security(host, yard.settings.http.allowed_hosts),
+            max_sessions=MOST_SESSIONS,
+        )
+        doors[path] = Door(app, endpoint.session_manager, yard)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            for door in doors.values():
+                await stack.enter_async_context(door.watching())
+            yield
+
+    routes = [Mount(path, door) for path, door in doors.items()]  # the longer path first
+    return list(doors.values()), Starlette(routes=routes, lifespan=lifespan)
+
+
+async def _run(server: Server, listener: socket.socket, doors: Sequence[Door]) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, server)
+        tasks.start_soon(_end_on_signal, server, doors)
         await server.serve(sockets=[listener])
         tasks.cancel_scope.cancel()
 
 
-async def _end_on_signal(server: Server) -> None:
+async def _end_on_signal(server: Server, doors: Sequence[Door]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             logger.info("ending on %s", signal.Signals(number).name)
             server.force_exit = server.should_exit
-            server.should_exit = True
-
-
-def http_token(yard: Yard) -> tuple[str, str]:
-    """The bearer token and where it is kept; made where there is none. Raises ConfigurationError for a weak one."""
-    given = os.environ.get(TOKEN_VARIABLE)
-    path = yard.paths.own / "http-token"
-    token = given if given is not None else _kept(path)
-    if len(token) < MIN_TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
-        place = TOKEN_VARIABLE if given is not None else str(path)
-        raise ConfigurationError(
-            f"The token in {place} cannot be used.",
-            hint=f"At least {MIN_TOKEN_LENGTH} printable characters without blanks; remove it to get a new one.",
-        )
-    return token, f"the variable {TOKEN_VARIABLE}" if given is not None else str(path)
-
-
-def _kept(path: Path) -> str:
-    """The token of the file; it is written beside and linked, so that nobody ever reads half of it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, fresh = tempfile.mkstemp(dir=path.parent)  # for its owner only
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{secrets.token_urlsafe(32)}\n")
-    with contextlib.suppress(FileExistsError):
-        os.link(fresh, path)
-    Path(fresh).unlink()
-    path.chmod(0o600)
-    return path.read_text(encoding="ascii", errors="replace").strip()
-
-
-@contextlib.contextmanager
-def bound(host: str, port: int) -> Generator[socket.socket, None, None]:
-    """A socket at the address. Raises ConfigurationError where it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise ConfigurationError(
-                f"Nothing can be served at {host}:{port}: {error}.",
-                hint="Give another HOST:PORT; port 0 takes a free one.",
-            ) from error
-        yield listener
-
-
-def security(host: str) -> TransportSecuritySettings:
-    """The Host and Origin headers that are accepted: this address, or any on an address that serves other machines."""
-    if not is_loopback(host):
-        return TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    names = ["127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[f"{name}:*" for name in names],
-        allowed_origins=[f"http://{name}:*" for name in names],
-    )
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+            if not server.should_exit:
+                server.should_exit = True
+                async with anyio.create_task_group() as closing:
+                    for door in doors:
+                        closing.start_soon(door.close)
 
 
 def _tell(url: str, kept_in: str) -> None:

@@ -120,6 +120,9 @@ WRONG_FILES = {
     "[merge]\ncheck_timeout_seconds = 0": ("merge.check_timeout_seconds", "docs/configuration.md"),
     "[merge]\nwaiting_alert_seconds = 0": ("merge.waiting_alert_seconds", "docs/configuration.md"),
     "[merge]\nauthorized_roles = ['an architect']": ("merge.authorized_roles", "docs/configuration.md"),
+    "[http]\nallowed_hosts = ['https://example.org']": ("http.allowed_hosts", "docs/configuration.md"),
+    "[http]\nallowed_hosts = ['example.org:80']": ("http.allowed_hosts", "docs/configuration.md"),
+    "[http]\nallowed_hosts = 'example.org'": ("http.allowed_hosts", '["a", "b"]'),
     "[worktree]\ngc = 'no'": ("worktree.gc", "docs/configuration.md"),
 }
 
