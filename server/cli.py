@@ -13,7 +13,7 @@ import typer
 
 from .. import __version__
 from . import cli_daemon, cli_worktrees
-from .cli_options import Json, Repo, address_of, names_of, opened, refusals, say
+from .cli_options import Json, Repo, address_of, guard, names_of, opened, refusals, refuse_agents, say
 from .errors import CrewyardError
 
 app = typer.Typer(
@@ -99,6 +99,7 @@ def serve(
     root_of = Repository.discover(repo).root
     if http is None:
         raise typer.Exit(compose.serve_stdio(root_of))
+    refuse_agents(repo, "crewyard serve --http")
     host, port = address_of(http)
     if as_daemon is None:
         compose.end_process(compose.serve_http(root_of, host, port))
@@ -205,6 +206,10 @@ def demo(
     from . import demo as demonstration
 
     raise typer.Exit(demonstration.show(folder))
+
+
+# An agent may look, at the plan and how it goes, but not at another's log. `serve` makes it a server of its own.
+guard(app, {"status", "worktrees", "plan show", "plan export", "serve", "demo"})
 
 
 def _announce(begun: Any) -> None:

@@ -1,14 +1,16 @@
 """What the commands of the command line share: options, and how they open the repository's database."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from .errors import CrewyardError, InvalidInput
+from .errors import CrewyardError, InvalidInput, NotAuthorized
 
 if TYPE_CHECKING:
     from .paths import Paths
@@ -38,6 +40,49 @@ def opened(repo: Path) -> "Iterator[tuple[Paths, Store]]":
         yield paths, store
     finally:
         store.close()
+
+
+class LeadsCommand(TyperCommand):
+    """A command with which only a person speaks, or the lead."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with refusals(bool(ctx.params.get("as_json")), refusal):
+            called = ctx.command_path.removeprefix(ctx.find_root().command_path)
+            refuse_agents(ctx.params.get("repo", Path()), f"crewyard{called}")
+        return super().invoke(ctx)
+
+
+def guard(app: typer.Typer, harmless: Collection[str], prefix: str = "") -> None:
+    """Refuse to agents every command of ``app`` but those that are ``harmless``, named as they are called."""
+    for command in app.registered_commands:
+        name = str(command.name or getattr(command.callback, "__name__", ""))
+        if prefix + name not in harmless:
+            command.cls = LeadsCommand
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            guard(group.typer_instance, harmless, f"{prefix}{group.name} ")
+
+
+def refuse_agents(repo: Path, command: str) -> None:
+    """Raises NotAuthorized, and records it, where an agent of this repository's crew calls from its shell."""
+    from . import environment
+
+    if not os.environ.get(environment.AGENT_TOKEN):
+        return
+    from . import agents, clock, identity
+    from .repository import Repository
+
+    token = environment.agent_token(Repository.discover(repo).root)
+    if token is None:
+        return
+    with suppress(InvalidInput), opened(repo) as (_, store):  # without a yard there is nothing to record it in
+        row = store.read(agents.given, token)
+        name = identity.UNKNOWN if row is None else row["agent_id"]
+        store.run(identity.refused, name, command, 1, now=clock.now())
+    raise NotAuthorized(
+        f"An agent of the crew cannot call `{command}`: that is the lead's word.",
+        hint="report(action='question') asks the lead; agents in merge.authorized_roles have the tool `worktrees`.",
+    )
 
 
 @contextmanager

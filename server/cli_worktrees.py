@@ -1,10 +1,7 @@
 """The commands around worktrees: what there is, approvals of merges, and what was kept of those that were removed."""
 
-import contextlib
 import dataclasses
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +50,7 @@ def approve(
     from . import clock, wishes
     from .wakeup import Bell
 
-    with refusals(as_json, refusal), _as_lead(), opened(repo) as (paths, store):
+    with refusals(as_json, refusal), opened(repo) as (paths, store):
         rows = store.run(lambda tx: [wishes.request_merge(tx, each, APPROVER, clock.now(), APPROVER) for each in tasks])
         Bell(paths.bell).ring()
     if as_json:
@@ -98,19 +95,6 @@ def salvage(
     typer.echo(f"  git log {target}..{made}    shows its commits")
     typer.echo(f"  git switch {made}    checks it out")
     typer.echo(f"  git update-ref -d {kept.ref}    gives the salvage up")
-
-
-@contextlib.contextmanager
-def _as_lead() -> Iterator[None]:
-    """Raises NotAuthorized where an agent of the crew runs this in its shell (C-12)."""
-    from .errors import NotAuthorized
-
-    if os.environ.get("CREWYARD_AGENT_TOKEN"):
-        raise NotAuthorized(
-            "An agent of the crew does not approve as the lead.",
-            hint="Agents of the types in merge.authorized_roles have the tool `worktrees`.",
-        )
-    yield
 
 
 def register(app: typer.Typer) -> None:

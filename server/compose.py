@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, resources, tools
-from . import clock
+from . import clock, environment
 from . import settings as configuration
 from .endpoint import Endpoint, end_process
 from .errors import CrewyardError
@@ -21,8 +21,6 @@ from .repository import Repository
 from .yard import Yard
 
 __all__ = ["build_app", "build_yard", "end_process", "serve_as_daemon", "serve_http", "serve_stdio"]
-
-TOKEN_VARIABLE = "CREWYARD_AGENT_TOKEN"  # noqa: S105  (the variable's name)
 
 INSTRUCTIONS = """\
 Crewyard runs a crew of coding agents in parallel on this git repository. You are the lead.
@@ -51,7 +49,7 @@ def build_yard(root: Path, environ: Mapping[str, str] = os.environ) -> Yard:
 
     root = Repository.discover(root).root
     settings = configuration.load(root, environ)
-    token = environ.get(TOKEN_VARIABLE) or None
+    token = environment.agent_token(root, environ)
     operations = GitOperations(root, settings)
     if token:
         return Yard(root, settings, operations, token=token)

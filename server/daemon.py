@@ -32,6 +32,12 @@ class Daemon:
     started_at: str
 
     @property
+    def agents_url(self) -> str:
+        """Where agents on this machine connect."""
+        here = self.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        return f"{here.removesuffix('/mcp')}/agent/mcp"
+
+    @property
     def identity(self) -> Identity:
         return Identity(self.pid, self.start_time, self.boot_id)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import clock, daemon, holds, overview, process, settings
 from .daemon import Daemon
-from .errors import InvalidInput, NotAuthorized, StartupTimeout
+from .errors import InvalidInput, StartupTimeout
 from .overview import Overview
 from .paths import Paths
 from .repository import Repository
@@ -43,7 +43,6 @@ def start(start: Path, host: str, port: int, only: Collection[str] | None, waits
     ``waits`` is called where somebody stops the daemon meanwhile. Raises a CrewyardError, the daemon's own where it
     could not begin; then nothing of it is left but its log.
     """
-    refuse_agents("start")
     repository = Repository.discover(start)
     configured = settings.load(repository.root)
     for name in only or ():
@@ -70,12 +69,6 @@ def let_in(paths: Paths, configured: Settings, only: Collection[str] | None) -> 
     finally:
         store.close()
     Bell(paths.bell).ring()
-
-
-def refuse_agents(what: str) -> None:
-    """Raises NotAuthorized where an agent of the crew calls: what it started would be its own server."""
-    if os.environ.get("CREWYARD_AGENT_TOKEN"):
-        raise NotAuthorized(f"An agent of the crew cannot {what} the daemon.", hint="report(action='question') asks.")
 
 
 def _launch(paths: Paths, host: str, port: int, only: Collection[str] | None) -> Daemon:

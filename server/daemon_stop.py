@@ -13,7 +13,6 @@ from pathlib import Path
 from . import agents, clock, daemon, holds, lease, process, settings, tasks, worktrees
 from .crew import Crew
 from .daemon import Daemon
-from .daemon_start import refuse_agents
 from .errors import ConfigurationError, CrewyardError, IllegalTransition
 from .paths import Paths
 from .repository import Repository
@@ -87,7 +86,6 @@ def stop(start: Path, *, force: bool, told: Callable[[str], None]) -> Stopped:
 
     Raises a CrewyardError where the repository or its configuration cannot be read.
     """
-    refuse_agents("stop")
     began = time.monotonic()
     repository = Repository.discover(start)
     configured = _settings(repository.root, told)

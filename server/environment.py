@@ -17,6 +17,23 @@ NO_GARBAGE_COLLECTION = {
     "GIT_CONFIG_KEY_1": "maintenance.auto",
     "GIT_CONFIG_VALUE_1": "false",
 }
+AGENT_TOKEN = "CREWYARD_AGENT_TOKEN"  # noqa: S105  (a variable's name)
+REPOSITORY = "CREWYARD_REPOSITORY"
+
+
+def of_agent(root: Path, token: str) -> dict[str, str]:
+    """What tells a Crewyard that an agent starts who that is, and of which repository's crew."""
+    return {AGENT_TOKEN: token, REPOSITORY: str(root)}
+
+
+def agent_token(root: Path, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The token of the agent that we are started by, where it is of this repository's crew.
+
+    An agent that works with other repositories, such as those of its tests, is nobody there.
+    """
+    token = environ.get(AGENT_TOKEN) or None
+    home = environ.get(REPOSITORY)
+    return token if home is None or Path(home).resolve() == root.resolve() else None
 
 
 def for_child(named: Sequence[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

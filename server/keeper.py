@@ -12,6 +12,7 @@ from . import (
     assignments,
     clock,
     consequences,
+    credentials,
     journals,
     launches,
     process,
@@ -194,6 +195,7 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
     run_dir = Path(row["run_dir"])
     if journals.give_up_launch(run_dir):
         how = Exit("lost", clock.now(), message="It was never started.")
+        credentials.remove(run_dir)
         if row["runner_pid"] is None:  # the server died before it came to that: no attempt was made
             crew.write(agents.ended, row["agent_id"], how, actor=ACTOR)
         else:
@@ -211,7 +213,7 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
 
 def _end(crew: Crew, row: Row, journal: Journal, how: Exit, *, code: str | None = None) -> None:
     run_dir = Path(row["run_dir"])
-    (run_dir / "mcp.json").unlink(missing_ok=True)
+    credentials.remove(run_dir)
     if how.status == "killed":
         _save_work(crew, row)
     text = journals.tail(run_dir / "output.log")

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import secrets
-import sys
 from pathlib import Path
 
 from . import (
@@ -13,6 +11,7 @@ from . import (
     attempts,
     backoff,
     clock,
+    credentials,
     environment,
     hidden,
     holds,
@@ -84,6 +83,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
     except (SpawnFailed, OSError) as error:
         log.warning("%s cannot be started: %s", row["agent_id"], error)
         if journals.give_up_launch(Path(row["run_dir"])):
+            credentials.remove(Path(row["run_dir"]))
             crew.write(_not_launched, row, str(error), restart_policy(crew))
         return
     if identity is not None:
@@ -222,7 +222,7 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         prompt=prompt,
         prompt_file=run_dir / "prompt.md",
         worktree=Path(worktree.path),
-        mcp_config=run_dir / "mcp.json",
+        mcp_config=run_dir / credentials.MCP_CONFIG,
         session_id=row["session_id"],
         resumes=json.loads(row["metadata"])["resumed"],
     )
@@ -234,7 +234,7 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         "CREWYARD_PROMPT_FILE": str(facts.prompt_file),
         "CREWYARD_WORKTREE": str(facts.worktree),
         "CREWYARD_MCP_CONFIG": str(facts.mcp_config),
-        "CREWYARD_AGENT_TOKEN": token,
+        **environment.of_agent(crew.root, token),
     }
     order = {
         "argv": kinds.of(row["agent_type"], agent.kind).argv(agent, facts),
@@ -248,18 +248,6 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         "output": "output.log",
         "output_limit_bytes": runners.OUTPUT_LIMIT_BYTES,
     }
-    _private(facts.prompt_file, prompt.encode(errors="surrogateescape"))
-    _private(facts.mcp_config, json.dumps(_mcp_config(crew, token), indent=2).encode())
+    credentials.lay_down(run_dir, facts.prompt_file.name, prompt.encode(errors="surrogateescape"))
+    credentials.lay_down_mcp_config(run_dir, crew.paths, token)
     runners.write_order(run_dir, order)
-
-
-def _mcp_config(crew: Crew, token: str) -> dict[str, object]:
-    """A configuration that any MCP client takes; the token makes that server a worker's."""
-    command = [sys.executable, "-P", "-m", "crewyard.server.cli", "serve", "--repo", str(crew.root)]
-    server = {"command": command[0], "args": command[1:], "env": {"CREWYARD_AGENT_TOKEN": token}}
-    return {"mcpServers": {"crewyard": server}}
-
-
-def _private(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)

@@ -20,6 +20,7 @@ from .process import Identity
 
 log = logging.getLogger(__name__)
 
+ORDER = "launch.marshal"
 OUTPUT_LIMIT_BYTES = 10 * 2**20
 NEVER = 1e9
 TRIES = 5
@@ -135,7 +136,7 @@ class Runners:
 
 def write_order(run_dir: Path, order: dict[str, Any]) -> None:
     """Lay down what the runner of ``run_dir`` is to do, for its owner's eyes only: it may hold a token."""
-    descriptor = os.open(run_dir / "launch.marshal", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(run_dir / ORDER, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         marshal.dump(order, file)
 

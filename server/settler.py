@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import following, merges, merging, recycler, runners, saving, workspaces, worktrees
+from . import agents, credentials, following, merges, merging, recycler, runners, saving, workspaces, worktrees
 from .crew import Crew
 from .worktrees import Worktree
 
@@ -26,6 +26,7 @@ def settle(crew: Crew) -> None:
     _clear_ref_locks(crew)
     _clear_checks(crew)
     _take_checkouts_back(crew)
+    _remove_credentials(crew)
 
 
 def mend_worktree_list(crew: Crew) -> None:
@@ -99,3 +100,11 @@ def _take_checkouts_back(crew: Crew) -> None:
     for checkout in following.cut_off(crew.repository):
         crew.require_lease()
         following.take_back(crew.repository, checkout)
+
+
+def _remove_credentials(crew: Crew) -> None:
+    """Of agents that have ended: a supervisor that was stopped while it launched one may have written them late."""
+    at_work = {Path(row["run_dir"]) for row in crew.store.read(agents.live)}
+    for run_dir in credentials.left(crew.paths) - at_work:
+        crew.require_lease()
+        credentials.remove(run_dir)

@@ -20,10 +20,11 @@ from urllib.request import Request, urlopen
 import anyio
 import httpx2
 import pytest
+import typer.main
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
-from crewyard.server import agents, assignments, clock, launches, process, tasks
+from crewyard.server import agents, assignments, cli, clock, launches, process, tasks
 from crewyard.server.store import Row, Store, Transaction
 
 CREWYARD = [sys.executable, "-m", "crewyard.server.cli"]
@@ -372,3 +373,114 @@ def test_another_name_is_answered_only_where_it_is_allowed(git_repo: Path) -> No
             answer = served.ask(url, token, INITIALIZE, Origin=origin)
             assert (answer if isinstance(answer, int) else answer.status) == code, origin
         served.until_refused("lead", "HTTP /mcp: 421")
+
+
+# ------------------------------------------------------------------------------------------- the command line
+
+SAFE = {"status", "worktrees", "plan show", "plan export", "demo"}
+
+
+def commands() -> list[str]:
+    """Every command that there is, as it is called."""
+
+    def of(group: Any, prefix: str) -> Iterator[str]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                if command.invoke_without_command:
+                    yield prefix + name
+                yield from of(command, f"{prefix}{name} ")
+            else:
+                yield prefix + name
+
+    return list(of(typer.main.get_command(cli.app), ""))
+
+
+ARGUMENTS = {
+    "run": ["plan.json"],
+    "serve": ["--http", "127.0.0.1:0"],
+    "logs": ["A"],
+    "plan import": ["plan.json"],
+    "worktrees approve": ["A"],
+}
+
+
+def called(repo: Path, command: str, token: str | None, **environment: str) -> "subprocess.CompletedProcess[str]":
+    given = {} if token is None else {"CREWYARD_AGENT_TOKEN": token}
+    return subprocess.run(
+        [*CREWYARD, *command.split(), *ARGUMENTS.get(command, [])],
+        cwd=repo,
+        env={**os.environ, **given, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command not in SAFE])
+def test_in_an_agents_shell_a_command_with_the_leads_word_is_refused_and_recorded(
+    git_repo: Path, store_of: Callable[[Path], Store], command: str
+) -> None:
+    store = store_of(git_repo)
+    who = process.myself()
+    name = store.run(_agent, "A", "secret-of-A", who, str(git_repo))
+    tip = store.read(lambda tx: tx.value("SELECT max(event_id) FROM event"))
+    told = called(git_repo, command, "secret-of-A", CREWYARD_REPOSITORY=str(git_repo))
+    assert (told.returncode, "An agent of the crew cannot call" in told.stderr) == (2, True), told.stderr
+    assert "secret-of-A" not in told.stderr + told.stdout
+    [row] = store.read(lambda tx: tx.all("SELECT * FROM event WHERE event_id > ?", (tip,)))
+    asked = "crewyard serve --http" if command == "serve" else f"crewyard {command}"
+    assert (row["kind"], row["actor"], json.loads(row["data"])["asked"]) == ("not_authorized", name, asked)
+    assert not (git_repo / "crewyard.toml").exists()
+
+
+def test_an_agent_that_ended_has_no_say_from_its_shell_either(
+    git_repo: Path, store_of: Callable[[Path], Store]
+) -> None:
+    store = store_of(git_repo)
+    name = store.run(_agent, "A", "secret-of-A", process.myself(), str(git_repo))
+    store.run(agents.ended, name, agents.Exit("killed", clock.now()), actor="test")
+    assert called(git_repo, "worktrees approve", "secret-of-A").returncode == 2
+    [row] = store.read(lambda tx: tx.all("SELECT * FROM event WHERE kind = 'not_authorized'"))
+    assert row["actor"] == name
+
+
+def test_an_agent_may_look_at_the_plan_from_its_shell(git_repo: Path, store_of: Callable[[Path], Store]) -> None:
+    store_of(git_repo).run(_agent, "A", "secret-of-A", process.myself(), str(git_repo))
+    for command in sorted(SAFE - {"demo"}):
+        told = called(git_repo, command, "secret-of-A", CREWYARD_REPOSITORY=str(git_repo))
+        assert told.returncode == 0, (command, told.stderr)
+
+
+def test_an_agent_that_works_with_another_repository_is_its_lead_there(git_repo: Path, tmp_path: Path) -> None:
+    """As when it runs the tests of Crewyard itself; and a server that it starts there is no confused worker's."""
+    environment = {"CREWYARD_REPOSITORY": str(tmp_path / "elsewhere")}
+    plan = {"tasks": [{"task_id": "A", "title": "A"}]}
+    (git_repo / "plan.json").write_text(json.dumps(plan))
+    told = called(git_repo, "plan import", "secret-of-A", **environment)
+    assert told.returncode == 0, told.stderr
+    listed = '{"jsonrpc":"2.0","id":2,"method":"tools/list"}\n'
+    served = subprocess.run(
+        [*CREWYARD, "serve"],
+        cwd=git_repo,
+        env={**os.environ, **environment, "CREWYARD_AGENT_TOKEN": "secret-of-A"},
+        input=f'{json.dumps(INITIALIZE)}\n{{"jsonrpc":"2.0","method":"notifications/initialized"}}\n{listed}',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert '"assign"' in served.stdout, served.stderr
+
+
+@pytest.fixture
+def store_of() -> Iterator[Callable[[Path], Store]]:
+    opened: list[Store] = []
+
+    def make(repo: Path) -> Store:
+        opened.append(Store(repo / "data/orchestrator.db"))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()

@@ -1,0 +1,45 @@
+"""What an agent is given to speak for itself: its token, in files of its run folder that go when it ends."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import daemon, environment, runners
+from .paths import Paths
+
+MCP_CONFIG = "mcp.json"
+SERVER = "crewyard"
+
+
+def mcp_config(paths: Paths, token: str) -> dict[str, Any]:
+    """What any MCP client takes: the daemon where one runs, else a server of the agent's own."""
+    served = daemon.running(paths)
+    if served is not None:
+        headers = {"Authorization": f"Bearer {token}"}
+        return {"mcpServers": {SERVER: {"type": "http", "url": served.agents_url, "headers": headers}}}
+    command = [sys.executable, "-P", "-m", "crewyard.server.cli", "serve", "--repo", str(paths.root)]
+    variables = environment.of_agent(paths.root, token)
+    return {"mcpServers": {SERVER: {"command": command[0], "args": command[1:], "env": variables}}}
+
+
+def lay_down(run_dir: Path, name: str, data: bytes) -> None:
+    """Write a file of the run folder, for its owner only."""
+    with os.fdopen(os.open(run_dir / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+
+
+def lay_down_mcp_config(run_dir: Path, paths: Paths, token: str) -> None:
+    lay_down(run_dir, MCP_CONFIG, json.dumps(mcp_config(paths, token), indent=2).encode())
+
+
+def remove(run_dir: Path) -> None:
+    """Take every file with the token away, before the agent's end is recorded. May be done again."""
+    for name in (MCP_CONFIG, runners.ORDER):
+        (run_dir / name).unlink(missing_ok=True)
+
+
+def left(paths: Paths) -> set[Path]:
+    """Run folders in which there are such files."""
+    return {file.parent for name in (MCP_CONFIG, runners.ORDER) for file in paths.runs.glob(f"*/{name}")}
