@@ -109,10 +109,11 @@ def _spans(document: str) -> list[str]:
     return typing.cast("list[str]", re.findall(r"`([^`\n]+)`", document))
 
 
-def test_each_test_that_the_reliability_table_names_is_there() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
+@pytest.mark.parametrize(("document", "most"), [("reliability.md", 30), ("security.md", 20)])
+def test_each_test_that_a_document_names_as_its_proof_is_there(document: str, most: int) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / document).read_text()))
     written = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     there = set(re.findall(r"^(?:async )?def (test_\w+)\(", written, re.MULTILINE))
 
-    assert len(named) > 30
+    assert len(named) > most
     assert named - there == set()
