@@ -49,11 +49,13 @@ class _Visit:
 class Door:
     """One entrance: an ASGI app around the library's."""
 
-    def __init__(self, app: ASGIApp, sessions: StreamableHTTPSessionManager, yard: Yard) -> None:
+    def __init__(self, app: ASGIApp, sessions: StreamableHTTPSessionManager, yard: Yard, *, is_agents: bool) -> None:
         self._app = app
         self._sessions = sessions
         self._yard = yard
         self._refusals = Refusals(yard)
+        self._is_agents = is_agents
+        self._came = anyio.Event()
         self._visits: set[_Visit] = set()
         self._opened: dict[bytes, _Visit] = {}  # sessions, with the visit that opened each
 
@@ -68,6 +70,7 @@ class Door:
             visit.is_answered = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         self._visits.add(visit)
+        self._came.set()
         try:
             with visit.cancel:
                 await self._app(scope, _in_time(receive, visit), watched)
@@ -82,7 +85,8 @@ class Door:
     async def watching(self) -> AsyncIterator[None]:
         """While this is open, agents that end are shown out."""
         async with self._sessions.run(), anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch)
+            if self._is_agents:
+                tasks.start_soon(self._watch)
             yield
             tasks.cancel_scope.cancel()
 
@@ -92,13 +96,16 @@ class Door:
 
     async def _watch(self) -> None:
         changes = self._yard.changes
-        async with changes.heard():
-            while True:
-                changed = changes.next()
-                names = {visit.name for visit in (*self._visits, *self._opened.values())}
-                if ended := await self._yard.store.read(agents.ended_of, names):
-                    await self._show_out(ended, 401)
-                await changed.wait()
+        while True:
+            await self._came.wait()
+            self._came = anyio.Event()
+            async with changes.heard():
+                while self._visits or self._opened:
+                    changed = changes.next()
+                    names = {visit.name for visit in (*self._visits, *self._opened.values())}
+                    if ended := await self._yard.store.read(agents.ended_of, names):
+                        await self._show_out(ended, 401)
+                    await changed.wait()
 
     async def _show_out(self, names: set[str], status: int) -> None:
         if any(visit.name in names for visit in self._visits):

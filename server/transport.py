@@ -131,7 +131,7 @@ def _app(
             transport_security=addresses.security(host, yard.settings.http.allowed_hosts),
             max_sessions=MOST_SESSIONS,
         )
-        doors[path] = Door(app, endpoint.session_manager, yard)
+        doors[path] = Door(app, endpoint.session_manager, yard, is_agents=path == AGENTS)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
