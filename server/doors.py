@@ -73,7 +73,7 @@ class Door:
         self._came.set()
         try:
             with visit.cancel:
-                await self._app(scope, _in_time(receive, visit), watched)
+                await self._app(scope, _in_time(receive, visit) if scope["method"] == "POST" else receive, watched)
             if visit.cancel.cancelled_caught:
                 await _finish(visit, scope, receive, send)
         finally:
