@@ -137,7 +137,7 @@ class Endpoint(MCPServer[Yard]):
         schema = self._lead_schemas.get(name) or self._schemas.get(name)
         if schema is None:
             return "a tool"
-        known = {*_actions(schema), *_actions(self._schemas.get(name))}
+        known = [*_actions(schema), *_actions(self._schemas.get(name))]
         return f"{name}(action={action!r})" if action in known else name
 
     def _check(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> None:
