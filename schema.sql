@@ -369,7 +369,7 @@ FROM agent_message;
 
 -- Append-only: every change of state, in the transaction that made it (CFR-014, R-019).
 CREATE TABLE main.event (
-    event_id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id     INTEGER PRIMARY KEY,                          -- grows: none is ever deleted
     at           TEXT NOT NULL,
     actor        TEXT NOT NULL,
     subject_type TEXT NOT NULL,

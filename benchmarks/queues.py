@@ -1,8 +1,9 @@
-"""One cycle of a message (send, claim, acknowledge: three durable commits) with our queue and with others.
+"""One cycle of a message (send, claim, acknowledge: three commits) with our queue and with others.
 
 Each class opens a queue in a folder of its own at a durability, and does a cycle. ``Raw`` does with bare `sqlite3` what
-our three commits do: the same rows of the same tables (the message and its events); ``RawMessage`` leaves the events
-out. huey has no acknowledgement: its third commit stores a task's result.
+our three commits do: the same rows of the same tables (the message and its events), each on disk; ``RawMessage``
+leaves the events out. Ours does not wait for the disk with a claim: what a power cut undoes of it is delivered again.
+huey has no acknowledgement: its third commit stores a task's result.
 """
 
 import importlib
@@ -34,7 +35,9 @@ class Ours:
         return sent.message_ids[0]
 
     def claim(self, box: str = "builder") -> list[sqlite3.Row]:
-        return self.store.run(messages.claim, [box], reader=box, limit=1, lease_seconds=60.0, now=clock.now())
+        return self.store.run_again_if_lost(
+            messages.claim, [box], reader=box, limit=1, lease_seconds=60.0, now=clock.now()
+        )
 
     def acknowledge(self, message_id: str, box: str = "builder") -> int:
         return self.store.run(messages.acknowledge, [message_id], [box], reader=box, now=clock.now())
@@ -59,9 +62,9 @@ class Raw:
         message_id = str(uuid.uuid4())
         self.db.execute("BEGIN IMMEDIATE")
         self.db.execute(
-            "INSERT INTO agent_message (message_id, from_agent, to_agent, message_type, content, priority, created_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (message_id, "lead", "builder", "question", json.dumps(CONTENT), 5, now),
+            "INSERT INTO agent_message (message_id, from_agent, to_agent, message_type, content, priority, created_at, "
+            "expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (message_id, "lead", "builder", "question", json.dumps(CONTENT), 5, now, now),
         )
         self._event(message_id, None, "pending", now)
         self.db.execute("COMMIT")
@@ -76,7 +79,9 @@ class Raw:
         self.db.execute("COMMIT")
         self.db.execute("BEGIN IMMEDIATE")
         self.db.execute(
-            "UPDATE agent_message SET status = 'acknowledged', acknowledged_at = ? WHERE message_id = ?", (now, row[0])
+            "UPDATE agent_message SET status = 'acknowledged', acknowledged_at = ?, ended_at = ?, expires_at = NULL "
+            "WHERE message_id = ?",
+            (now, now, row[0]),
         )
         self._event(row[0], "delivered", "acknowledged", now)
         self.db.execute("COMMIT")

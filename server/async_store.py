@@ -4,12 +4,12 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import aiosqlite
 
 from .announcements import Announcer
-from .store import Durability, Unit, connect, in_transaction
+from .store import Durability, Unit, connect, in_transaction, unsynced
 from .turns import Turns
 
 P = ParamSpec("P")
@@ -24,6 +24,7 @@ class AsyncStore:
     ) -> None:
         self.path = path
         self._after_commit = after_commit
+        self._durability = durability
         self._announcer = Announcer(path)
         self._writer = _Thread(partial(connect, path, durability=durability), iter_chunk_size=64)
         self._reader = _Thread(partial(connect, path, query_only=True), iter_chunk_size=64)
@@ -39,15 +40,25 @@ class AsyncStore:
 
     async def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``Store.run``."""
+        return await self._writer.hop(lambda connection: self._write(connection, unit, args, kwargs))
+
+    async def run_again_if_lost(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``Store.run_again_if_lost``."""
 
         def write(connection: sqlite3.Connection) -> T:
-            result = in_transaction(connection, self.path, self._turns, unit, args, kwargs)
-            # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
-            self._announcer.announce()
-            self._after_commit()
-            return result
+            with unsynced(connection, self.path, self._durability):
+                return self._write(connection, unit, args, kwargs)
 
         return await self._writer.hop(write)
+
+    def _write(
+        self, connection: sqlite3.Connection, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T:
+        result = in_transaction(connection, self.path, self._turns, unit, args, kwargs)
+        # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
+        self._announcer.announce()
+        self._after_commit()
+        return result
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``Store.read``."""

@@ -80,7 +80,7 @@ class MessageQueue:
             )  # fmt: skip
             return [_shown(_one(tx, row["id"])) for row in rows]
 
-        return self._store.run(take, clock.now())
+        return self._store.run_again_if_lost(take, clock.now())
 
     def mark_completed(self, message_id: int) -> bool:
         """Settle a message for good; False where it was completed before."""

@@ -96,6 +96,28 @@ UPDATE agent_message SET visible_at = lease_until WHERE status = 'delivered';
 UPDATE agent_message SET ended_at = coalesce(acknowledged_at, last_retry_at, created_at)
     WHERE status NOT IN ('pending', 'delivered');
 CREATE INDEX main.agent_message_open ON agent_message (expires_at, from_agent) WHERE expires_at IS NOT NULL;
+ALTER TABLE event RENAME TO event_3;
+DROP INDEX event_subject;
+DROP TRIGGER event_is_never_updated;
+DROP TRIGGER event_is_never_deleted;
+CREATE TABLE main.event (
+    event_id     INTEGER PRIMARY KEY,                          -- grows: none is ever deleted
+    at           TEXT NOT NULL,
+    actor        TEXT NOT NULL,
+    subject_type TEXT NOT NULL,
+    subject_id   TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    from_state   TEXT,
+    to_state     TEXT,
+    data         TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(data))
+) STRICT;
+CREATE INDEX main.event_subject ON event (subject_type, subject_id);
+CREATE TRIGGER main.event_is_never_updated BEFORE UPDATE ON event
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER main.event_is_never_deleted BEFORE DELETE ON event
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+INSERT INTO event SELECT * FROM event_3;
+DROP TABLE event_3;
 """
 MIGRATIONS: tuple[Migration, ...] = (Migration(2, SUPERVISION), Migration(3, MERGING), Migration(4, MESSAGING))
 VERSION = 4

@@ -155,16 +155,12 @@ class Store:
         return result
 
     def run_again_if_lost(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """As ``run``, for what is taken from files that stay: a power cut may lose it, and then it is taken in again.
+        """As ``run``, for what a power cut may undo, since it is done again then: what is taken in from files, say.
 
         It is on disk with the next transaction at the latest, and does not wait for the disk itself.
         """
-        with self._write_lock, _mapped_errors(self.path):
-            self._writer.execute("PRAGMA main.synchronous = NORMAL")
-            try:
-                result = in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
-            finally:
-                self._writer.execute(f"PRAGMA main.synchronous = {self._durability}")
+        with self._write_lock, unsynced(self._writer, self.path, self._durability):
+            result = in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
         self._announcer.announce()
         self._after_commit()
         return result
@@ -178,6 +174,17 @@ class Store:
         self._writer.close()
         self._reader.close()
         self._turns.close()
+
+
+@contextmanager
+def unsynced(connection: sqlite3.Connection, path: Path, durability: Durability) -> Iterator[None]:
+    """Within the block commits do not wait for the disk; the next one outside of it does, for them as well."""
+    with _mapped_errors(path):
+        connection.execute("PRAGMA main.synchronous = normal")
+        try:
+            yield
+        finally:
+            connection.execute(f"PRAGMA main.synchronous = {durability}")
 
 
 def in_transaction(

@@ -225,6 +225,10 @@ class Yard:
         """``store.run`` for a caller. Raises NotAuthorized where it has ended meanwhile, and then has done nothing."""
         return await self.store.run(identity.acting, caller.name, unit, args, kwargs)
 
+    async def run_again_if_lost(self, caller: Caller, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """``store.run_again_if_lost`` for a caller, as ``run``."""
+        return await self.store.run_again_if_lost(identity.acting, caller.name, unit, args, kwargs)
+
     async def read(self, caller: Caller, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """``store.read`` for a caller, as ``run``."""
         return await self.store.read(identity.acting, caller.name, unit, args, kwargs)

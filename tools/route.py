@@ -115,7 +115,8 @@ async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> Rou
     async def claimed() -> list[Row] | None:
         if not await yard.read(caller, messages.unread, boxes, now=clock.now()):
             return None
-        rows = await yard.run(
+        # A power cut ends who has claimed as well: the message comes again, as it does when a lease runs out.
+        rows = await yard.run_again_if_lost(
             caller,
             messages.claim,
             boxes,
