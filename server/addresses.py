@@ -46,7 +46,9 @@ def bound(host: str, port: int, last: Path | None = None) -> Generator[socket.so
     A port that is chosen here (0) is written to the file ``last``, and taken again where it is free: who was told of it
     finds whoever serves next.
     """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as listener:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio lets what is written go at once; else answers wait 40 ms for the client's ACK.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             if port or last is None or not _again(listener, host, last):
