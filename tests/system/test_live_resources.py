@@ -18,7 +18,14 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import EmptyResult, ResourceUpdatedNotification, SubscribeRequest, SubscribeRequestParams
+from mcp.types import (
+    EmptyResult,
+    ResourceUpdatedNotification,
+    SubscribeRequest,
+    SubscribeRequestParams,
+    UnsubscribeRequest,
+    UnsubscribeRequestParams,
+)
 
 from crewyard.server.store import Store
 
@@ -104,13 +111,15 @@ def rename(database: Path, title: str) -> None:
 
 
 def listeners(repo: Path) -> list[str]:
-    return os.listdir(repo / "data" / "orchestrator.db-listeners")
+    return [path.name for path in (repo / "data").glob("orchestrator.db-listeners/*")]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("over", [over_stdio, over_http])
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_what_another_process_changes_is_told_within_a_second(git_repo: Path, over: Any, mode: Any) -> None:
+async def test_what_another_process_changes_is_told_within_a_second(
+    git_repo: Path, over: Any, mode: Any, wait_until: Callable[..., float]
+) -> None:
     told = anyio.Event()
 
     async def take(message: Any) -> None:
@@ -121,13 +130,13 @@ async def test_what_another_process_changes_is_told_within_a_second(git_repo: Pa
     async with over(git_repo, mode, take) as client:
         await client.call_tool("plan", {"action": "add", "tasks": [{"task_id": "A", "title": "First"}]})
         async with subscribed(client, mode, "crewyard://tasks/A", told):
-            assert len(listeners(git_repo)) == 1
+            await anyio.to_thread.run_sync(wait_until, lambda: listeners(git_repo))
             await anyio.to_thread.run_sync(rename, git_repo / "data" / "orchestrator.db", "Second")
             with anyio.fail_after(WITHIN_SECONDS):
                 await told.wait()
             shown = await client.read_resource("crewyard://tasks/A")
             assert json.loads(shown.contents[0].text)["title"] == "Second"  # type: ignore[union-attr]
-    assert listeners(git_repo) == []
+        await anyio.to_thread.run_sync(wait_until, lambda: not listeners(git_repo))
 
 
 @asynccontextmanager
@@ -136,6 +145,8 @@ async def subscribed(client: Client, mode: str, uri: str, told: anyio.Event) -> 
         asked = SubscribeRequest(params=SubscribeRequestParams(uri=uri))
         await client.session.send_request(asked, EmptyResult)
         yield
+        over = UnsubscribeRequest(params=UnsubscribeRequestParams(uri=uri))
+        await client.session.send_request(over, EmptyResult)
         return
     async with client.listen(resource_subscriptions=[uri]) as stream, anyio.create_task_group() as tasks:
 
@@ -211,8 +222,7 @@ def test_a_session_without_a_stream_rests_and_hears_of_it_with_the_next(
             headers["mcp-session-id"] = answer.headers["mcp-session-id"]
         post(url, headers, method="notifications/initialized").close()
         post(url, headers, id=2, method="resources/subscribe", params={"uri": "crewyard://status"}).close()
-        folder = git_repo / "data" / "orchestrator.db-listeners"
-        assert not folder.exists() or listeners(git_repo) == []
+        assert listeners(git_repo) == []
         for title in ("First", "Second"):
             with urlopen(Request(url, headers=headers), timeout=PATIENCE_SECONDS) as stream:  # noqa: S310  (http)
                 assert first_told(stream) == "crewyard://status"
