@@ -30,7 +30,16 @@ def register(app: MCPServer[Yard], yard: Yard) -> None:
 
     @app.resource("crewyard://tasks/{task_id}", mime_type=JSON, description="One task: its edges, agents and history.")
     async def one_task(task_id: str) -> str:
-        return to_json(await read(yard, task_detail, task_id))
+        found = await read(yard, task_detail, task_id)
+        return to_json(_without_logs(found) if yard.is_workers else found)
+
+
+def _without_logs(task: dict[str, Any]) -> dict[str, Any]:
+    """What agents may know of each other's tasks: an error's words may be the last line of another's log."""
+    alone = ("error_message", "next_prompt")
+    shown = {key: value for key, value in task.items() if key not in alone}
+    agents = [{key: value for key, value in agent.items() if key not in alone} for agent in task["agents"]]
+    return {**shown, "agents": agents}
 
 
 def task_detail(tx: Transaction, task_id: str) -> dict[str, Any]:

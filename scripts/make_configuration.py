@@ -21,7 +21,8 @@ HEAD = """\
 `crewyard.toml` at the root of the repository that the crew works on; `crewyard init` writes one. Every key has a
 default, so the file may be missing. An environment variable comes before the file; a list is given as JSON
 (`CREWYARD_MERGE_CHECK='["make", "test"]'`). An unknown key, an unknown variable or a wrong value is an error that names
-the place and the nearest right one; nothing is started then.
+the place and the nearest right one; nothing is started then. Settings are read at a start: `crewyard stop` and
+`crewyard start` take a change to the daemon, a new session takes it to a client's server.
 
 Durations are in seconds.
 """

@@ -8,6 +8,7 @@ announcement, or a program that is not ours, is noticed by ``PRAGMA data_version
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from pathlib import Path
 
@@ -46,14 +47,20 @@ class Announcer:
         self._folder = str(_folder(database))
 
     def announce(self) -> None:
-        """Wake them; what is left of one that was killed is removed."""
+        """Wake them; what is left of one that was killed is removed.
+
+        It never fails: what is announced has been committed, and must not be taken for something that was not.
+        """
         try:
             names = os.listdir(self._folder)
-        except FileNotFoundError:
+        except (
+            OSError
+        ):  # nobody has listened yet, or we have no descriptor left: who listens looks now and then as well
             return
         for name in names:
             if not name.endswith(".new"):
-                _ring(f"{self._folder}/{name}")
+                with contextlib.suppress(OSError):
+                    _ring(f"{self._folder}/{name}")
 
 
 def _folder(database: Path) -> Path:
@@ -62,16 +69,13 @@ def _folder(database: Path) -> Path:
 
 def _ring(pipe: str) -> None:
     try:
-        descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # closed in this moment
+        descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.ENXIO:
             Path(pipe).unlink(missing_ok=True)
         return
     try:
-        os.write(descriptor, b"!")
-    except (BlockingIOError, BrokenPipeError):
-        return  # woken already; or it left in this moment
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # whatever else lies there is somebody's, and none of ours
+            os.write(descriptor, b"!")  # one that is full wakes its listener already
     finally:
         os.close(descriptor)

@@ -34,6 +34,7 @@ class Changes:
         self._users = 0
         self._woken_at = float("-inf")
         self._is_due = False
+        self._listener: Listener | None = None
 
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
@@ -63,6 +64,8 @@ class Changes:
 
         ``due`` tells in how many seconds there may be something that came with time and not with a commit.
         """
+        if timeout_seconds <= 0:
+            return await look()
         end = time.monotonic() + timeout_seconds
         async with self.heard():
             while True:
@@ -77,14 +80,19 @@ class Changes:
 
     def _listen(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener = Listener(self._store.path)
-        self._loop.add_reader(self._listener.fileno(), self._announced)
+        try:
+            self._listener = Listener(self._store.path)
+            self._loop.add_reader(self._listener.fileno(), self._announced)
+        except OSError as error:  # as where no descriptor is left
+            logger.warning("no process can wake this one, which looks twice a second instead: %s", error)
+            self._listener = None
         self._watching = self._loop.create_task(self._watch())
 
     def _leave(self) -> None:
         self._watching.cancel()
-        self._loop.remove_reader(self._listener.fileno())
-        self._listener.close()
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
 
     async def _watch(self) -> None:
         """Notice what nobody announced."""
@@ -100,7 +108,8 @@ class Changes:
             await anyio.sleep(LOOK_SECONDS)
 
     def _announced(self) -> None:
-        self._listener.drain()
+        if self._listener is not None:
+            self._listener.drain()
         if self._is_due:
             return
         wait = self._woken_at + GAP_SECONDS - self._loop.time()

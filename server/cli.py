@@ -98,6 +98,9 @@ def serve(
 
     root_of = Repository.discover(repo).root
     if http is None:
+        if sys.stdin.isatty():
+            say("Serving MCP on standard input and output, for a client that starts it. Ctrl-C ends it.")
+            say("In Claude Code: claude mcp add crewyard -- crewyard serve")
         raise typer.Exit(compose.serve_stdio(root_of))
     refuse_agents(repo, "crewyard serve --http")
     host, port = address_of(http)

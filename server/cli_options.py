@@ -81,7 +81,8 @@ def refuse_agents(repo: Path, command: str) -> None:
         store.run(identity.refused, name, command, 1, now=clock.now())
     raise NotAuthorized(
         f"An agent of the crew cannot call `{command}`: that is the lead's word.",
-        hint="report(action='question') asks the lead; agents in merge.authorized_roles have the tool `worktrees`.",
+        hint="report(action='question') asks the lead; agents in merge.authorized_roles have the tool `worktrees`. "
+        f"You are no agent? Unset {environment.AGENT_TOKEN} in this shell.",
     )
 
 

@@ -85,6 +85,8 @@ def configure_logging(*, anew: bool = False) -> None:
         )
         for noisy in ("mcp", "httpx", "uvicorn.access"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # At a warning each connection that speaks no HTTP would write a line, and needs no token for it.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def serve_stdio(root: Path) -> int:

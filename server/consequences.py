@@ -62,10 +62,9 @@ def _after_its_word(
     tx: Transaction, agent: Row, how: Exit, report: Report | None, output: str, rules: Rules, now: str, actor: str
 ) -> None:
     """It ended well, as far as its exit goes. What it reported of a failure counts; otherwise the evidence decides."""
-    kind = None if report is None else report.kind
-    if report is not None and kind in ("blocked", "question"):
+    if report is not None and reports.waits(tx, agent["agent_id"]):
         _ask_a_person(tx, agent, report, now, actor)
-    elif report is not None and kind == "failed":
+    elif report is not None and report.kind == "failed":
         how = Exit("failed", how.at, how.code, message=f"It reported to have failed: {report.summary}")
         _try_again(tx, agent, how, "agent_failed", output, rules, now, actor)
 

@@ -5,6 +5,7 @@ ends, it is closed from here: its session is ended, its answer brought to an end
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import agents, identity
+from .errors import CrewyardError
 from .refusals import Refusals
 from .yard import Yard
 
+logger = logging.getLogger(__name__)
 REFUSED = (401, 403, 421)
 LAST_WORDS_SECONDS = 0.3  # for answers that are under way
 BODY_SECONDS = 30.0
@@ -34,6 +37,7 @@ class _Visit:
     cancel: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     status: int | None = None
     is_answered: bool = False
+    is_strangers: bool = False  # it named the session of another
     refused_with: int = 503
 
     @property
@@ -78,7 +82,7 @@ class Door:
                 await _finish(visit, scope, receive, send)
         finally:
             self._visits.discard(visit)
-        if visit.status in REFUSED:
+        if visit.status in REFUSED or visit.is_strangers:
             await self._refusals.note(visit.name, f"HTTP {scope['path']}: {visit.status}")
 
     @contextlib.asynccontextmanager
@@ -103,8 +107,11 @@ class Door:
                 while self._visits or self._opened:
                     changed = changes.next()
                     names = {visit.name for visit in (*self._visits, *self._opened.values())}
-                    if ended := await self._yard.store.read(agents.ended_of, names):
-                        await self._show_out(ended, 401)
+                    try:
+                        if ended := await self._yard.store.read(agents.ended_of, names):
+                            await self._show_out(ended, 401)
+                    except CrewyardError as error:  # the entrance stays open; the next change is another look
+                        logger.warning("who has ended could not be looked up: %s", error)
                     await changed.wait()
 
     async def _show_out(self, names: set[str], status: int) -> None:
@@ -125,11 +132,14 @@ class Door:
         await self._sessions.handle_request(scope, _nothing, _nowhere)
 
     def _note_session(self, visit: _Visit, start: Message) -> None:
-        session = dict(start["headers"]).get(SESSION_ID)
-        if session is not None and SESSION_ID not in dict(visit.scope["headers"]):
-            self._opened[session] = visit
-        if visit.scope["method"] == "DELETE" or start["status"] == 404:
-            self._opened.pop(dict(visit.scope["headers"]).get(SESSION_ID, b""), None)
+        asked = dict(visit.scope["headers"]).get(SESSION_ID)
+        if asked is None:
+            if (session := dict(start["headers"]).get(SESSION_ID)) is not None:
+                self._opened[session] = visit
+        elif (opening := self._opened.get(asked)) is not None and opening.name != visit.name:
+            visit.is_strangers = True
+        elif visit.scope["method"] == "DELETE" or start["status"] == 404:
+            self._opened.pop(asked, None)
 
 
 def _in_time(receive: Receive, visit: _Visit) -> Receive:

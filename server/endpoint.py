@@ -59,6 +59,8 @@ class Endpoint(MCPServer[Yard]):
         self.yard = yard
         self.refusals = Refusals(yard)
         self._lead_resources = lead_resources
+        heads = [RESOURCE.match(template) for template in sights]
+        self._resources = {*lead_resources, *(found[1] for found in heads if found)}
         self._approvers = {tool.name for tool in approver_tools}
         self._schemas = {tool.name: tool.parameters for tool in tools}
         self._lead_schemas = {tool.name: tool.parameters for tool in lead_tools}
@@ -110,7 +112,7 @@ class Endpoint(MCPServer[Yard]):
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """Read a resource; what only the lead, or another, may read is refused, and not merely unknown."""
         found = RESOURCE.match(str(uri))
-        asked = found[0] if found else "a resource"
+        asked = found[0] if found and found[1] in self._resources else "a resource"
         caller: Caller | None = None
         try:
             caller = await self.yard.caller()
@@ -204,7 +206,8 @@ def _unread(tx: Transaction, reader: str, now: str) -> int:
 
 
 def _actions(schema: Mapping[str, Any] | None) -> list[str]:
-    return list((schema or {}).get("properties", {}).get("action", {}).get("enum", ()))
+    action = (schema or {}).get("properties", {}).get("action", {})
+    return [action["const"]] if "const" in action else list(action.get("enum", ()))
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -32,7 +32,7 @@ def agent_token(root: Path, environ: Mapping[str, str] = os.environ) -> str | No
     An agent that works with other repositories, such as those of its tests, is nobody there.
     """
     token = environ.get(AGENT_TOKEN) or None
-    home = environ.get(REPOSITORY)
+    home = environ.get(REPOSITORY) or None
     return token if home is None or Path(home).resolve() == root.resolve() else None
 
 

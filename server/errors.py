@@ -62,6 +62,8 @@ class CrewyardError(Exception):
         self.hint = hint
         self.details = details
         super().__init__(self.message)
+        if hint:
+            self.add_note(hint)  # a traceback shows it, to whoever uses the package from Python
 
 
 class InvalidInput(CrewyardError):

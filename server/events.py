@@ -130,6 +130,11 @@ def latest(tx: Transaction) -> int:
     return int(tx.value("SELECT coalesce(max(event_id), 0) FROM event"))
 
 
+def newest(tx: Transaction, limit: int) -> list[Row]:
+    """The latest events, oldest first."""
+    return tx.all("SELECT * FROM event ORDER BY event_id DESC LIMIT ?", (limit,))[::-1]
+
+
 def of(tx: Transaction, subject_type: str, subject_id: str, limit: int = 50) -> list[Row]:
     """The latest events of one subject, oldest first."""
     rows = tx.all(

@@ -51,12 +51,17 @@ def given_up(tx: Transaction, row: Row, reason: str, *, now: str, actor: str) ->
 def has_old(tx: Transaction, *, older_than_days: float, now: str) -> bool:
     """Whether ``clear_old`` would delete anything."""
     before = clock.plus(now, -86400 * older_than_days)
-    return tx.one("SELECT 1 FROM agent_message WHERE ended_at <= ? LIMIT 1", (before,)) is not None
+    old = "SELECT 1 FROM agent_message WHERE ended_at <= ? AND id < (SELECT max(id) FROM agent_message) LIMIT 1"
+    return tx.one(old, (before,)) is not None
 
 
 def clear_old(tx: Transaction, *, older_than_days: float, now: str, actor: str) -> int:
     """Delete messages that ended longer ago than that; open ones stay. Returns how many (R-142)."""
-    deleted = tx.run("DELETE FROM agent_message WHERE ended_at <= ?", (clock.plus(now, -86400 * older_than_days),))
+    deleted = tx.run(
+        # The newest stays: its id would be given again, and ids say what was sent before what.
+        "DELETE FROM agent_message WHERE ended_at <= ? AND id < (SELECT max(id) FROM agent_message)",
+        (clock.plus(now, -86400 * older_than_days),),
+    )
     if deleted:
         events.record(
             tx, now=now, actor=actor, subject_type="message", subject_id="*", kind="messages_cleared", deleted=deleted

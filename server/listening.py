@@ -8,6 +8,7 @@ next stream it is told that all of it may have changed. Nobody may subscribe to 
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ class Listening:
         self._subscriptions = subscriptions
         self._read = read
         self._sessions: dict[str, _Session] = {}  # those over HTTP, by their ids
-        self._streams: set[str] = set()  # the ids of those that can be told of something
+        self._streams: Counter[str] = Counter()  # of each of those that can be told of something, by its id
 
     def serve(self, server: Server[Any]) -> None:
         """Take the requests of both eras."""
@@ -129,19 +130,26 @@ class Listening:
     @contextlib.asynccontextmanager
     async def stream_of(self, name: str) -> AsyncIterator[None]:
         """While the block lasts, the session of this id can be told of something."""
-        self._streams.add(name)
-        session = self._sessions.get(name)
+        self._streams[name] += 1
         try:
-            if session is not None:
-                for uri in list(session.uris):
-                    with contextlib.suppress(MCPError):  # there is no room; it is told at its next stream
-                        await self._add(uri, session.tell)
-                    session.tell(uri)
+            if (session := self._sessions.get(name)) is not None:
+                await self._wake(session)
             yield
         finally:
-            self._streams.discard(name)
-            if (session := self._sessions.get(name)) is not None:
-                self._rest(session)
+            self._streams[name] -= 1
+            if not self._streams[name]:  # else its client has come back before this one was seen to be gone
+                del self._streams[name]
+                if (session := self._sessions.get(name)) is not None:
+                    self._rest(session)
+
+    async def _wake(self, session: "_Session") -> None:
+        for uri in list(session.uris):
+            with contextlib.suppress(MCPError):  # there is no room; it is told at its next stream
+                await self._add(uri, session.tell)
+            if uri not in session.uris or session.is_closed:  # it left meanwhile
+                self._subscriptions.remove(uri, session.tell)
+            else:
+                session.tell(uri)
 
 
 class _Stream:
@@ -167,6 +175,7 @@ class _Session:
     def __init__(self, name: str | None, session: ServerSession) -> None:
         self.name = name
         self.uris: dict[str, None] = {}
+        self.is_closed = False
         self._session = session
         self._due: dict[str, None] = {}
         self._more = anyio.Event()
@@ -177,6 +186,7 @@ class _Session:
         self._more.set()
 
     def close(self) -> None:
+        self.is_closed = True
         self._telling.cancel()
 
     async def _keep_telling(self) -> None:

@@ -7,13 +7,13 @@ It is the queue that ``route`` works on, with the state names of the view ``task
 import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from . import clock, durations, lapses, messages, recipients, settings
-from .errors import InvalidInput, MessageNotFound
+from . import clock, durations, environment, lapses, messages, recipients, settings
+from .errors import InvalidInput, MessageNotFound, NotAuthorized
 from .store import Row, Store, Transaction
 
 ROLES = (
@@ -36,12 +36,18 @@ class MessageQueue:
     ``agent_types``. Raises errors of ``crewyard.server.errors``.
     """
 
-    def __init__(self, db_path: str | Path = "data/orchestrator.db", *, agent_types: Iterable[str] = ()) -> None:
+    def __init__(self, db_path: str | Path = "data/orchestrator.db", *, agent_types: Collection[str] = ()) -> None:
         path = Path(db_path).absolute()
         root = next((folder for folder in path.parents if (folder / settings.FILE_NAME).exists()), path.parent)
+        if any(environment.agent_token(folder) for folder in path.parents):
+            raise NotAuthorized(
+                "An agent of the crew writes as itself, by its tool `route`.",
+                hint=f"You are no agent? Unset {environment.AGENT_TOKEN}.",
+            )
         conf = settings.load(root, os.environ)
+        self._everyone = {*(conf.agents or ROLES), *agent_types}
         self._settings = conf.messages
-        self._types = {*ROLES, *conf.agents, *agent_types}
+        self._types = {*ROLES, *self._everyone}
         self._reader = f"program-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._store = Store(path)
 
@@ -132,7 +138,7 @@ class MessageQueue:
             tx,
             draft,
             sender=recipients.box(tx, sender, agent_types=self._types),
-            agent_types=self._types,
+            agent_types=self._everyone if draft.target.upper() == recipients.EVERYONE else self._types,
             max_queue=conf.max_queue,
             terms=messages.Terms(conf.expire_after_hours, conf.retention_days, conf.max_retries),
             now=now,

@@ -19,6 +19,7 @@ KNOWN = frozenset(
         "merged",
         "quality_report",
         "question",
+        "answer",
         "review",
         "alert",
         "conflict_warning",

@@ -67,7 +67,7 @@ def get(tx: Transaction, message_id: str) -> Row:
     if row is None:
         raise MessageNotFound(
             f"There is no message {message_id!r}.",
-            hint="route(action='status') counts the messages there are.",
+            hint="route(action='poll') gives the ids of yours.",
             message_id=message_id,
         )
     return row

@@ -159,12 +159,14 @@ def back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
     """Copy the database, as it is now, beside its file; returns the copy's path."""
     stamp = clock.now().replace(":", "").replace(".", "")
     copy = path.with_name(f"{path.name}.v{version}-{stamp}.backup")
-    target = sqlite3.connect(copy)
+    part = copy.with_suffix(".part")  # what a kill leaves is taken for no backup
+    target = sqlite3.connect(part)
     try:
-        copy.chmod(0o600)
+        part.chmod(0o600)
         connection.backup(target, name="main")
     finally:
         target.close()
+    part.rename(copy)
     return copy
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from .errors import CrewyardError, InvalidInput
 
+MOST_WORDS = 2_000  # characters of a message, a hint or a detail
 logger = logging.getLogger(__name__)
 
 
@@ -31,12 +32,20 @@ def of_error(error: BaseException, tool: str, schema: dict[str, Any]) -> CallToo
         )
     body = {
         "code": error.code,
-        "message": error.message,
-        "hint": error.hint,
+        "message": _cut(error.message),
+        "hint": _cut(error.hint),
         "retryable": error.retryable,
-        "details": {key: str(value) if isinstance(value, bytes) else value for key, value in error.details.items()},
+        "details": {
+            key: _cut(value) if isinstance(value, bytes | str) else value for key, value in error.details.items()
+        },
     }
     return result(body, is_error=True)
+
+
+def _cut(value: str | bytes) -> str:
+    """What was given may be repeated in what is said of it."""
+    text = str(value)
+    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}…"
 
 
 def result(body: dict[str, Any], *, is_error: bool = False) -> CallToolResult:

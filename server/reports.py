@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import alerts, events
+from . import alerts, events, recipients
 from .errors import InvalidInput
 from .store import Transaction
 
@@ -46,6 +46,15 @@ def last(tx: Transaction, agent_id: str) -> Report | None:
 
 
 def waits(tx: Transaction, agent_id: str) -> bool:
-    """Whether the last thing that the agent reported is a question, or that it is blocked."""
-    kind = tx.value("SELECT kind FROM agent_report WHERE agent_id = ? ORDER BY report_id DESC LIMIT 1", (agent_id,))
-    return kind in ("question", "blocked")
+    """Whether the last thing that the agent reported is a question, or that it is blocked, and nobody has answered.
+
+    An answer is any message but ours that it took after that.
+    """
+    said = tx.one(
+        "SELECT kind, at FROM agent_report WHERE agent_id = ? ORDER BY report_id DESC LIMIT 1",
+        (agent_id,),
+    )
+    if said is None or said["kind"] not in ("question", "blocked"):
+        return False
+    answer = "SELECT 1 FROM agent_message WHERE to_agent = ? AND from_agent <> ? AND delivered_at >= ? LIMIT 1"
+    return tx.one(answer, (agent_id, recipients.SYSTEM, said["at"])) is None

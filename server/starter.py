@@ -9,9 +9,13 @@ from typing import Any
 from . import sections, settings
 from .errors import InvalidInput
 
-# Each runs without questions, and may edit files in its worktree. What it may do beyond that is the person's choice.
+# Each runs without questions, may edit files in its worktree and, where it needs to be told so, call Crewyard. What it
+# may do beyond that is the person's choice.
 PROGRAMS: dict[str, tuple[str, ...]] = {
-    "claude": ("claude", "-p", "{prompt}", "--permission-mode", "acceptEdits", "--mcp-config", "{mcp_config}"),
+    "claude": (
+        *("claude", "-p", "{prompt}", "--permission-mode", "acceptEdits"),
+        *("--mcp-config", "{mcp_config}", "--allowedTools", "mcp__crewyard"),
+    ),
     "codex": ("codex", "exec", "--sandbox", "workspace-write", "{prompt}"),
     "gemini": ("gemini", "-p", "{prompt}", "--approval-mode", "auto_edit"),
     "opencode": ("opencode", "run", "{prompt}"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from .errors import CrewyardError, ResourceExhaustion
+from .errors import CrewyardError, NotFound, ResourceExhaustion
 from .yard import Yard
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ REST_SHARE = 10
 # Who is told reads again, which costs more than to be told; a change after a rest is told at once all the same.
 TOLD_A_SECOND = 100
 MOST = 1_000
+GONE = object()  # what a resource shows that is there no more
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,12 @@ class _Watched:
 
     async def look(self, uri: str, yard: Yard) -> int:
         """Tell all where it shows something else than at the last look; returns how many were told."""
-        now = await self.sight.look(yard, self.before, **self.variables)
+        try:
+            now = await self.sight.look(yard, self.before, **self.variables)
+        except NotFound:
+            if self.before is None:  # it never was there
+                raise
+            now = GONE
         before, self.before = self.before, now
         if before is None or now == before:
             return 0

@@ -212,11 +212,12 @@ class Supervisor:
 
     def _follow_the_clock(self) -> None:
         """A wall clock that was set takes every time that is still to come along with it."""
-        before, self._clocks = self._clocks, clock.Pair.now()
-        jump = self._clocks.jump_since(before)
+        clocks = clock.Pair.now()
+        jump = clocks.jump_since(self._clocks)
         if abs(jump) >= JUMP_SECONDS:
             log.warning("the clock was set by %+.0f s", jump)
             self.crew.write(due_times.shift, jump, now=clock.now(), actor=ACTOR)
+        self._clocks = clocks  # not before: what could not be written is found again
 
     def _keep_agents(self) -> None:
         """Look at those agents of which there is news; at all of them now and then, in case any was missed."""

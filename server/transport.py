@@ -34,28 +34,44 @@ MOST_SESSIONS = 1_000
 
 
 class Connection(H11Protocol):
-    """One connection of at most so many; who connects and asks for nothing, or drips its headers, is cut off."""
+    """One connection of at most so many; who asks for nothing, or drips its headers, is cut off.
+
+    Where there are too many, the one goes that has asked for nothing for longest: whoever holds many keeps nobody out.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._request_is_due: asyncio.TimerHandle | None = None
+        self._quiet_since = self.loop.time()
+        self._wait_for_request()
         if len(self.connections) > MOST_CONNECTIONS:
-            transport.close()
+            quiet = [each for each in self.connections if isinstance(each, Connection) and not each._is_asked]
+            min(quiet, key=lambda each: each._quiet_since, default=self).transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_asked:
+            self._stop_waiting()
         else:
             self._wait_for_request()
 
-    def data_received(self, data: bytes) -> None:
-        self._wait_for_request()
-        super().data_received(data)
+    def on_response_complete(self) -> None:
+        self._quiet_since = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._request_is_due is not None:
-            self._request_is_due.cancel()
+        self._stop_waiting()
         super().connection_lost(exc)
 
     def _wait_for_request(self) -> None:
-        if self._request_is_due is None and not self._is_asked:
+        """For the whole of its head, from its first byte on; between two requests uvicorn's own time-out counts."""
+        if self._request_is_due is None:
             self._request_is_due = self.loop.call_later(HEADER_SECONDS, self._cut_off)
+
+    def _stop_waiting(self) -> None:
+        if self._request_is_due is not None:
+            self._request_is_due.cancel()
+            self._request_is_due = None
 
     def _cut_off(self) -> None:
         self._request_is_due = None
@@ -110,6 +126,7 @@ def serve(
             app,
             log_config=None,
             http=Connection,
+            ws="none",
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_keep_alive=HEADER_SECONDS,
             server_header=False,

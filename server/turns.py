@@ -13,6 +13,8 @@ import os
 import time
 from pathlib import Path
 
+from .errors import StoreError
+
 # Short enough that eight writers wait no more than some tens of milliseconds, long enough that the one at work does
 # several things in a row, which is what makes it quick.
 QUEUE_SECONDS = 0.0005
@@ -28,8 +30,12 @@ class Turns:
 
     def take(self, timeout_seconds: float) -> None:
         """Wait for the turn and hold it; after ``timeout_seconds`` go without: SQLite's lock decides then."""
-        if not self._locks:
-            self._locks = [os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for file in self._files]
+        while len(self._locks) < len(self._files):
+            file = self._files[len(self._locks)]
+            try:
+                self._locks.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except OSError as error:
+                raise StoreError(f"{file}: {error.strerror}.", hint="Make it yours, or remove it.") from error
         queue, turn = self._locks
         end = time.monotonic() + timeout_seconds
         if _lock(queue, QUEUE_SECONDS, end):

@@ -103,7 +103,9 @@ async def _show(yard: Yard, task_id: str, status: str, limit: int, cursor: str) 
         raise InvalidInput(f"There is no status {status!r}.", hint=f"Give one of {known}.")
     if task_id:
         row, blockers = await yard.store.read(_one, task_id)
-        return PlanResult(action="show", tasks=[_detail(row, blockers)], uri=f"crewyard://tasks/{task_id}")
+        return PlanResult(
+            action="show", tasks=[_detail(row, blockers, yard.is_workers)], uri=f"crewyard://tasks/{task_id}"
+        )
     rows, waits_for, counts = await yard.store.read(_page, cursor, limit + 1, status or None)
     views = [_view(row, waits_for.get(row["task_id"], [])) for row in rows]
     shown, next_cursor = page(views, key=lambda task: task.task_id, limit=limit)
@@ -148,9 +150,11 @@ def _view(row: Row, blockers: list[str]) -> Task:
     )
 
 
-def _detail(row: Row, blockers: list[str]) -> Task:
+def _detail(row: Row, blockers: list[str], is_for_agent: bool) -> Task:
+    """To the lead an error is told with its words, which may be the last line of an agent's log."""
     view = _view(row, blockers)
-    error = f"{row['error_code']}: {cut(row['error_message'] or '', 1_000)}" if row["error_code"] else None
+    has_words = row["error_code"] and not is_for_agent
+    error = f"{row['error_code']}: {cut(row['error_message'] or '', 1_000)}" if has_words else row["error_code"]
     room = BUDGET // 2
     description = row["description"]
     while len(text_of(description)) > room:

@@ -11,8 +11,9 @@ from ..server import clock, lapses, message_types, messages, recipients
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.store import Row, Transaction
 from ..server.yard import Yard
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, page, text_of, tool, yard_of
+from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, is_gone, page, text_of, tool, yard_of
 
+MOST_ACKNOWLEDGED = 500
 MOST_AT_ONCE = 20  # with more, not even their ids would fit into a result
 
 
@@ -72,7 +73,7 @@ async def route(
         case "send":
             return await _send(yard, messages.Draft(to, message_type, content, priority))
         case "poll":
-            return await _poll(yard, to, limit, wait_seconds)
+            return await _poll(call, to, limit, wait_seconds)
         case "acknowledge":
             return await _acknowledge(yard, [*([message_id] if message_id else []), *message_ids])
         case "status":
@@ -106,8 +107,9 @@ async def _send(yard: Yard, draft: messages.Draft) -> RouteResult:
     )
 
 
-async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> RouteResult:
+async def _poll(call: Call, target: str, limit: int, wait_seconds: float) -> RouteResult:
     """Claim what is there, or wait for it; the claim is a write and is only tried when something is visible."""
+    yard = yard_of(call)
     caller = await yard.caller()
     reader, conf = target or caller.name, yard.settings.messages
     boxes = await yard.read(caller, _mailboxes, yard, caller.name, reader, caller.is_lead)
@@ -115,6 +117,8 @@ async def _poll(yard: Yard, target: str, limit: int, wait_seconds: float) -> Rou
     async def claimed() -> list[Row] | None:
         if not await yard.read(caller, messages.unread, boxes, now=clock.now()):
             return None
+        if await is_gone(call):
+            return []
         # A power cut ends who has claimed as well: the message comes again, as it does when a lease runs out.
         rows = await yard.run_again_if_lost(
             caller,
@@ -142,7 +146,7 @@ def _mailboxes(tx: Transaction, yard: Yard, name: str, reader: str, is_lead: boo
         return own
     if not is_lead:
         raise NotAuthorized(f"You are {name}; the mail of {reader} is not yours.", hint="Leave target_agent out.")
-    return recipients.resolve(tx, reader, sender=name, agent_types=yard.settings.agents.keys())
+    return [recipients.box(tx, reader, agent_types=yard.settings.agents.keys())]
 
 
 def _shown(rows: list[Row]) -> list[Message]:
@@ -181,6 +185,10 @@ def _message(row: Row, content: Any) -> Message:
 async def _acknowledge(yard: Yard, message_ids: list[str]) -> RouteResult:
     if not message_ids:
         raise InvalidInput("acknowledge needs a message_id.", hint="route(action='poll') gives the ids.")
+    if len(message_ids) > MOST_ACKNOWLEDGED:
+        raise InvalidInput(
+            f"acknowledge takes {MOST_ACKNOWLEDGED} ids at most.", hint="Give the rest with another call."
+        )
     caller = await yard.caller()
     boxes = await yard.read(caller, recipients.mailboxes, caller.name)
     settled = await yard.run(caller, messages.acknowledge, message_ids, boxes, reader=caller.name, now=clock.now())

@@ -12,6 +12,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from starlette.requests import Request
 
 from ..server import clock
 from ..server.errors import InvalidInput
@@ -46,6 +47,12 @@ class Result(Lean):
 
 def yard_of(call: Call) -> Yard:
     return call.request_context.lifespan_context
+
+
+async def is_gone(call: Call) -> bool:
+    """Whether the connection is closed that the call came by: over HTTP it goes on, and answers nobody."""
+    request = call.request_context.request
+    return isinstance(request, Request) and await request.is_disconnected()
 
 
 def refuse_others(action: str, takes: Mapping[str, Collection[str]], given: Mapping[str, Any]) -> None:

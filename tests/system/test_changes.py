@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -82,6 +83,17 @@ async def test_a_commit_that_nobody_announced_is_noticed(store: Store, database:
     assert await waited(database, write)
 
 
+async def test_a_process_that_cannot_be_woken_looks_by_itself(database: Path) -> None:
+    Store(database).close()
+    database.with_name("orchestrator.db-listeners").write_text("not a folder")
+    other = Store(database)
+    write = partial(
+        other.run, lambda tx: tx.run("INSERT INTO main.metrics (agent, task_type, duration_ms) VALUES ('a', 't', 1)")
+    )
+    assert await waited(database, write)
+    other.close()
+
+
 async def test_who_leaves_takes_its_pipe_along(database: Path) -> None:
     store = AsyncStore(database)
     await store.open()
@@ -112,6 +124,23 @@ def test_the_pipe_of_a_killed_listener_is_removed(store: Store, database: Path) 
     assert [path.name.split("-")[0] for path in folder.iterdir()] == [str(os.getpid())]
     mine.drain()
     mine.close()
+
+
+def test_where_nobody_can_be_told_what_was_committed_is_no_failure(store: Store, database: Path) -> None:
+    database.with_name("orchestrator.db-listeners").write_text("not a folder")
+    store.run(lambda tx: tx.run("INSERT INTO main.metrics (agent, task_type, duration_ms) VALUES ('a', 't', 1)"))
+    assert store.read(noted)
+
+
+def test_what_is_no_pipe_is_left_alone(store: Store, database: Path) -> None:
+    Listener(database).close()
+    precious = database.with_name("precious")
+    precious.write_text("precious")
+    folder = database.with_name("orchestrator.db-listeners")
+    (folder / "link").symlink_to(precious)
+    (folder / "file").write_text("theirs")
+    Announcer(database).announce()
+    assert (precious.read_text(), (folder / "file").read_text()) == ("precious", "theirs")
 
 
 def test_a_listener_that_reads_nothing_hinders_no_commit(store: Store, database: Path) -> None:

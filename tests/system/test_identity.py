@@ -23,7 +23,7 @@ import typer.main
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
-from crewyard.server import agents, assignments, cli, clock, launches, process, tasks
+from crewyard.server import agents, assignments, cli, clock, launches, messages, process, tasks
 from crewyard.server.store import Row, Store, Transaction
 
 CREWYARD = [sys.executable, "-m", "crewyard.server.cli"]
@@ -231,6 +231,44 @@ def test_a_session_of_another_is_refused(served: Served) -> None:
     assert served.ask(served.agents_url, mine, listed, **{"mcp-session-id": session}) == 404
     with served.ask(served.agents_url, theirs, listed, **{"mcp-session-id": session}) as answer:
         assert answer.status == 200
+    served.until_refused(served.refusals()[0][0], "HTTP /agent/mcp: 404")
+
+
+def test_a_session_that_another_has_asked_for_is_closed_with_its_owner_all_the_same(served: Served) -> None:
+    (_, mine), (owner, theirs) = served.agent("A"), served.agent("B")
+    session = served.session(theirs)
+    listed = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+    headers = {"mcp-session-id": session, "Accept": "text/event-stream", "Authorization": f"Bearer {theirs}"}
+    with urlopen(Request(served.agents_url, headers=headers), timeout=10) as stream:  # noqa: S310  (http)
+        assert served.ask(served.agents_url, mine, listed, **{"mcp-session-id": session}) == 404
+        served.end(owner)
+        stream.read()  # to its end
+
+
+def test_a_long_poll_whose_connection_is_gone_takes_no_mail(served: Served) -> None:
+    agent_id, token = served.agent("A")
+    session = served.session(token)
+
+    def polled(number: int) -> str:
+        message = {**LONG_POLL, "id": number, "params": {"name": "route", "arguments": {"action": "poll"}}}
+        with served.ask(served.agents_url, token, message, **{"mcp-session-id": session}) as answer:
+            return str(answer.read().decode())
+
+    assert "task_assignment" in polled(10)
+    address = urlsplit(served.agents_url)
+    body = json.dumps(LONG_POLL)
+    head = (
+        f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {token}\r\n"
+        f"Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
+        f"Mcp-Session-Id: {session}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.sendall((head + body).encode())
+        connection.recv(1)  # the answer has begun; it is waited for
+    send = {"sender": "lead", "agent_types": [], "max_queue": 9, "now": clock.now()}
+    sent = served.store.run(messages.send, messages.Draft(agent_id, "question", "?"), **send).message_ids[0]
+    assert sent in polled(11), "who polls next gets it"
+    assert served.store.read(messages.get, sent)["delivery_count"] == 1
 
 
 def test_in_a_session_each_call_is_its_own_tokens_and_not_the_openings(served: Served) -> None:

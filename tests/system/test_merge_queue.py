@@ -182,7 +182,7 @@ def test_a_check_that_fails_once_on_a_tree_is_repeated_and_told(configured, chec
     merger.work_off(crew, "roadmap")
     assert (status(crew, request), crew.store.read(merges.get, request)["flaky"]) == ("merged", 1)
     assert len(checked(yard)) == 2
-    [message] = yard.rows("SELECT content FROM agent_message WHERE to_agent = 'lead'")
+    [message] = yard.rows("SELECT content FROM agent_message WHERE to_agent = 'lead' AND message_type = 'alert'")
     assert "flaky" in json.loads(message["content"])["title"]
 
 

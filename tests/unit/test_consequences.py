@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import agents, clock, holds, reports
+from crewyard.server import agents, clock, holds, messages, reports
 
 NOW = "2026-01-01T00:00:00.000Z"
 LIMIT = "Claude AI usage limit reached"
@@ -171,6 +171,20 @@ def test_who_went_on_after_a_question_and_failed_is_tried_again(bench: Any) -> N
         bench.store.run(reports.record, agent_id, kind, "x", now=later(50))
     bench.finish(agent_id, "failed", code=1, at=later(60))
     assert (work(bench)["status"], work(bench)["retry_count"]) == ("assigned", 1)
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+def test_a_question_that_was_answered_is_none_any_more(bench: Any, end: str) -> None:
+    agent_id = started(bench)
+    bench.store.run(reports.record, agent_id, "question", "which colour?", now=later(50))
+    send = {"sender": "lead", "agent_types": [], "max_queue": 9, "now": later(51)}
+    bench.store.run(messages.send, messages.Draft(agent_id, "answer", "blue"), **send)
+    assert bench.store.read(reports.waits, agent_id)
+    bench.store.run(messages.claim, [agent_id], reader=agent_id, limit=1, lease_seconds=60, now=later(52))
+    assert not bench.store.read(reports.waits, agent_id)
+    bench.finish(agent_id, end, code=0 if end == "completed" else 1, at=later(60))
+    assert work(bench)["status"] == ("running" if end == "completed" else "assigned"), "the evidence decides; or again"
+    assert bench.row("specs_task")["needs_review"] == 0
 
 
 def test_a_failure_that_it_reports_counts_although_it_exits_with_nought(bench: Any) -> None:

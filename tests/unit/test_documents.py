@@ -60,7 +60,7 @@ def test_the_readmes_table_of_tools_is_what_the_lead_sees() -> None:
 
 
 def test_the_readme_names_the_workers_tools() -> None:
-    sentence = README.split("with four tools: ")[1].split(". The")[0]
+    sentence = " ".join(README.split()).split("has four tools: ")[1].split(". The")[0]
 
     assert set(re.findall(r"`(\w+)`", sentence)) == {tool.name for tool in tools.for_worker()}
 

@@ -27,7 +27,8 @@ TABLES = (
 
 
 def actions(tool: Tool) -> list[str | None]:
-    return tool.parameters["properties"].get("action", {}).get("enum", [None])
+    action = tool.parameters["properties"].get("action", {})
+    return [action["const"]] if "const" in action else action.get("enum", [None])
 
 
 def matrix() -> list[tuple[str, str | None]]:
@@ -64,6 +65,47 @@ def test_the_matrix_holds_what_design_forbids() -> None:
         ("assign", "assign"),
     } <= named
     assert len(named) > 20
+
+
+async def test_an_agent_has_what_its_tools_offer(bench: Any, worker: Any) -> None:
+    bench.add_tasks("A")
+    async with worker("A") as call:
+        assert [task["task_id"] for task in (await call("plan", action="show"))["tasks"]] == ["A"]
+        await call("agents", action="list")
+        await call("route", action="poll")
+        await call("report", action="progress", summary="so far")
+    assert refusals(bench) == []
+
+
+async def test_the_words_of_anothers_log_are_the_leads_alone(bench: Any, worker: Any, call: Any) -> None:
+    bench.add_tasks("A", "B")
+    bench.add_agent("B")
+    words = "Its last words: a secret of B"
+    bench.store.run(lambda tx: tx.run("UPDATE specs_task SET error_code = 'agent_failed', error_message = ?", (words,)))
+    bench.store.run(lambda tx: tx.run("UPDATE agent_lifecycle SET error_message = ?", (words,)))
+    assert words in json.dumps(await call("plan", action="show", task_id="B"))
+    async with worker("A") as agent:
+        shown = await agent("plan", action="show", task_id="B")
+        assert shown["tasks"][0]["error"] == "agent_failed"
+        assert "secret" not in json.dumps(shown)
+        read = await agent.client.read_resource("crewyard://tasks/B")
+        assert "secret" not in read.contents[0].text
+
+
+async def test_what_is_refused_repeats_little_of_what_was_given(call: Any) -> None:
+    error = await call.fails("route", target_agent="x" * 100_000, content="?")
+    assert len(json.dumps(error)) < 10_000
+
+
+async def test_made_up_names_are_not_recorded(bench: Any, worker: Any) -> None:
+    bench.add_tasks("A")
+    async with worker("A") as call:
+        me = bench.row("agent_lifecycle", task_id="A")["agent_id"]
+        bench.end_agent(me)
+        for name in ("one", "two", "status"):
+            with pytest.raises(MCPError):
+                await call.client.read_resource(f"crewyard://{name}")
+    assert refusals(bench) == [(me, "a resource"), (me, "crewyard://status")]
 
 
 @pytest.mark.parametrize(("tool", "action"), matrix())

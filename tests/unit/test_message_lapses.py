@@ -192,6 +192,15 @@ def test_only_what_ended_long_ago_is_deleted_and_an_event_says_so(store: Store) 
     assert [(each["actor"], json.loads(each["data"])) for each in cleared] == [("lead", {"deleted": 1})] * 2
 
 
+def test_an_id_is_never_given_again(store: Store) -> None:
+    for name in [send(store), send(store)]:
+        store.run(messages.acknowledge, [name], ["builder"], reader="builder", now=NOW)
+    newest = store.read(lambda tx: tx.value("SELECT max(id) FROM agent_message"))
+    assert store.run(lapses.clear_old, older_than_days=0, actor="lead", now=after(1)) == 1
+    assert not store.read(lapses.has_old, older_than_days=0, now=after(1))
+    assert row(store, send(store))["id"] > newest
+
+
 @pytest.mark.parametrize(
     "due", ["status = 'delivered' AND lease_until <= 'x'", "status = 'pending' AND expires_at <= 'x'"]
 )

@@ -12,7 +12,14 @@ import pytest
 import crewyard
 from crewyard import MessageQueue
 from crewyard.server import clock, messages
-from crewyard.server.errors import IllegalTransition, InvalidInput, MessageHeld, MessageNotFound, UnknownRecipient
+from crewyard.server.errors import (
+    IllegalTransition,
+    InvalidInput,
+    MessageHeld,
+    MessageNotFound,
+    NotAuthorized,
+    UnknownRecipient,
+)
 from crewyard.server.store import Store
 
 SPEC = {"spec_id": "SPEC-1", "priority": "PRIORITY 1"}
@@ -134,6 +141,24 @@ def test_names_and_bounds_of_the_configuration_count(tmp_path: Path) -> None:
         queue.send("painter", "poet", "note", "x")
         with pytest.raises(crewyard.server.errors.QueueFull):
             queue.send("painter", "poet", "note", "x")
+
+
+def test_everyone_is_who_is_configured(tmp_path: Path) -> None:
+    (tmp_path / "crewyard.toml").write_text('[agents.builder]\ncommand = ["true"]\n')
+    with MessageQueue(tmp_path / "data" / "orchestrator.db", agent_types=["my_ci"]) as queue:
+        queue.send("architect", "ALL", "pr_merged", "x")
+        assert len(queue.get_messages("builder")) == len(queue.get_messages("my_ci")) == 1
+        assert queue.get_messages("user_listener") == []
+
+
+def test_an_agents_shell_cannot_write_as_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWYARD_AGENT_TOKEN", "secret")
+    monkeypatch.setenv("CREWYARD_REPOSITORY", str(tmp_path))
+    with pytest.raises(NotAuthorized):
+        MessageQueue(tmp_path / "data" / "orchestrator.db")
+    assert not (tmp_path / "data").exists()
+    monkeypatch.setenv("CREWYARD_REPOSITORY", str(tmp_path / "elsewhere"))
+    MessageQueue(tmp_path / "data" / "orchestrator.db").close()
 
 
 @pytest.mark.parametrize("name", ["crewyard", "architekt", "", "ALL"])

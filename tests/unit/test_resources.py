@@ -85,7 +85,7 @@ async def test_one_task_with_its_edges_and_history(bench: Any, call: Any) -> Non
 async def test_events_are_read_on_from_the_last(bench: Any, call: Any) -> None:
     bench.add_tasks("A")
     bench.add_agent("A")
-    first = await read(call, "crewyard://events?limit=2")
+    first = await read(call, "crewyard://events?after=0&limit=2")
     assert len(first["events"]) == 2
     rest = await read(call, f"crewyard://events?after={first['next_after']}")
     assert rest["events"][0]["event_id"] == first["next_after"] + 1
@@ -93,6 +93,8 @@ async def test_events_are_read_on_from_the_last(bench: Any, call: Any) -> None:
         "events": [],
         "next_after": rest["next_after"],
     }
+    newest = await read(call, "crewyard://events?limit=2")
+    assert newest == {"events": rest["events"][-2:], "next_after": rest["next_after"]}
 
 
 @pytest.mark.parametrize(

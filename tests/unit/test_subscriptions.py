@@ -188,6 +188,19 @@ async def test_a_message_is_told_of_when_it_is_delivered(bench: Any, connect: Co
             await client.until_told(uri)
 
 
+async def test_one_that_is_deleted_is_told_of_once(bench: Any, connect: Connect) -> None:
+    async with connect() as subscriber:
+        await subscriber.client.call_tool("route", {"target_agent": "lead", "content": "x"})
+        name = bench.row("agent_message")["message_id"]
+        uri = f"crewyard://messages/{name}"
+        async with subscriber.subscribed(uri, "crewyard://events"):
+            bench.store.run(lambda tx: tx.run("DELETE FROM agent_message"))
+            await subscriber.until_told(uri)
+            await subscriber.client.call_tool("route", {"target_agent": "builder", "content": "x"})
+            await subscriber.until_told("crewyard://events")
+            assert subscriber.told.count(uri) == 1
+
+
 async def test_what_a_program_that_is_not_ours_commits_is_told(bench: Any, connect: Connect) -> None:
     bench.add_tasks("A")
     async with connect() as client, client.subscribed("crewyard://tasks/A"):

@@ -90,7 +90,7 @@ async def test_a_poll_of_an_empty_mailbox_answers_at_once(call: Any) -> None:
         ({"target_agent": "lead", "content": "x" * 70_000}, "invalid_input", "file"),
         ({"target_agent": "lead", "content": ["x"]}, "invalid_input", "content"),
         ({"action": "acknowledge"}, "invalid_input", "poll"),
-        ({"action": "acknowledge", "message_id": "nope"}, "message_not_found", "status"),
+        ({"action": "acknowledge", "message_id": "nope"}, "message_not_found", "poll"),
         ({"action": "poll", "limit": 0}, "invalid_input", "limit"),
         ({"action": "poll", "wait_seconds": 51}, "invalid_input", "wait_seconds"),
         ({"action": "clear_old", "older_than_days": -1}, "invalid_input", "older_than_days"),
@@ -190,3 +190,14 @@ async def test_the_settings_bound_how_long_mail_waits_and_how_often_it_comes(ben
     assert row["max_retries"] == 1
     assert clock.seconds_between(row["created_at"], row["expires_at"]) == 7200
     assert clock.seconds_between(row["lease_until"], row["visible_at"]) == 5
+
+
+async def test_the_lead_polls_one_mailbox_and_not_everybodys(bench: Any, call: Any) -> None:
+    await call("route", target_agent="builder", content="for a builder")
+    assert (await call.fails("route", action="poll", target_agent="ALL"))["code"] == "unknown_recipient"
+    assert (await call("route", action="poll", target_agent="builder"))["messages_processed"] == 1
+
+
+async def test_so_many_ids_are_acknowledged_at_once_and_no_more(call: Any) -> None:
+    error = await call.fails("route", action="acknowledge", message_ids=["x"] * 501)
+    assert (error["code"], "500" in error["message"]) == ("invalid_input", True)
