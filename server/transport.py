@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import uvicorn
+from anyio.abc import TaskGroup
 from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from . import addresses, tokens
 from .doors import Door
-from .endpoint import Endpoint
+from .endpoint import Endpoint, end_process
 from .errors import NotAuthorized
 from .recipients import LEAD
 from .tokens import Tokens
@@ -163,21 +164,25 @@ def _app(
 
 async def _run(server: Server, listener: socket.socket, doors: Sequence[Door]) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, server, doors)
+        tasks.start_soon(_end_on_signal, server, doors, tasks)
         await server.serve(sockets=[listener])
         tasks.cancel_scope.cancel()
 
 
-async def _end_on_signal(server: Server, doors: Sequence[Door]) -> None:
+async def _end_on_signal(server: Server, doors: Sequence[Door], ending: TaskGroup) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             logger.info("ending on %s", signal.Signals(number).name)
-            server.force_exit = server.should_exit
-            if not server.should_exit:
-                server.should_exit = True
-                async with anyio.create_task_group() as closing:
-                    for door in doors:
-                        closing.start_soon(door.close)
+            if server.should_exit:
+                end_process()  # asked for twice: at once
+            server.should_exit = True
+            ending.start_soon(_close, doors)
+
+
+async def _close(doors: Sequence[Door]) -> None:
+    async with anyio.create_task_group() as closing:
+        for door in doors:
+            closing.start_soon(door.close)
 
 
 def _tell(url: str, kept_in: str) -> None:

@@ -383,6 +383,17 @@ def test_it_ends_in_time_while_streams_and_calls_are_open(served: Served, number
         each.close()
 
 
+def test_asked_twice_it_ends_at_once_and_without_a_traceback(served: Served) -> None:
+    address = urlsplit(served.url)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.sendall(f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\n".encode())  # and no more
+        for _ in range(2):
+            served.server.send_signal(signal.SIGINT)
+        assert served.server.wait(10) == 0
+    assert served.server.stderr is not None
+    assert "Traceback" not in served.server.stderr.read()
+
+
 def test_another_name_is_answered_only_where_it_is_allowed(git_repo: Path) -> None:
     (git_repo / "crewyard.toml").write_text('[http]\nallowed_hosts = ["crew.example.org"]\n')
     with serving(git_repo, "0.0.0.0:0") as served:
