@@ -494,17 +494,23 @@ def test_an_agent_that_works_with_another_repository_is_its_lead_there(git_repo:
     told = called(git_repo, "plan import", "secret-of-A", **environment)
     assert told.returncode == 0, told.stderr
     listed = '{"jsonrpc":"2.0","id":2,"method":"tools/list"}\n'
-    served = subprocess.run(
+    with subprocess.Popen(
         [*CREWYARD, "serve"],
         cwd=git_repo,
         env={**os.environ, **environment, "CREWYARD_AGENT_TOKEN": "secret-of-A"},
-        input=f'{json.dumps(INITIALIZE)}\n{{"jsonrpc":"2.0","method":"notifications/initialized"}}\n{listed}',
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
-    )
-    assert '"assign"' in served.stdout, served.stderr
+    ) as served:
+        assert served.stdin is not None
+        assert served.stdout is not None
+        served.stdin.write(
+            f'{json.dumps(INITIALIZE)}\n{{"jsonrpc":"2.0","method":"notifications/initialized"}}\n{listed}'
+        )
+        served.stdin.flush()
+        answers = [served.stdout.readline() for _ in range(2)]  # before its input ends, and it with that
+        served.stdin.close()
+    assert '"assign"' in answers[1]
 
 
 @pytest.fixture
