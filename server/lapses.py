@@ -20,6 +20,14 @@ class Lapse:
     reason: str
 
 
+def end(tx: Transaction, message: Row, want: str, *, now: str, actor: str, why: str = "", **columns: str) -> None:
+    """The message is ``want`` for good: it waits no more, and nothing of it expires."""
+    events.change(
+        tx, states.MESSAGE, message["message_id"], want, have=message["status"], now=now, actor=actor, why=why,
+        ended_at=now, expires_at=None, **columns,
+    )  # fmt: skip
+
+
 def settle(tx: Transaction, *, now: str) -> list[Lapse]:
     """Handle each message whose lease or lifetime is over; returns those that have ended by it."""
     ended = []
@@ -96,8 +104,5 @@ def _failed(tx: Transaction, row: Row, now: str) -> Lapse:
 
 
 def _ended(tx: Transaction, row: Row, want: str, code: str, reason: str, now: str, actor: str) -> Lapse:
-    events.change(
-        tx, states.MESSAGE, row["message_id"], want, have=row["status"], now=now, actor=actor, why=reason,
-        error_message=reason, ended_at=now, expires_at=None,
-    )  # fmt: skip
+    end(tx, row, want, now=now, actor=actor, why=reason, error_message=reason)
     return Lapse(row, want, code, reason)

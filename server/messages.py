@@ -181,10 +181,7 @@ def acknowledge(tx: Transaction, message_ids: Sequence[str], mailboxes: Sequence
                 tx, states.MESSAGE, message_id, "delivered", have="pending", now=now, actor=reader, claimed_by=reader,
                 lease_until=now, delivery_count=max(1, row["delivery_count"]), delivered_at=row["delivered_at"] or now,
             )  # fmt: skip
-        events.change(
-            tx, states.MESSAGE, message_id, "acknowledged", have=row["status"], now=now, actor=reader,
-            acknowledged_at=now, ended_at=now, expires_at=None,
-        )  # fmt: skip
+        lapses.end(tx, row, "acknowledged", now=now, actor=reader, acknowledged_at=now)
         settled += 1
     return settled
 

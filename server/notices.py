@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import events, messages, recipients, states
+from . import lapses, messages, recipients
 from .store import Row, Transaction
 
 ASSIGNED, UNBLOCKED, COMPLETE, FAILED, MERGED = (
@@ -128,15 +128,12 @@ def merged(tx: Transaction, done: Sequence[Row], *, now: str) -> None:
 def reader_ended(tx: Transaction, agent_id: str, *, now: str, actor: str) -> None:
     """Settle what an ended agent has not read of what concerned nobody but itself; other mail is its successor's."""
     for row in tx.all(
-        "SELECT message_id FROM agent_message WHERE to_agent = ? AND status IN ('pending', 'delivered') "
+        "SELECT message_id, status FROM agent_message WHERE to_agent = ? AND status IN ('pending', 'delivered') "
         "AND from_agent = ? AND message_type IN (SELECT value FROM json_each(?))",
         (agent_id, recipients.SYSTEM, json.dumps(_OF_ONE_LIFE)),
     ):
         why = "its reader has ended"
-        events.transition(
-            tx, states.MESSAGE, row["message_id"], "expired", now=now, actor=actor, why=why, error_message=why,
-            ended_at=now, expires_at=None,
-        )  # fmt: skip
+        lapses.end(tx, row, "expired", now=now, actor=actor, why=why, error_message=why)
 
 
 def _tell_of_merges(
