@@ -36,10 +36,11 @@ def register(app: MCPServer[Yard], yard: Yard) -> None:
 
 def _without_logs(task: dict[str, Any]) -> dict[str, Any]:
     """What agents may know of each other's tasks: an error's words may be the last line of another's log."""
-    alone = ("error_message", "next_prompt")
-    shown = {key: value for key, value in task.items() if key not in alone}
-    agents = [{key: value for key, value in agent.items() if key not in alone} for agent in task["agents"]]
-    return {**shown, "agents": agents}
+
+    def known(row: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in row.items() if key != "error_message"}
+
+    return {**known(task), "agents": [known(agent) for agent in task["agents"]]}
 
 
 def task_detail(tx: Transaction, task_id: str) -> dict[str, Any]:

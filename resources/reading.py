@@ -28,9 +28,9 @@ async def read(yard: Yard, unit: Callable[Concatenate[Transaction, P], T], *args
     try:
         return await yard.read(await yard.caller(), unit, *args, **kwargs)
     except NotFound as error:
-        raise ResourceNotFoundError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
+        raise ResourceNotFoundError(error.as_text) from error
     except CrewyardError as error:
-        raise ResourceError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
+        raise ResourceError(error.as_text) from error
 
 
 def shown_by(unit: Callable[..., object], **arguments: Any) -> Sight:

@@ -53,9 +53,8 @@ class Announcer:
         """
         try:
             names = os.listdir(self._folder)
-        except (
-            OSError
-        ):  # nobody has listened yet, or we have no descriptor left: who listens looks now and then as well
+        except OSError:
+            # Nobody has listened yet, or we have no descriptor left: who listens looks now and then as well.
             return
         for name in names:
             if not name.endswith(".new"):

@@ -120,7 +120,7 @@ class Endpoint(MCPServer[Yard]):
             return await super().read_resource(uri, context)
         except NotAuthorized as error:
             await self._note(error, caller, asked)
-            raise ResourceError(f"{error.code}: {error.message} {error.hint}".rstrip()) from error
+            raise ResourceError(error.as_text) from error
         except ResourceError as error:
             if isinstance(error.__cause__, NotAuthorized):
                 await self._note(error.__cause__, caller, asked)

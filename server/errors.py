@@ -65,6 +65,11 @@ class CrewyardError(Exception):
         if hint:
             self.add_note(hint)  # a traceback shows it, to whoever uses the package from Python
 
+    @property
+    def as_text(self) -> str:
+        """Code, message and hint, where there is room for a text only."""
+        return f"{self.code}: {self.message} {self.hint}".rstrip()
+
 
 class InvalidInput(CrewyardError):
     """The arguments cannot be used."""

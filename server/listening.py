@@ -123,8 +123,7 @@ class Listening:
                 try:
                     return await self._subscriptions.add(uri, sight, variables, tell)
                 except CrewyardError as error:
-                    text = f"{error.code}: {error.message} {error.hint}".rstrip()
-                    raise MCPError(INTERNAL_ERROR, text, data={"uri": uri}) from error
+                    raise MCPError(INTERNAL_ERROR, error.as_text, data={"uri": uri}) from error
         raise MCPError(INVALID_PARAMS, f"{uri} does not change and cannot be subscribed to.", data={"uri": uri})
 
     @contextlib.asynccontextmanager
