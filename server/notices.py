@@ -10,6 +10,7 @@ from typing import Any
 
 from . import lapses, messages, recipients
 from .store import Row, Transaction
+from .wording import cut
 
 ASSIGNED, UNBLOCKED, COMPLETE, FAILED, MERGED = (
     "task_assignment",
@@ -39,11 +40,13 @@ def assigned(tx: Transaction, agent: Row, *, now: str) -> None:
     )
     content = {
         "task_id": agent["task_id"],
-        "title": _cut(work["title"]),
+        "title": cut(work["title"], WORDS_LENGTH),
         "branch": work["branch_name"],
         "worktree": agent["workspace"],
         "attempt": agent["attempt"],
-        "builds_on": [{"task_id": row["task_id"], "title": _cut(row["title"])} for row in before[:TASKS_NAMED]],
+        "builds_on": [
+            {"task_id": row["task_id"], "title": cut(row["title"], WORDS_LENGTH)} for row in before[:TASKS_NAMED]
+        ],
         "next": "Your prompt holds the task. Commit your work, report complete, and end.",
     }
     _tell(tx, agent["agent_id"], ASSIGNED, content, now)
@@ -94,7 +97,13 @@ def completed(tx: Transaction, task_id: str, unblocked: Sequence[str], *, now: s
 
 def attempt_failed(tx: Transaction, task_id: str, code: str, message: str, *, then: str, now: str) -> None:
     """An attempt at a task failed; ``then`` says what happens next."""
-    content = {"task_id": task_id, "title": _title(tx, task_id), "code": code, "message": _cut(message), "next": then}
+    content = {
+        "task_id": task_id,
+        "title": _title(tx, task_id),
+        "code": code,
+        "message": cut(message, WORDS_LENGTH),
+        "next": then,
+    }
     _tell(tx, recipients.LEAD, FAILED, content, now)
 
 
@@ -164,8 +173,4 @@ def _tell(tx: Transaction, box: str, kind: str, content: dict[str, Any], now: st
 
 
 def _title(tx: Transaction, task_id: str) -> str:
-    return _cut(tx.value("SELECT title FROM specs_task WHERE task_id = ?", (task_id,)))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= WORDS_LENGTH else f"{text[: WORDS_LENGTH - 1]}…"
+    return cut(tx.value("SELECT title FROM specs_task WHERE task_id = ?", (task_id,)), WORDS_LENGTH)

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import clock, events, holds
 from .store import Row, Transaction
+from .wording import cut
 
 APPROVE = "waits for an approval: `crewyard worktrees approve "
 
@@ -147,4 +148,4 @@ def _task_of(tx: Transaction, subject_type: str, subject: str) -> str | None:
 def _short(text: str | None, width: int = 160) -> str:
     first = (text or "").strip().splitlines()[:1]
     line = first[0] if first else ""
-    return line if len(line) <= width else line[: width - 1] + "…"
+    return cut(line, width)

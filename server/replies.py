@@ -15,8 +15,9 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import ValidationError
 
 from .errors import CrewyardError, InvalidInput
+from .wording import cut
 
-MOST_WORDS = 2_000  # characters of a message, a hint or a detail
+MOST_WORDS = 2_000  # characters of a message, a hint or a detail, which may repeat what was given
 logger = logging.getLogger(__name__)
 
 
@@ -32,20 +33,15 @@ def of_error(error: BaseException, tool: str, schema: dict[str, Any]) -> CallToo
         )
     body = {
         "code": error.code,
-        "message": _cut(error.message),
-        "hint": _cut(error.hint),
+        "message": cut(error.message, MOST_WORDS),
+        "hint": cut(error.hint, MOST_WORDS),
         "retryable": error.retryable,
         "details": {
-            key: _cut(value) if isinstance(value, bytes | str) else value for key, value in error.details.items()
+            key: cut(str(value), MOST_WORDS) if isinstance(value, bytes | str) else value
+            for key, value in error.details.items()
         },
     }
     return result(body, is_error=True)
-
-
-def _cut(value: str | bytes) -> str:
-    """What was given may be repeated in what is said of it."""
-    text = str(value)
-    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}…"
 
 
 def result(body: dict[str, Any], *, is_error: bool = False) -> CallToolResult:

@@ -10,10 +10,11 @@ from ..server import agents as domain
 from ..server import checkups, clock, restarts
 from ..server.restarts import Asked, Standing
 from ..server.store import Row
+from ..server.wording import cut
 from ..server.yard import Yard
 from .agents_health import look
 from .agents_results import AgentsResult, Killed, Scheduled
-from .shape import Call, cut, page, required, yard_of
+from .shape import Call, page, required, yard_of
 
 GRACE_SECONDS = 10.0
 KILL_SLACK_SECONDS = 3.0

@@ -2,9 +2,10 @@
 
 from ..server import checkups, clock
 from ..server.checkups import Checkup
+from ..server.wording import cut
 from ..server.yard import Yard
 from .agents_results import Agent, AgentsResult
-from .shape import Call, cut, page, yard_of
+from .shape import Call, page, yard_of
 
 REASON_LENGTH = 300
 

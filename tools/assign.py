@@ -9,8 +9,9 @@ from pydantic import Field
 from ..server import assigning, clock, overview, tasks, why
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
+from ..server.wording import cut
 from ..server.yard import Yard
-from .shape import BUDGET, Call, Lean, Limit, Result, cut, page, tool, yard_of
+from .shape import BUDGET, Call, Lean, Limit, Result, page, tool, yard_of
 
 URGENCY = {"all": (1, 10), "high": (1, 2), "medium": (3, 7), "low": (8, 10)}
 

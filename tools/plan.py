@@ -15,8 +15,9 @@ from ..server import clock, plan_export, plans, readers, states
 from ..server import tasks as domain
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
+from ..server.wording import cut
 from ..server.yard import Yard
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, page, text_of, tool, yard_of
+from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, first, page, text_of, tool, yard_of
 
 
 class Task(Lean):

@@ -10,8 +10,9 @@ from pydantic import Field
 from ..server import clock, lapses, message_types, messages, recipients
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.store import Row, Transaction
+from ..server.wording import cut
 from ..server.yard import Yard
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, is_gone, page, text_of, tool, yard_of
+from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, first, is_gone, page, text_of, tool, yard_of
 
 MOST_ACKNOWLEDGED = 500
 MOST_AT_ONCE = 20  # with more, not even their ids would fit into a result

@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from ..server import clock
 from ..server.errors import InvalidInput
+from ..server.wording import cut
 from ..server.yard import Yard
 
 T = TypeVar("T")
@@ -104,10 +105,6 @@ def fitting(text: str) -> str:
     while len(text_of(text)) > BUDGET:
         text = text[len(text) // 8 + 1 :]
     return text
-
-
-def cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def first(values: Sequence[str], limit: int = 50) -> list[str]:

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from ..server import clock
 from ..server import why as domain
+from ..server.wording import cut
 from .assign import bounds_of
-from .shape import Call, Result, cut, tool, yard_of
+from .shape import Call, Result, tool, yard_of
 
 
 class WhyResult(Result):

@@ -11,8 +11,9 @@ from ..server import worktrees as domain
 from ..server.errors import InvalidInput
 from ..server.resolutions import Strategy
 from ..server.store import Transaction
+from ..server.wording import cut
 from ..server.yard import CleanupOutcome, MergeOutcome, Yard
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, cut, first, page, tool, yard_of
+from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, first, page, tool, yard_of
 
 FILES_SHOWN = 20
 
