@@ -6,10 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.request import Request, urlopen
 
 import anyio
@@ -196,16 +198,21 @@ async def test_nothing_is_left_of_a_subscriber_that_was_killed(
                 await told.wait()
 
 
-def post(url: str, headers: dict[str, str], **message: Any) -> Any:
+def post(url: str, headers: dict[str, str], **message: Any) -> Message:
+    """The headers of the answer, which is read to its end: who leaves before that has asked for nothing."""
     body = json.dumps({"jsonrpc": "2.0", **message}).encode()
     request = Request(url, data=body, headers={**headers, "Content-Type": "application/json"})  # noqa: S310  (http)
-    return urlopen(request, timeout=PATIENCE_SECONDS)  # noqa: S310  (http)
+    with urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310  (http)
+        assert b'"error"' not in answer.read()
+        return cast(Message, answer.headers)
 
 
 def first_told(stream: Any) -> str:
-    for line in stream:
+    end = time.monotonic() + PATIENCE_SECONDS
+    for line in stream:  # a line comes at least with each ping, so this ends
         if line.startswith(b"data: {"):
             return str(json.loads(line[6:])["params"]["uri"])
+        assert time.monotonic() < end, "nothing was told"
     pytest.fail("the stream ended")
 
 
@@ -218,10 +225,10 @@ def test_a_session_without_a_stream_rests_and_hears_of_it_with_the_next(
             "Accept": "application/json, text/event-stream",
         }
         parameters = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-        with post(url, headers, id=1, method="initialize", params=parameters) as answer:
-            headers["mcp-session-id"] = answer.headers["mcp-session-id"]
-        post(url, headers, method="notifications/initialized").close()
-        post(url, headers, id=2, method="resources/subscribe", params={"uri": "crewyard://status"}).close()
+        answered = post(url, headers, id=1, method="initialize", params=parameters)
+        headers["mcp-session-id"] = answered["mcp-session-id"]
+        post(url, headers, method="notifications/initialized")
+        post(url, headers, id=2, method="resources/subscribe", params={"uri": "crewyard://status"})
         assert listeners(git_repo) == []
         for title in ("First", "Second"):
             with urlopen(Request(url, headers=headers), timeout=PATIENCE_SECONDS) as stream:  # noqa: S310  (http)
@@ -229,7 +236,7 @@ def test_a_session_without_a_stream_rests_and_hears_of_it_with_the_next(
                 wait_until(lambda: listeners(git_repo))
                 tasks = [{"task_id": title, "title": title}]
                 arguments = {"name": "plan", "arguments": {"action": "add", "tasks": tasks}}
-                post(url, headers, id=3, method="tools/call", params=arguments).close()
+                post(url, headers, id=3, method="tools/call", params=arguments)
                 assert first_told(stream) == "crewyard://status"
             wait_until(lambda: not listeners(git_repo))
         request = Request(url, headers=headers, method="DELETE")  # noqa: S310  (http)
