@@ -152,7 +152,8 @@ CREATE UNIQUE INDEX main.orchestrator_task_one_active ON orchestrator_task (task
 CREATE INDEX main.orchestrator_task_status ON orchestrator_task (status);
 
 -- `kill_code` is the error that being ended counts as; NULL where a person asked for it, which is no failure. `session_id`
--- names the conversation that a restart resumes. `health` is what the last health check said.
+-- names the conversation that a restart resumes. `health` is what the last health check said. Tokens and cost are what the
+-- program reported of itself; NULL where it reports none.
 CREATE TABLE main.agent_lifecycle (
     agent_id             TEXT PRIMARY KEY,
     agent_type           TEXT NOT NULL,
@@ -192,6 +193,9 @@ CREATE TABLE main.agent_lifecycle (
     kill_code            TEXT,
     session_id           TEXT,
     health               TEXT CHECK (health IN ('healthy', 'warning', 'stalled')),
+    input_tokens         INTEGER,
+    output_tokens        INTEGER,
+    cost_usd             REAL,
     CHECK (status <> 'running' OR (pid IS NOT NULL AND started_at IS NOT NULL)),
     CHECK ((status IN ('starting', 'running')) = (completed_at IS NULL))
 ) STRICT;
@@ -424,6 +428,7 @@ LEFT JOIN orchestrator_task AS o ON o.orchestrator_task_id = (
 
 -- ---------------------------------------------------------------------------------- metrics.db: resource samples
 
+-- `span_seconds` is 0 for what was seen at one moment; else the row stands for all of that time: its mean and `maximum`.
 CREATE TABLE metrics.metrics (
     metric_id                INTEGER PRIMARY KEY,
     timestamp                TEXT NOT NULL,
@@ -431,6 +436,8 @@ CREATE TABLE metrics.metrics (
     value                    REAL NOT NULL,
     unit                     TEXT NOT NULL,
     agent_id                 TEXT,
-    orchestrator_instance_id TEXT
+    orchestrator_instance_id TEXT,
+    span_seconds             INTEGER NOT NULL DEFAULT 0,
+    maximum                  REAL
 ) STRICT;
 CREATE INDEX metrics.metrics_by_time ON metrics (metric_type, timestamp);

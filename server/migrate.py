@@ -22,10 +22,14 @@ METRICS_HEADING = "metrics.db: resource samples"
 
 @dataclass(frozen=True)
 class Migration:
-    """The step from ``version - 1`` to ``version``: plain SQL, run in one transaction."""
+    """The step of one file to ``version``: plain SQL, run in one transaction.
+
+    Each file has steps of its own: a transaction over both is not atomic in WAL mode.
+    """
 
     version: int
     sql: str
+    database: str = "main"
 
 
 SUPERVISION = """
@@ -119,8 +123,23 @@ BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 INSERT INTO event SELECT * FROM event_3;
 DROP TABLE event_3;
 """
-MIGRATIONS: tuple[Migration, ...] = (Migration(2, SUPERVISION), Migration(3, MERGING), Migration(4, MESSAGING))
-VERSION = 4
+MONITORING = """
+ALTER TABLE agent_lifecycle ADD COLUMN input_tokens         INTEGER;
+ALTER TABLE agent_lifecycle ADD COLUMN output_tokens        INTEGER;
+ALTER TABLE agent_lifecycle ADD COLUMN cost_usd             REAL;
+"""
+SAMPLING = """
+ALTER TABLE metrics.metrics ADD COLUMN span_seconds             INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE metrics.metrics ADD COLUMN maximum                  REAL;
+"""
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(2, SUPERVISION),
+    Migration(3, MERGING),
+    Migration(4, MESSAGING),
+    Migration(5, MONITORING),
+    Migration(5, SAMPLING, "metrics"),
+)
+VERSION = 5
 
 
 def schema_parts() -> dict[str, str]:
@@ -151,8 +170,8 @@ def bring_up_to_date(
     if have < version:
         back_up(connection, path, have)
     for step in migrations:
-        if step.version > have:
-            _apply(connection, path, "main", step.sql, step.version)
+        if step.version > _version(connection, step.database):
+            _apply(connection, path, step.database, step.sql, step.version)
 
 
 def back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
