@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .server.invoker import ClaudeAgentInvoker
     from .server.message_queue import MessageQueue
 
 __version__ = "0.1.0"
-__all__ = ["MessageQueue"]
+__all__ = ["ClaudeAgentInvoker", "MessageQueue"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from .server.message_queue import MessageQueue
 
         return MessageQueue
+    if name == "ClaudeAgentInvoker":
+        from .server.invoker import ClaudeAgentInvoker
+
+        return ClaudeAgentInvoker
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,16 +8,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from .. import __version__, resources, tools
-from . import clock, environment
-from . import settings as configuration
+from . import clock
+from .assembly import build_yard
 from .endpoint import Endpoint, end_process
 from .errors import CrewyardError
-from .repository import Repository
 from .yard import Yard
 
 __all__ = ["build_app", "build_yard", "end_process", "serve_as_daemon", "serve_http", "serve_stdio"]
@@ -41,19 +40,6 @@ You are an agent of a Crewyard crew and work on one task in your own git worktre
 report(action='progress') tells how far you are, report(action='complete') that you are done; report 'blocked' or \
 'question' when you cannot go on. route(action='poll') reads your mail. Never touch another worktree or branch.\
 """
-
-
-def build_yard(root: Path, environ: Mapping[str, str] = os.environ) -> Yard:
-    """The yard of the repository at ``root``. Raises ConfigurationError, GitError."""
-    from .operations import GitOperations, supervising
-
-    root = Repository.discover(root).root
-    settings = configuration.load(root, environ)
-    token = environment.agent_token(root, environ)
-    operations = GitOperations(root, settings)
-    if token:
-        return Yard(root, settings, operations, token=token)
-    return Yard(root, settings, operations, supervise=supervising(root, settings))
 
 
 def build_app(yard: Yard, **options: Any) -> Endpoint:

@@ -12,6 +12,8 @@ from . import events, notices, states
 from .errors import InvalidInput, TaskNotFound
 from .store import Row, Transaction
 
+# The filters of the documents, as priorities (C-37).
+URGENCY = {"all": (1, 10), "high": (1, 2), "medium": (3, 7), "low": (8, 10)}
 READY_ORDER = "t.priority, t.remaining_hours DESC, t.estimated_hours, t.task_id"
 
 
@@ -90,6 +92,25 @@ def ready(
             "default": default_type,
             "but": json.dumps(sorted(but_types)),
         },
+    )
+
+
+def pending(tx: Transaction, *, limit: int, most_urgent: int = 1, least_urgent: int = 10) -> list[Row]:
+    """Tasks that wait for others, the most urgent first."""
+    return tx.all(
+        "SELECT * FROM specs_task WHERE status = 'pending' AND priority BETWEEN ? AND ? "
+        "ORDER BY priority, task_id LIMIT ?",
+        (most_urgent, least_urgent, limit),
+    )
+
+
+def count(tx: Transaction, status: str, *, most_urgent: int = 1, least_urgent: int = 10) -> int:
+    """How many tasks of such a priority are in this state."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM specs_task WHERE status = ? AND priority BETWEEN ? AND ?",
+            (status, most_urgent, least_urgent),
+        )
     )
 
 

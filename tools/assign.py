@@ -13,8 +13,6 @@ from ..server.wording import cut
 from ..server.yard import Yard
 from .shape import BUDGET, Call, Lean, Limit, Result, page, tool, yard_of
 
-URGENCY = {"all": (1, 10), "high": (1, 2), "medium": (3, 7), "low": (8, 10)}
-
 
 class Assignment(Lean):
     task_id: str
@@ -106,7 +104,7 @@ async def _assign(yard: Yard, order: assigning.Order) -> AssignResult:
 
 
 async def _find(yard: Yard, parallel: int, priority_filter: str, limit: int) -> AssignResult:
-    rows, total, blocked, waits = await yard.store.read(_available, URGENCY[priority_filter], parallel, limit)
+    rows, total, blocked, waits = await yard.store.read(_available, tasks.URGENCY[priority_filter], parallel, limit)
     found = [
         Available(**{**{key: row[key] for key in Available.model_fields}, "title": cut(row["title"], 120)})
         for row in rows
@@ -128,18 +126,12 @@ def _available(
     tx: Transaction, urgency: tuple[int, int], parallel: int, limit: int
 ) -> tuple[list[Row], int, int, list[Blocked]]:
     high, low = urgency
-    within = "priority BETWEEN ? AND ?"
-    total = tx.value(f"SELECT count(*) FROM specs_task WHERE status = 'ready' AND {within}", urgency)
-    blocked = tx.value(f"SELECT count(*) FROM specs_task WHERE status = 'pending' AND {within}", urgency)
-    pending = tx.all(
-        f"SELECT task_id FROM specs_task WHERE status = 'pending' AND {within} ORDER BY priority, task_id LIMIT ?",
-        (high, low, limit + 1),
-    )
     waits = [
         Blocked(task_id=row["task_id"], waits_for=[b["task_id"] for b in tasks.open_blockers(tx, row["task_id"])][:10])
-        for row in pending
+        for row in tasks.pending(tx, limit=limit + 1, most_urgent=high, least_urgent=low)
     ]
-    return tasks.ready(tx, limit=parallel, most_urgent=high, least_urgent=low), int(total), int(blocked), waits
+    total, blocked = (tasks.count(tx, each, most_urgent=high, least_urgent=low) for each in ("ready", "pending"))
+    return tasks.ready(tx, limit=parallel, most_urgent=high, least_urgent=low), total, blocked, waits
 
 
 async def _change(yard: Yard, action: str, dispatch_id: str) -> AssignResult:

@@ -1,0 +1,97 @@
+"""What a command is: typed parameters and a typed answer, what it touches and keeps to, and the code that does it."""
+
+import difflib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ..errors import CrewyardError, InvalidInput
+from ..identity import Caller
+from ..yard import Yard
+
+T = TypeVar("T")
+
+
+def _from_text(value: Any) -> Any:
+    """A list or an object that was given as text: JSON, or names with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith(("[", "{")):
+        return json.loads(value)  # a ValueError is pydantic's to tell
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Listed = Annotated[list[T], BeforeValidator(_from_text)]
+
+
+class Parameters(BaseModel):
+    """What a command takes, by upper-case keys; text is read as the number, switch or list that it stands for."""
+
+    model_config = ConfigDict(alias_generator=str.upper, extra="forbid", frozen=True)
+
+    orchestrator_instance_id: Annotated[
+        str | None, Field(pattern=r"^orch-\d{8}-\d{3}$", description="recorded with what the command changes")
+    ] = None
+
+
+class Answer(BaseModel):
+    """What a command found or did. ``success``, ``action`` and ``timestamp`` are added by whoever invokes it."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A call for the documentation, which shows what it really answers."""
+
+    shows: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One of the fifteen. ``acts``: it needs git or processes, and so a supervisor while it runs.
+
+    ``run(yard, caller, given)`` raises the ``errors``. ``reads`` and ``writes`` are tables, ``rules`` the documents'
+    rules that it keeps (CFR-000 and so on).
+    """
+
+    name: str
+    purpose: str
+    parameters: type[Parameters]
+    answer: type[Answer]
+    run: Callable[[Yard, Caller, Any], Awaitable[Answer]]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    errors: tuple[type[CrewyardError], ...] = ()
+    criteria: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+    acts: bool = False
+
+    @property
+    def action(self) -> str:
+        return self.name.replace("-", "_")
+
+    def given(self, parameters: Mapping[str, Any]) -> Parameters:
+        """The parameters as this command takes them. Raises InvalidInput, naming the one that is wrong."""
+        try:
+            return self.parameters.model_validate({key.upper(): value for key, value in parameters.items()})
+        except ValidationError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: ValidationError) -> InvalidInput:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = [name.upper() for name in self.parameters.model_fields]
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(where, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"It takes {', '.join(known)}."
+            return InvalidInput(f"{self.name} takes no {where}.", hint=hint, parameter=where)
+        if first["type"] == "missing":
+            return InvalidInput(f"{self.name} needs {where}.", hint=f"Give {where}=….", parameter=where)
+        return InvalidInput(f"{where}: {first['msg']}.", hint=f"It was {first['input']!r:.100}.", parameter=where)

@@ -1,0 +1,74 @@
+"""``ClaudeAgentInvoker``: the commands for Python programs and the command line, as documents 000 and 001 write them.
+
+Programs are trusted as whoever runs them is. Nobody may invoke a command in an agent's environment: its own tools are
+what an agent has.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
+
+from . import clock, commands, events, identity
+from .assembly import build_yard
+from .commands.base import Answer, Command, Parameters
+from .errors import CrewyardError, InvalidInput, NotAuthorized
+from .store import Transaction
+from .yard import NoSupervisor, Yard
+
+ORCHESTRATOR = "orchestrator"
+
+
+class ClaudeAgentInvoker:
+    """Invokes commands on one repository (R-025). Each call opens the yard and closes it again."""
+
+    def __init__(self, agent_name: str = ORCHESTRATOR, *, repo: Path | str = ".") -> None:
+        """``repo`` is the repository, or a folder in it. Raises InvalidInput for another agent's name."""
+        if agent_name != ORCHESTRATOR:
+            raise InvalidInput(
+                f"{agent_name!r} has no commands of its own.", hint=f"The fifteen commands are the {ORCHESTRATOR}'s."
+            )
+        self._repo = Path(repo)
+
+    def invoke_command(self, command_name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Do a command; returns its answer with ``success``, ``action`` and ``timestamp`` (R-036).
+
+        What is refused is an answer too: ``success`` is False, ``error`` the code, ``message`` the facts and ``hint``
+        the next step, with the ids concerned. It may be called within a running event loop, which waits meanwhile.
+        """
+        action = command_name.replace("-", "_")
+        try:
+            command = commands.get(command_name)
+            given = command.given(parameters or {})
+            with start_blocking_portal() as portal:
+                answer = portal.call(_invoked, build_yard(self._repo), command, given)
+        except CrewyardError as error:
+            told = {"error": error.code, "message": error.message, "hint": error.hint}
+            return {**error.details, **_frame(action, success=False), **told}
+        return {**_frame(action, success=True), **answer.model_dump(mode="json")}
+
+
+def _frame(action: str, *, success: bool) -> dict[str, Any]:
+    return {"success": success, "action": action, "timestamp": clock.now()}
+
+
+async def _invoked(yard: Yard, command: Command, given: Parameters) -> Answer:
+    if not command.acts:
+        yard.supervise = NoSupervisor
+    async with yard.opened():
+        caller = await yard.caller()
+        if not caller.is_lead:
+            await yard.store.run(identity.refused, caller.name, command.name, 1, now=clock.now())
+            raise NotAuthorized("An agent of the crew has no commands.", hint="Its tools are what it may do.")
+        if command.writes:
+            await yard.run(caller, _record, command, given, now=clock.now(), actor=caller.name)
+        return await command.run(yard, caller, given)
+
+
+def _record(tx: Transaction, command: Command, given: Parameters, *, now: str, actor: str) -> None:
+    """Who asked for what, before it is done (CFR-014)."""
+    asked = given.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    events.record(
+        tx, now=now, actor=actor, subject_type="command", subject_id=command.name, kind="invoked", parameters=asked
+    )
