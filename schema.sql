@@ -244,6 +244,33 @@ CREATE TABLE main.agent_restart_log (
 ) STRICT;
 CREATE INDEX main.agent_restart_log_task ON agent_restart_log (task_id);
 
+-- What went wrong, one row an occurrence, in the transaction that records what it is about (R-158 to R-162). `recovering`:
+-- another attempt, a rework or a wait follows by itself; `escalated`: a person is needed. `subject` names a circle of tasks
+-- or agents. `recoveries` counts those that somebody asked for.
+CREATE TABLE main.error_events (
+    error_id         TEXT PRIMARY KEY,
+    status           TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'recovering', 'escalated', 'resolved')),
+    error_class      TEXT NOT NULL,
+    error_code       TEXT NOT NULL,
+    severity         TEXT NOT NULL CHECK (severity IN ('low', 'medium', 'high', 'critical')),
+    retryable        INTEGER NOT NULL CHECK (retryable IN (0, 1)),
+    recovery_action  TEXT NOT NULL,
+    message          TEXT NOT NULL,
+    agent_id         TEXT REFERENCES agent_lifecycle (agent_id),
+    task_id          TEXT REFERENCES specs_task (task_id),
+    subject          TEXT,
+    files            TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(files)),
+    attempt          INTEGER NOT NULL DEFAULT 0,
+    recoveries       INTEGER NOT NULL DEFAULT 0,
+    escalation_level TEXT CHECK (escalation_level IN ('low', 'medium', 'high', 'critical')),
+    timestamp        TEXT NOT NULL,
+    resolved_at      TEXT,
+    resolution       TEXT,
+    CHECK ((status = 'resolved') = (resolved_at IS NOT NULL))
+) STRICT;
+CREATE INDEX main.error_events_task ON error_events (task_id, timestamp);
+CREATE INDEX main.error_events_open ON error_events (timestamp) WHERE status <> 'resolved';
+
 CREATE TABLE main.git_worktree_tracker (
     worktree_id   INTEGER PRIMARY KEY,
     task_id       TEXT NOT NULL REFERENCES specs_task (task_id),

@@ -3,11 +3,15 @@
 Each function changes the assignment, its task and what belongs to them in one transaction.
 """
 
+import json
 import uuid
 
-from . import agents, alerts, events, notices, states, tasks
+from . import agents, alerts, error_events, events, notices, recipients, states, tasks
+from .error_events import Note
 from .errors import AlreadyAssigned, TaskNotCompleted
 from .store import Row, Transaction
+
+_CONFLICTED = "SELECT conflicted_files FROM merge_request WHERE task_id = ? ORDER BY merge_id DESC LIMIT 1"
 
 
 def get(tx: Transaction, assignment_id: str) -> Row:
@@ -118,8 +122,12 @@ def give_up(
     now: str,
     actor: str,
     tail: str = "",
+    cause: str | None = None,
 ) -> None:
-    """End the assignment without its work; its worktree and branch stay, and the next one's agent is told why."""
+    """End the assignment without its work; its worktree and branch stay, and the next one's agent is told why.
+
+    ``cause`` is the code of what went wrong, where ``code`` only says that it did so too often.
+    """
     prompt = prompt_after(get(tx, assignment_id), message, tail)
     row = events.transition(
         tx,
@@ -135,6 +143,8 @@ def give_up(
         completed_at=now,
     )
     tasks.fail(tx, row["task_id"], now=now, actor=actor, code=code, message=message, review=review)
+    if code != "killed":  # that somebody ended it is no error
+        _record(tx, row["task_id"], cause or code, message, review=review, now=now, actor=actor)
     if review:
         alerts.alert(
             tx,
@@ -149,6 +159,21 @@ def give_up(
     else:
         then = "It is given up: why(subject=…) tells more, plan(action='update') opens it again."
         notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
+
+
+def _record(tx: Transaction, task_id: str, code: str, message: str, *, review: bool, now: str, actor: str) -> None:
+    """Nothing follows by itself any more; the lead, and where it is for review the administrator, are told besides."""
+    error_events.escalate_all(tx, task_id, message, now=now, actor=actor)
+    error = Note(
+        code,
+        message,
+        "escalated" if review else "open",
+        task_id,
+        files=json.loads(tx.value(_CONFLICTED, (task_id,)) or "[]") if code == "merge_conflicts" else [],
+        escalation_level="critical" if review else None,
+        told=(recipients.LEAD, alerts.ADMINISTRATOR) if review else (recipients.LEAD,),
+    )
+    error_events.note(tx, error, now=now, actor=actor)
 
 
 def release(tx: Transaction, assignment_id: str, *, why: str, now: str, actor: str) -> None:
@@ -174,6 +199,7 @@ def proven(tx: Transaction, assignment_id: str, *, no_change: bool, now: str, ac
         error_code=None,
         error_message=None,
     )
+    error_events.resolve(tx, row["task_id"], "the evidence of its work holds", now=now, actor=actor)
     if not no_change:
         return None
     return _complete(tx, row["task_id"], why="nothing was to be changed", now=now, actor=actor)

@@ -1,8 +1,15 @@
 """What comes after an attempt at a task: another one, now or later, or its end (R-116 to R-120)."""
 
-from . import agents, assignments, backoff, clock, events, launches, notices, states, tasks
+from collections.abc import Sequence
+
+from . import agents, assignments, backoff, clock, error_events, events, failures, launches, notices, states, tasks
 from .assignments import get
+from .error_events import Note
+from .recipients import LEAD
 from .store import Row, Transaction
+
+# Nobody's judgement is asked for: the settings are to be mended, and why tells which.
+UNREVIEWED = ("spawn_failed", "non_retryable_error")
 
 
 def open_again(tx: Transaction, task_id: str, *, now: str, actor: str) -> Row:
@@ -40,15 +47,16 @@ def failed(
 
     The delay counts from ``exited_at``. ``tail`` is what the next attempt is shown of this one's output.
     """
-    row = get(tx, assignment_id)
+    row, code = get(tx, assignment_id), failures.named(code, message)
     made = launches.count(tx, assignment_id)
     verdict = backoff.after_failure(code, row["retry_count"], policy, lasted=lasted, launches=made)
     if verdict.delay_seconds is None:
-        final = code if code in backoff.PERMANENT else "max_retries_exceeded"
+        final = "max_retries_exceeded" if failures.of(code).retryable else code
         text = message if final == code else f"{message} Given up after {max(made, verdict.attempt + 1)} attempts."
         assignments.give_up(
-            tx, assignment_id, code=final, message=text, tail=tail, review=final != code, now=now, actor=actor
-        )
+            tx, assignment_id, code=final, message=text, tail=tail, review=final not in UNREVIEWED, cause=code, now=now,
+            actor=actor,
+        )  # fmt: skip
         return verdict
     due = clock.plus(exited_at, verdict.delay_seconds)
     prompt = assignments.prompt_after(row, message, tail)
@@ -59,6 +67,7 @@ def failed(
         (verdict.attempt, code, message, assignment_id),
     )
     log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now)
+    _record(tx, row, code, message, attempt=verdict.attempt, told=(LEAD,), now=now, actor=actor)
     then = f"Attempt {made + 1} starts in {verdict.delay_seconds:g} s, in the same worktree."
     notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
     return verdict
@@ -77,6 +86,8 @@ def wait(
         "UPDATE orchestrator_task SET error_code = ?, error_message = ? WHERE orchestrator_task_id = ?",
         (code, message, assignment_id),
     )
+    if code in failures.BY_CODE:  # that somebody wanted it started anew is no error
+        _record(tx, row, code, message, attempt=row["retry_count"], now=now, actor=actor)
     delay = clock.seconds_between(now, until) if until else 0.0
     log_restart(tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now)
 
@@ -106,7 +117,16 @@ def begin_rework(tx: Transaction, assignment_id: str, *, now: str, actor: str) -
 
 
 def send_back(
-    tx: Transaction, assignment_id: str, *, code: str, message: str, prompt: str, limit: int, now: str, actor: str
+    tx: Transaction,
+    assignment_id: str,
+    *,
+    code: str,
+    message: str,
+    prompt: str,
+    limit: int,
+    now: str,
+    actor: str,
+    files: Sequence[str] = (),
 ) -> bool:
     """The work is done but cannot be merged: back to an agent, or to review after ``limit`` times.
 
@@ -125,10 +145,28 @@ def send_back(
         (code, message, assignment_id),
     )
     times = row["rework_count"] + 1
+    _record(tx, row, code, message, attempt=times, told=(LEAD,), files=files, now=now, actor=actor)
     log_restart(tx, row, code=code, attempt=times, delay=0.0, due=now, now=now)
     then = f"It goes back to an agent, {times} of at most {limit} times."
     notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
     return True
+
+
+def _record(
+    tx: Transaction,
+    row: Row,
+    code: str,
+    message: str,
+    *,
+    attempt: int,
+    told: Sequence[str] = (),
+    files: Sequence[str] = (),
+    now: str,
+    actor: str,
+) -> None:
+    """What follows by itself is on its way."""
+    error = Note(code, message, "recovering", row["task_id"], files=files, attempt=attempt, told=told)
+    error_events.note(tx, error, now=now, actor=actor)
 
 
 def _wait_again(

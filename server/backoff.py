@@ -1,12 +1,11 @@
-"""What a failed attempt leads to: another one after a delay, or the end. Pure (R-116 to R-119, C-01)."""
+"""What a failed attempt leads to: another one after a delay, or the end. Pure (R-116 to R-119, C-01).
+
+Which failures are worth it, and how often, is the table of ``failures``.
+"""
 
 from dataclasses import dataclass
 
-# Trying again does not mend these (R-118).
-PERMANENT = frozenset({"spawn_failed", "non_retryable_error"})
-# What is worth fewer tries than a crash, and what needs longer to come right (R-118).
-RESTARTS = {"agent_timeout": 2, "resource_exhaustion": 2}
-PATIENCE = {"resource_exhaustion": 4}
+from . import failures
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,9 @@ def after_failure(
     nothing crashes for ever however long each attempt holds out.
     """
     before = 0 if lasted >= policy.healthy_after else restarts_so_far
-    limit = min(policy.max_restarts, RESTARTS.get(code, policy.max_restarts))
-    if code in PERMANENT or before >= limit or launches >= policy.max_launches:
+    failure = failures.of(code)
+    limit = policy.max_restarts if failure.restarts is None else min(policy.max_restarts, failure.restarts)
+    if not failure.retryable or before >= limit or launches >= policy.max_launches:
         return Verdict(None, before)
-    wait = delay(before + 1, policy.base, policy.cap) * PATIENCE.get(code, 1)
+    wait = delay(before + 1, policy.base, policy.cap) * failure.patience
     return Verdict(min(wait, max(policy.cap, policy.base)), before + 1)

@@ -10,6 +10,7 @@ CrewyardError
 │   ├── AgentNotFound       agent_not_found
 │   ├── MessageNotFound     message_not_found
 │   ├── DispatchNotFound    dispatch_not_found
+│   ├── ErrorNotFound       error_not_found
 │   └── BranchNotFound      branch_not_found
 ├── Refused                                         the request is sound, but not now or not for this caller
 │   ├── IllegalTransition   illegal_transition
@@ -119,6 +120,12 @@ class DispatchNotFound(NotFound):
     """There is no such dispatch."""
 
     code = "dispatch_not_found"
+
+
+class ErrorNotFound(NotFound):
+    """There is no such error event."""
+
+    code = "error_not_found"
 
 
 class BranchNotFound(NotFound):

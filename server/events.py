@@ -7,6 +7,7 @@ from .errors import (
     AgentNotFound,
     CrewyardError,
     DispatchNotFound,
+    ErrorNotFound,
     IllegalTransition,
     MessageNotFound,
     NotFound,
@@ -20,6 +21,7 @@ NOT_FOUND: dict[str, type[CrewyardError]] = {
     "agent": AgentNotFound,
     "message": MessageNotFound,
     "dispatch": DispatchNotFound,
+    "error": ErrorNotFound,
 }
 
 

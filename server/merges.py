@@ -4,7 +4,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from . import alerts, assignments, attempts, clock, events, notices, settlements, states, tasks, worktrees
+from . import (
+    alerts,
+    assignments,
+    attempts,
+    clock,
+    error_events,
+    events,
+    failures,
+    notices,
+    settlements,
+    states,
+    tasks,
+    worktrees,
+)
+from .error_events import Note
 from .settlements import Settlement
 from .store import Row, Transaction
 
@@ -271,6 +285,9 @@ def requeue(
     )
     if in_the_way:
         tx.run("UPDATE merge_request SET attempts = attempts + 1 WHERE merge_id = ?", (merge_id,))
+    if code is not None:
+        error = Note(failures.named(code, why), why, "recovering", row["task_id"], attempt=row["attempts"] + 1)
+        error_events.note(tx, error, now=now, actor=actor)
     return row
 
 
@@ -305,8 +322,9 @@ def refused(
         ended_at=now,
     )
     return attempts.send_back(
-        tx, row["orchestrator_task_id"], code=code, message=message, prompt=prompt, limit=limit, now=now, actor=actor
-    )
+        tx, row["orchestrator_task_id"], code=code, message=message, prompt=prompt, limit=limit, files=files, now=now,
+        actor=actor,
+    )  # fmt: skip
 
 
 def abandoned(tx: Transaction, merge_id: int, *, code: str, message: str, now: str, actor: str) -> None:

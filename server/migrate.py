@@ -127,6 +127,29 @@ MONITORING = """
 ALTER TABLE agent_lifecycle ADD COLUMN input_tokens         INTEGER;
 ALTER TABLE agent_lifecycle ADD COLUMN output_tokens        INTEGER;
 ALTER TABLE agent_lifecycle ADD COLUMN cost_usd             REAL;
+CREATE TABLE main.error_events (
+    error_id         TEXT PRIMARY KEY,
+    status           TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'recovering', 'escalated', 'resolved')),
+    error_class      TEXT NOT NULL,
+    error_code       TEXT NOT NULL,
+    severity         TEXT NOT NULL CHECK (severity IN ('low', 'medium', 'high', 'critical')),
+    retryable        INTEGER NOT NULL CHECK (retryable IN (0, 1)),
+    recovery_action  TEXT NOT NULL,
+    message          TEXT NOT NULL,
+    agent_id         TEXT REFERENCES agent_lifecycle (agent_id),
+    task_id          TEXT REFERENCES specs_task (task_id),
+    subject          TEXT,
+    files            TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(files)),
+    attempt          INTEGER NOT NULL DEFAULT 0,
+    recoveries       INTEGER NOT NULL DEFAULT 0,
+    escalation_level TEXT CHECK (escalation_level IN ('low', 'medium', 'high', 'critical')),
+    timestamp        TEXT NOT NULL,
+    resolved_at      TEXT,
+    resolution       TEXT,
+    CHECK ((status = 'resolved') = (resolved_at IS NOT NULL))
+) STRICT;
+CREATE INDEX main.error_events_task ON error_events (task_id, timestamp);
+CREATE INDEX main.error_events_open ON error_events (timestamp) WHERE status <> 'resolved';
 """
 SAMPLING = """
 ALTER TABLE metrics.metrics ADD COLUMN span_seconds             INTEGER NOT NULL DEFAULT 0;

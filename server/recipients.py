@@ -39,7 +39,7 @@ def box(tx: Transaction, name: str, *, agent_types: Collection[str]) -> str:
     """The mailbox of that name. Raises UnknownRecipient, with the nearest known name."""
     wanted = LEAD if name == "orchestrator" and name not in agent_types else name
     for candidate in (wanted, wanted.replace("-", "_")):
-        if candidate == LEAD or candidate in agent_types or _agent(tx, candidate) or _is_type(tx, candidate):
+        if candidate == LEAD or candidate in agent_types or _agent(tx, candidate) or is_type(tx, candidate):
             return candidate
     known = [LEAD, EVERYONE, *sorted(agent_types), *_live_ids(tx)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -85,7 +85,7 @@ def _agent(tx: Transaction, name: str) -> Row | None:
     )
 
 
-def _is_type(tx: Transaction, name: str) -> bool:
+def is_type(tx: Transaction, name: str) -> bool:
     """Whether there is, or was, an agent of this type."""
     return tx.one("SELECT 1 FROM agent_lifecycle WHERE agent_type = ? LIMIT 1", (name,)) is not None
 

@@ -128,6 +128,18 @@ DISPATCH = Machine(
     ),
 )
 
-MACHINES = (TASK, ASSIGNMENT, AGENT, WORKTREE, POOL, MERGE, MESSAGE, DISPATCH)
+ERROR = Machine(
+    "error",
+    "error_events",
+    "error_id",
+    _moves(
+        open="recovering escalated resolved",
+        recovering="escalated resolved",
+        escalated="recovering resolved",
+        resolved="",
+    ),
+)
+
+MACHINES = (TASK, ASSIGNMENT, AGENT, WORKTREE, POOL, MERGE, MESSAGE, DISPATCH, ERROR)
 
 LIVE_AGENT = ("starting", "running")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from . import events, notices, states
+from . import error_events, events, notices, states
 from .errors import InvalidInput, TaskNotFound
 from .store import Row, Transaction
 
@@ -153,6 +153,7 @@ def complete(tx: Transaction, task_id: str, *, now: str, actor: str, why: str = 
         error_code=None,
         error_message=None,
     )
+    error_events.resolve(tx, task_id, why or "its task is completed", now=now, actor=actor)
     waiting = [
         row["dependent_task_id"]
         for row in tx.all(
@@ -194,6 +195,7 @@ def fail(tx: Transaction, task_id: str, *, now: str, actor: str, code: str, mess
 
 def release(tx: Transaction, task_id: str, *, now: str, actor: str, why: str) -> None:
     """Give the task back to the plan: ready where its dependencies are met, pending otherwise."""
+    error_events.go_on(tx, task_id, why, now=now, actor=actor)
     task = get(tx, task_id)
     want = "ready" if task["unmet_blockers"] == 0 else "pending"
     events.transition(
@@ -237,6 +239,7 @@ def update_status(tx: Transaction, task_id: str, new_status: str, *, now: str, a
         return done
     if new_status == "cancelled":
         events.transition(tx, states.TASK, task_id, "cancelled", now=now, actor=actor, updated_at=now)
+        error_events.resolve(tx, task_id, "its task was cancelled", now=now, actor=actor)
     else:
         release(tx, task_id, now=now, actor=actor, why="opened again by hand")
     return Completion(dependencies_resolved=0, unblocked=[])

@@ -41,6 +41,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "pooled_worktree": {"path": "/p", "commit_id": "0" * 40, "worktree_id": 1, "since": NOW},
     "message": {"from_agent": "lead", "to_agent": "builder", "message_type": "note", "created_at": NOW},
     "dispatch": {"scope_key": "s", "max_parallel": 4, "created_by": "lead", "created_at": NOW},
+    "error": {
+        "error_class": "process_died", "error_code": "agent_failed", "severity": "medium", "retryable": 1,
+        "recovery_action": "retry", "message": "m", "timestamp": NOW,
+    },
 }  # fmt: skip
 
 
@@ -61,6 +65,7 @@ TIED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "message": {"delivered": {"lease_until": LATER, "delivery_count": 1}, "acknowledged": {"acknowledged_at": NOW}},
     "dispatch": {"completed": {"ended_at": NOW}, "cancelled": {"ended_at": NOW}},
+    "error": {"resolved": {"resolved_at": NOW}},
 }
 
 

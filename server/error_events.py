@@ -1,0 +1,216 @@
+"""What went wrong, kept for good: recorded, told and resolved in the transaction that it is about (R-158 to R-162).
+
+Nothing here decides whether an attempt is followed by another; ``failures`` and ``backoff`` do, and what they said is
+put down.
+"""
+
+import json
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from . import alerts, events, failures, states
+from .errors import ErrorNotFound
+from .failures import Severity
+from .store import Row, Transaction
+from .wording import cut
+
+MESSAGE_LENGTH = 2_000
+UNRESOLVED = ("open", "recovering", "escalated")
+
+
+@dataclass(frozen=True)
+class Note:
+    """One error. ``told`` are the mailboxes that the same transaction tells of it in another message."""
+
+    code: str
+    message: str
+    status: str
+    task_id: str | None = None
+    agent_id: str | None = None
+    subject: str | None = None
+    files: Sequence[str] = ()
+    attempt: int = 0
+    severity: Severity | None = None
+    escalation_level: Severity | None = None
+    told: Collection[str] = ()
+
+
+def note(tx: Transaction, error: Note, *, now: str, actor: str) -> str:
+    """Record an error and tell whom it concerns; returns its id.
+
+    Of a kind of error that its task has unresolved already nobody is told again.
+    """
+    kind, error_id = failures.of(error.code), f"err-{uuid.uuid4().hex[:12]}"
+    severity = error.severity or kind.severity
+    is_known = _is_known(tx, error, kind.name)
+    tx.run(
+        "INSERT INTO error_events (error_id, status, error_class, error_code, severity, retryable, recovery_action, "
+        "message, agent_id, task_id, subject, files, attempt, escalation_level, timestamp) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            error_id,
+            error.status,
+            kind.name,
+            error.code,
+            severity,
+            int(kind.retryable),
+            kind.strategy,
+            cut(error.message, MESSAGE_LENGTH),
+            error.agent_id or last_agent(tx, error.task_id),
+            error.task_id,
+            error.subject,
+            json.dumps(list(error.files)),
+            error.attempt,
+            error.escalation_level,
+            now,
+        ),
+    )
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type=states.ERROR.subject,
+        subject_id=error_id,
+        kind=f"error_{error.status}",
+        to_state=error.status,
+        error_class=kind.name,
+        severity=severity,
+        task_id=error.task_id,
+    )
+    level = failures.graver(severity, error.escalation_level or severity)
+    if not is_known or error.status == "escalated":
+        tell(tx, get(tx, error_id), level, told=error.told, now=now)
+    return error_id
+
+
+def tell(tx: Transaction, error: Row, level: Severity, *, told: Collection[str] = (), now: str) -> list[str]:
+    """Tell of an error whom its ``level`` concerns, but for who is ``told`` otherwise; returns the mailboxes."""
+    about = error["task_id"] or error["subject"] or error["agent_id"] or "this repository"
+    return alerts.of_error(
+        tx,
+        level,
+        f"{error['error_class'].replace('_', ' ').capitalize()}: {cut(about, 200)}",
+        error["message"],
+        told=told,
+        now=now,
+        error_id=error["error_id"],
+        task_id=error["task_id"],
+        agent=error["agent_id"],
+        recovery_action=error["recovery_action"],
+        next=f"handle_agent_errors(action='handle', error_id='{error['error_id']}')",
+    )
+
+
+def get(tx: Transaction, error_id: str) -> Row:
+    """The error's row. Raises ErrorNotFound."""
+    row = tx.one("SELECT * FROM error_events WHERE error_id = ?", (error_id,))
+    if row is None:
+        raise ErrorNotFound(
+            f"There is no error {error_id!r}.",
+            hint="handle_agent_errors(action='detect') lists them.",
+            error_id=error_id,
+        )
+    return row
+
+
+def of_task(tx: Transaction, task_id: str) -> Row:
+    """The last error of the task that is not resolved. Raises ErrorNotFound."""
+    row = tx.one(
+        "SELECT * FROM error_events WHERE task_id = ? AND status <> 'resolved' ORDER BY rowid DESC LIMIT 1", (task_id,)
+    )
+    if row is None:
+        raise ErrorNotFound(
+            f"Task {task_id} has no error that is not resolved.",
+            hint=f"why(subject='{task_id}') tells how it stands.",
+            task_id=task_id,
+        )
+    return row
+
+
+def listed(tx: Transaction, *, task_id: str | None = None, before: str | None = None, limit: int = 50) -> list[Row]:
+    """Errors that are not resolved, of one task or of all, the newest first, with how often each has ``occurred``.
+
+    ``before``: the id of the last one of the page before.
+    """
+    place = None if before is None else tx.value("SELECT rowid FROM error_events WHERE error_id = ?", (before,))
+    return tx.all(
+        "SELECT e.*, (SELECT count(*) FROM error_events o WHERE o.task_id IS e.task_id AND o.error_class = "
+        "e.error_class AND o.subject IS e.subject AND o.status <> 'resolved') AS occurred FROM error_events e "
+        "WHERE e.status <> 'resolved' AND (:task IS NULL OR e.task_id = :task) "
+        "AND (:place IS NULL OR e.rowid < :place) ORDER BY e.rowid DESC LIMIT :limit",
+        {"task": task_id, "place": place, "limit": limit},
+    )
+
+
+def count(tx: Transaction, task_id: str | None = None) -> int:
+    """How many errors are not resolved, of one task or of all."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM error_events WHERE status <> 'resolved' AND (? IS NULL OR task_id = ?)",
+            (task_id, task_id),
+        )
+    )
+
+
+def recoveries(tx: Transaction, task_id: str) -> int:
+    """How often somebody had the task recovered since it last went on."""
+    return int(
+        tx.value(
+            "SELECT coalesce(sum(recoveries), 0) FROM error_events WHERE task_id = ? AND status <> 'resolved'",
+            (task_id,),
+        )
+    )
+
+
+def resolve(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:
+    """The task went on: whatever went wrong with it is over."""
+    for row in _unresolved(tx, task_id):
+        end(tx, row, why, now=now, actor=actor)
+
+
+def end(tx: Transaction, error: Row, why: str, *, now: str, actor: str) -> None:
+    """This error is over."""
+    events.change(
+        tx, states.ERROR, error["error_id"], "resolved", have=error["status"], now=now, actor=actor, why=why,
+        resolved_at=now, resolution=why,
+    )  # fmt: skip
+
+
+def go_on(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:
+    """The task is offered again: what waited for a person is being recovered from."""
+    for row in _unresolved(tx, task_id):
+        if row["status"] != "recovering":
+            events.change(
+                tx, states.ERROR, row["error_id"], "recovering", have=row["status"], now=now, actor=actor, why=why
+            )
+
+
+def escalate_all(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:
+    """No other attempt follows: all that is not resolved of the task waits for a person."""
+    for row in _unresolved(tx, task_id):
+        if row["status"] != "escalated":
+            events.change(
+                tx, states.ERROR, row["error_id"], "escalated", have=row["status"], now=now, actor=actor, why=why
+            )
+
+
+def last_agent(tx: Transaction, task_id: str | None) -> str | None:
+    value: str | None = tx.value(
+        "SELECT agent_id FROM agent_lifecycle WHERE task_id = ? ORDER BY rowid DESC LIMIT 1", (task_id,)
+    )
+    return value
+
+
+def _unresolved(tx: Transaction, task_id: str) -> list[Row]:
+    return tx.all("SELECT * FROM error_events WHERE task_id = ? AND status <> 'resolved'", (task_id,))
+
+
+def _is_known(tx: Transaction, error: Note, error_class: str) -> bool:
+    return bool(
+        tx.value(
+            "SELECT 1 FROM error_events WHERE status <> 'resolved' AND task_id IS ? AND subject IS ? "
+            "AND error_class = ? LIMIT 1",
+            (error.task_id, error.subject, error_class),
+        )
+    )
