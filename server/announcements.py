@@ -12,6 +12,8 @@ import stat
 import uuid
 from pathlib import Path
 
+LOOK_SECONDS = 0.5  # how often who listens looks for what nobody announced
+
 
 class Listener:
     """Becomes readable when some process has committed. Its pipe is gone when it is closed."""

@@ -13,14 +13,13 @@ from typing import TypeVar
 
 import anyio
 
-from .announcements import Listener
+from .announcements import LOOK_SECONDS, Listener
 from .async_store import AsyncStore
 from .errors import CrewyardError
-from .store import Transaction
+from .store import data_version
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-LOOK_SECONDS = 0.5
 # A burst of commits wakes those who wait at once and then once in this time.
 GAP_SECONDS = 0.005
 
@@ -124,8 +123,3 @@ class Changes:
         self._woken_at = self._loop.time()
         woken, self._next = self._next, anyio.Event()
         woken.set()
-
-
-def data_version(tx: Transaction) -> int:
-    """A number that changes when another connection has committed."""
-    return int(tx.value("PRAGMA data_version"))

@@ -78,6 +78,11 @@ class Transaction:
         self._connection.executemany(sql, rows)
 
 
+def data_version(tx: Transaction) -> int:
+    """A number that changes when another connection has committed."""
+    return int(tx.value("PRAGMA data_version"))
+
+
 def _as_text(value: Any) -> Any:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
