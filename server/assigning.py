@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import assignments, dispatches, events, holds, states, tasks, why
+from . import assignments, dispatches, events, holds, states, tasks, why_launches
 from .errors import NoAvailableWork, NotFound
 from .store import Row, Transaction
 
@@ -27,7 +27,7 @@ class Begun:
     blocked: list[str]
 
 
-def begin(tx: Transaction, order: Order, *, bounds: why.Bounds, now: str, actor: str) -> Begun:
+def begin(tx: Transaction, order: Order, *, bounds: why_launches.Bounds, now: str, actor: str) -> Begun:
     """Begin or join the dispatch. Raises NoAvailableWork, NotFound, TaskNotFound, InvalidInput."""
     holds.lift_stop(tx, now=now, actor=actor)
     task_ids = scope(tx, order)
@@ -43,7 +43,7 @@ def begin(tx: Transaction, order: Order, *, bounds: why.Bounds, now: str, actor:
     )
     dispatch_id = dispatch["dispatch_id"]
     slots = dispatch["max_parallel"] - dispatches.slots_used(tx, dispatch_id)
-    limits = dispatches.Limits(slots, why.instances_left(tx, bounds), bounds.default_agent)
+    limits = dispatches.Limits(slots, why_launches.instances_left(tx, bounds), bounds.default_agent)
     given = dispatches.claim(tx, dispatch_id, limits, now=now, actor=actor)
     if order.force:
         given += _force(tx, dispatch, slots - len(given), bounds.default_agent, now=now, actor=actor)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import cli_audit, cli_command, cli_daemon, cli_worktrees
+from . import cli_audit, cli_command, cli_daemon, cli_worktrees, next_calls
 from .cli_options import Json, Repo, address_of, guard, names_of, opened, refusals, refuse_agents, say
 from .errors import CrewyardError
 
@@ -36,9 +36,9 @@ def main() -> None:
     try:
         app()
     except CrewyardError as error:
-        say(f"crewyard: {error.message}")
+        say(f"crewyard: {next_calls.for_terminal(error.message)}")
         if error.hint:
-            say(f"  → {error.hint}")
+            say(f"  → {next_calls.for_terminal(error.hint)}")
         sys.exit(2)
 
 

@@ -23,7 +23,7 @@ __all__ = ["build_app", "build_yard", "end_process", "serve_as_daemon", "serve_h
 
 INSTRUCTIONS = """\
 Crewyard runs a crew of coding agents in parallel on this git repository. You are the lead.
-1. plan(action='import', path=… or text=…) brings in tasks with dependencies; plan(action='show') lists them.
+1. plan(action='import', path=…), or text=…, brings in tasks with dependencies; plan(action='show') lists them.
 2. assign(task_ids=[…]) begins a dispatch: each ready task gets an agent in its own git worktree and branch. Finished \
 work is checked and merged into the integration branch one at a time, and what was blocked goes on. No call is needed \
 for that while this server runs: stay until agents(action='list') and worktrees(action='queue') are empty, or let \

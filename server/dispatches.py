@@ -138,34 +138,40 @@ def claim(tx: Transaction, dispatch_id: str, limits: Limits, *, now: str, actor:
     dispatch = get(tx, dispatch_id)
     if dispatch["status"] != "active" or limits.slots <= 0:
         return []
-    full = {name for name, left in limits.instances_left.items() if left <= 0}
-    if dispatch["agent_type"] is not None:  # it is every task's, whatever the task names
-        if dispatch["agent_type"] in full:
-            return []
-        full = set()
-    ready = tasks.ready(
-        tx, limit=limits.slots + 200, dispatch_id=dispatch_id, but_types=full, default_type=limits.default_agent
-    )
-    rows = {row["task_id"]: row for row in sorted([*ready, *_heirs(tx, dispatch_id, now)], key=tasks.ready_order)}
-    candidates = [
-        schedule.Candidate(
-            row["task_id"], _agent_type(dispatch, row, limits), tasks.files_of(row), row["status"] == "ready"
-        )
-        for row in rows.values()
-    ]
+    found = {each.task_id: each for each in candidates(tx, dispatch, limits, now=now)}
     choice = schedule.choose(
-        candidates, slots=limits.slots, busy_files=busy_files(tx), instances_left=limits.instances_left
+        found.values(), slots=limits.slots, busy_files=busy_files(tx), instances_left=limits.instances_left
     )
     return [
         assignments.create(
             tx,
-            rows[task_id],
-            agent_type=_agent_type(dispatch, rows[task_id], limits),
+            tasks.get(tx, task_id),
+            agent_type=found[task_id].agent_type,
             dispatch_id=dispatch_id,
             now=now,
             actor=actor,
         )
         for task_id in choice.start
+    ]
+
+
+def candidates(tx: Transaction, dispatch: Row, limits: Limits, *, now: str) -> list[schedule.Candidate]:
+    """What could be started of the dispatch, the most urgent first; types with no room are passed over."""
+    full = {name for name, left in limits.instances_left.items() if left <= 0}
+    if dispatch["agent_type"] is not None:  # it is every task's, whatever the task names
+        if dispatch["agent_type"] in full:
+            return []
+        full = set()
+    dispatch_id = dispatch["dispatch_id"]
+    ready = tasks.ready(
+        tx, limit=limits.slots + 200, dispatch_id=dispatch_id, but_types=full, default_type=limits.default_agent
+    )
+    rows = {row["task_id"]: row for row in sorted([*ready, *_heirs(tx, dispatch_id, now)], key=tasks.ready_order)}
+    return [
+        schedule.Candidate(
+            row["task_id"], _agent_type(dispatch, row, limits), tasks.files_of(row), row["status"] == "ready"
+        )
+        for row in rows.values()
     ]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+NO_SLOT = "max_parallel agents are at work"
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -37,19 +39,19 @@ def choose(
     """
     start: list[str] = []
     held: dict[str, str] = {}
-    reserved = 0
+    reserved, heir = 0, ""
     taken = dict(busy_files)
     left = dict(instances_left)
     for candidate in candidates:
         rival = next((task for task, files in taken.items() if overlap(candidate.files, files)), None)
         if len(start) + reserved >= slots:
-            held[candidate.task_id] = "max_parallel agents are at work"
+            held[candidate.task_id] = f"a place is kept for task {heir} for a moment" if heir else NO_SLOT
         elif rival is not None:
             held[candidate.task_id] = f"task {rival} works on the same files"
         elif left.get(candidate.agent_type, 1) <= 0:
             held[candidate.task_id] = f"max_instances agents of type {candidate.agent_type} are at work"
         elif not candidate.is_ready:
-            reserved += 1
+            reserved, heir = reserved + 1, candidate.task_id
         else:
             start.append(candidate.task_id)
             taken[candidate.task_id] = candidate.files

@@ -1,23 +1,25 @@
-"""Why an agent, a message, a merge or a dispatch stands as it does; ``why`` asks here, and knows the tasks itself."""
+"""Why an agent, a message, an assignment or a dispatch stands as it does."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import signal
+from collections.abc import Callable
 
-from . import dispatches, events, merges, reports
+from . import clock, dispatches, events, recipients, reports, tasks
+from .next_calls import call
 from .store import Row, Transaction
+from .why_launches import CREW, Bounds
 
 Answer = tuple[str, str]  # because, and the next call
 HEALTH = {"warning": "not well"}
+OUTCOMES = {
+    "restart": "its task goes on with another agent",
+    "release": "its task goes back to the plan",
+    "fail": "its task is given up",
+}
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """The settings that hold work back."""
-
-    default_agent: str
-    max_instances: Mapping[str, int]
-    auto_approve: bool
+def log_of(agent_id: str) -> str:
+    return call("agents", action="log", agent_id=agent_id)
 
 
 def is_in_trouble(tx: Transaction, agent: Row) -> bool:
@@ -28,23 +30,70 @@ def is_in_trouble(tx: Transaction, agent: Row) -> bool:
     )
 
 
+# ------------------------------------------------------------------------------------------------- agents
+
+
 def of_agent(tx: Transaction, agent: Row, now: str, _bounds: Bounds) -> Answer:
-    name, log = agent["agent_id"], f"agents(action='log', agent_id='{agent['agent_id']}')"
+    name, log = agent["agent_id"], log_of(agent["agent_id"])
     on = f" on task {agent['task_id']}" if agent["task_id"] else ""
     if agent["kill_requested_at"] and agent["completed_at"] is None:
         reason = agent["kill_reason"].rstrip(".")
-        return f"Agent {name} is being ended{on} since {agent['kill_requested_at']}: {reason}.", log
+        end = clock.plus(agent["kill_requested_at"], agent["kill_grace_seconds"])
+        then = OUTCOMES[agent["kill_outcome"]]
+        return (
+            f"Agent {name} is being ended{on} since {agent['kill_requested_at']}: {reason}. It has until {end} to end "
+            f"by itself, then {then}.",
+            log,
+        )
     if is_in_trouble(tx, agent):
         return _in_trouble(tx, agent, on)
-    if agent["status"] == "starting":
-        return f"Agent {name} is starting{on} since {agent['created_at']}.", log
-    if agent["status"] == "running":
-        return f"Agent {name} runs{on} since {agent['started_at']}; last sign of life {agent['last_heartbeat']}.", log
-    end = f"exit code {agent['exit_code']}" if agent["exit_code"] is not None else f"signal {agent['exit_signal']}"
+    because = AGENTS[agent["status"]](agent)
+    if agent["completed_at"] is None:
+        return f"Agent {name} {because.format(on=on)}.", log
     said = f": {agent['error_message'].rstrip('.')}" if agent["error_message"] else ""
-    next_call = f"why(subject='{agent['task_id']}')" if agent["task_id"] else log
-    because = f"Agent {name} ended{on} at {agent['completed_at']} ({agent['status']}, {end}){said}."
-    return f"{because}{_restart_due(tx, agent, now)}", next_call
+    killed = f"; {agent['kill_reason'].rstrip('.')}" if agent["kill_reason"] else ""
+    next_call = call("why", subject=agent["task_id"]) if agent["task_id"] else log
+    ended = f"Agent {name} ended{on} at {agent['completed_at']} ({agent['status']}, {because}){said}{killed}."
+    return f"{ended}{_restart_due(tx, agent, now)}", next_call
+
+
+def _starting(agent: Row) -> str:
+    return f"is starting{{on}} since {agent['created_at']}"
+
+
+def _running(agent: Row) -> str:
+    return f"runs{{on}} since {agent['started_at']}; last sign of life {agent['last_heartbeat']}"
+
+
+def _end(agent: Row) -> str:
+    """By its exit; of one that was ended by a signal, that."""
+    if agent["exit_code"] is not None:
+        return f"exit code {agent['exit_code']}"
+    if agent["exit_signal"] is not None:
+        return f"signal {_signal_name(agent['exit_signal'])}"
+    return "how is not known"
+
+
+def _out_of_time(agent: Row) -> str:
+    return f"after its {agent['timeout_seconds']:g} s"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time signals between the first and the last have no name
+        return str(number)
+
+
+AGENTS: dict[str, Callable[[Row], str]] = {
+    "starting": _starting,
+    "running": _running,
+    "completed": _end,
+    "failed": _end,
+    "killed": _end,
+    "timeout": _out_of_time,
+    "lost": _end,
+}
 
 
 def _in_trouble(tx: Transaction, agent: Row, on: str) -> Answer:
@@ -54,7 +103,7 @@ def _in_trouble(tx: Transaction, agent: Row, on: str) -> Answer:
     if report is not None and reports.waits(tx, name):
         return (
             f"Agent {name} waits{on} since {report.at} for an answer; it reported: {report.kind}. {report.summary}",
-            f"route(action='send', target_agent='{name}', content=…)",
+            call("route", action="send", target_agent=name, content="…"),
         )
     reasons = next(
         (
@@ -65,13 +114,11 @@ def _in_trouble(tx: Transaction, agent: Row, on: str) -> Answer:
         "",
     )
     said = f": {reasons}" if reasons else ""
-    next_call = f"agents(action='health', agent_id='{name}')"
-    if agent["health"] == "stalled":
-        next_call = f"agents(action='restart', agent_id='{name}')"
+    action = "restart" if agent["health"] == "stalled" else "health"
     return (
         f"Agent {name} runs{on} since {agent['started_at']}, and the last health check found it "
         f"{HEALTH.get(agent['health'], agent['health'])}{said}; last sign of life {agent['last_heartbeat']}.",
-        next_call,
+        call("agents", action=action, agent_id=name),
     )
 
 
@@ -84,68 +131,110 @@ def _restart_due(tx: Transaction, agent: Row, now: str) -> str:
     return "" if row is None else f" Restart {row['retry_count']} of its task is due at {row['not_before']}."
 
 
+# ----------------------------------------------------------------------------------------------- messages
+
+
 def of_message(tx: Transaction, message: Row, now: str, _bounds: Bounds) -> Answer:
-    to, status = message["to_agent"], message["status"]
-    head = f"Message {message['message_id']} from {message['from_agent']} to {to}"
-    if status == "pending":
-        alive = tx.one(
-            "SELECT 1 FROM agent_lifecycle WHERE ? IN (agent_id, agent_type) AND status IN ('starting', 'running')",
-            (to,),
-        )
-        reader = "has not polled yet" if alive or to == "lead" else "has no live agent; its mail is kept"
-        if message["visible_at"] is not None and message["visible_at"] > now:
-            reader = f"has not acknowledged it; it is delivered again from {message['visible_at']} on"
-        if message["expires_at"] is not None:
-            reader += f", until {message['expires_at']}" if "kept" in reader else ""
-        return f"{head} is pending since {message['created_at']}: {to} {reader}.", "agents(action='list')"
-    if status == "delivered":
-        late = " (over, it is delivered again at the next poll)" if message["lease_until"] <= now else ""
-        return (
-            f"{head} was taken by {message['claimed_by']}, delivery {message['delivery_count']}, who has until "
-            f"{message['lease_until']}{late} to acknowledge it.",
-            f"route(action='acknowledge', message_id='{message['message_id']}')",
-        )
-    if status == "acknowledged":
-        return f"{head} was acknowledged at {message['acknowledged_at']}.", "route(action='status')"
-    return f"{head} has {status}: {message['error_message']}.", "route(action='send')"
+    because, next_call = MESSAGES[message["status"]](tx, message, now)
+    head = f"Message {message['message_id']} from {message['from_agent']} to {message['to_agent']}"
+    return f"{head} {because}", next_call
 
 
-def of_merge(tx: Transaction, request: Row, now: str, bounds: Bounds) -> Answer:
-    head = f"The merge {request['merge_id']} of task {request['task_id']} into {request['target_branch']}"
-    task = f"why(subject='{request['task_id']}')"
-    if request["status"] == "checking":
-        return f"{head} is being checked now.", "worktrees(action='queue')"
-    if request["status"] == "merged":
-        settled = merges.settled_in(request)
-        told = f" Conflicts settled: {'; '.join(settled)}." if settled else ""
-        return f"{head} happened at {request['ended_at']} as {request['merge_commit'][:12]}.{told}", task
-    if request["status"] != "queued":
-        return f"{head} ended {request['status']} at {request['ended_at']}: {request['error_message']}", task
-    position = next(row["position"] for row in merges.queue(tx) if row["merge_id"] == request["merge_id"])
-    if not bounds.auto_approve and request["approved_by"] is None:
-        return (
-            f"{head} waits for an approval, at position {position}.",
-            f"worktrees(action='merge', task_id='{request['task_id']}', approve=True)",
-        )
-    if request["not_before"] and request["not_before"] > now:
-        return f"{head} waits until {request['not_before']}: {request['error_message']}", "worktrees(action='queue')"
-    return f"{head} is at position {position} of the queue.", "worktrees(action='queue')"
+def _pending(tx: Transaction, message: Row, now: str) -> Answer:
+    to = message["to_agent"]
+    alive = tx.value(
+        "SELECT agent_id FROM agent_lifecycle WHERE ? IN (agent_id, agent_type) AND status IN ('starting', 'running')",
+        (to,),
+    )
+    expires = f", until it expires at {message['expires_at']}" if message["expires_at"] else ""
+    next_call = CREW
+    if message["visible_at"] is not None and message["visible_at"] > now:
+        times = message["delivery_count"]
+        reader = f"did not acknowledge delivery {times}; it is delivered again from {message['visible_at']} on"
+    elif to == recipients.LEAD:
+        reader, next_call = "has not polled yet", call("route", action="poll")
+    elif alive:
+        reader, next_call = "has not polled yet", call("agents", action="health", agent_id=alive)
+    elif recipients.is_gone(tx, to):
+        reader = "has ended and nobody takes its place, so that nobody will read it"
+        next_call = call("route", action="send", target_agent=recipients.LEAD, content="…")
+    else:
+        reader = f"has no live agent; its mail is kept{expires}"
+    return f"is pending since {message['created_at']}: {to} {reader}.", next_call
+
+
+def _delivered(tx: Transaction, message: Row, now: str) -> Answer:
+    late = " (over, it is delivered again at the next poll)" if message["lease_until"] <= now else ""
+    reader = message["claimed_by"]
+    next_call = call("route", action="acknowledge", message_id=message["message_id"])
+    if reader != recipients.LEAD:
+        is_agent = tx.one("SELECT 1 FROM agent_lifecycle WHERE agent_id = ?", (reader,)) is not None
+        next_call = call("why", subject=reader) if is_agent else call("route", action="status")
+    return (
+        f"was taken by {reader}, delivery {message['delivery_count']}, who has until {message['lease_until']}{late} to "
+        "acknowledge it.",
+        next_call,
+    )
+
+
+def _acknowledged(_tx: Transaction, message: Row, _now: str) -> Answer:
+    return f"was acknowledged at {message['acknowledged_at']}.", call("route", action="status")
+
+
+def _ended(_tx: Transaction, message: Row, _now: str) -> Answer:
+    again = call("route", action="send", target_agent=message["to_agent"], content="…")
+    return f"{message['status']} at {message['ended_at']}: {message['error_message']}.", again
+
+
+MESSAGES: dict[str, Callable[[Transaction, Row, str], Answer]] = {
+    "pending": _pending,
+    "delivered": _delivered,
+    "acknowledged": _acknowledged,
+    "failed": _ended,
+    "expired": _ended,
+}
+
+
+# --------------------------------------------------------------------------------------------- dispatches
 
 
 def of_dispatch(tx: Transaction, dispatch: Row, _now: str, _bounds: Bounds) -> Answer:
     name = dispatch["dispatch_id"]
-    rows = tx.all(
+    facts = ", ".join(f"{row['n']} {row['status']}" for row in _counts(tx, name))
+    because, next_call = DISPATCHES[dispatch["status"]](tx, dispatch)
+    return f"Dispatch {name} is {because}: {facts}.", next_call
+
+
+def _active(tx: Transaction, dispatch: Row) -> Answer:
+    name = dispatch["dispatch_id"]
+    used = dispatches.slots_used(tx, name)
+    head = f"active with {used} of {dispatch['max_parallel']} agents at work"
+    if dispatches.is_over(tx, name):
+        tidy = "it ends in a moment" if dispatches.is_tidy(tx, name) else "its worktrees are being cleaned up"
+        return f"{head}; nothing of it can go on, and {tidy}", call("worktrees", action="list")
+    waiting = tasks.ready(tx, limit=1, dispatch_id=name)
+    return head, call("why", subject=waiting[0]["task_id"]) if waiting and not used else CREW
+
+
+def _paused(_tx: Transaction, dispatch: Row) -> Answer:
+    return "paused", call("assign", action="resume", dispatch_id=dispatch["dispatch_id"])
+
+
+def _over(_tx: Transaction, dispatch: Row) -> Answer:
+    return f"{dispatch['status']} since {dispatch['ended_at']}", call("plan", action="show")
+
+
+def _counts(tx: Transaction, dispatch_id: str) -> list[Row]:
+    return tx.all(
         "SELECT t.status, count(*) AS n FROM dispatch_task d JOIN specs_task t USING (task_id) WHERE d.dispatch_id = ? "
         "GROUP BY t.status ORDER BY t.status",
-        (name,),
+        (dispatch_id,),
     )
-    facts = ", ".join(f"{row['n']} {row['status']}" for row in rows)
-    if dispatch["status"] == "paused":
-        return f"Dispatch {name} is paused: {facts}.", f"assign(action='resume', dispatch_id='{name}')"
-    if dispatch["status"] == "active":
-        used = dispatches.slots_used(tx, name)
-        return (
-            f"Dispatch {name} is active with {used} of {dispatch['max_parallel']} agents at work: {facts}.",
-            "agents(action='list')",
-        )
-    return f"Dispatch {name} is {dispatch['status']} since {dispatch['ended_at']}: {facts}.", "plan(action='show')"
+
+
+DISPATCHES: dict[str, Callable[[Transaction, Row], Answer]] = {
+    "active": _active,
+    "paused": _paused,
+    "completed": _over,
+    "cancelled": _over,
+}

@@ -6,7 +6,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import assigning, clock, overview, tasks, why
+from ..server import assigning, clock, overview, tasks, why_launches
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
 from ..server.wording import cut
@@ -151,10 +151,12 @@ def _changed(tx: Transaction, want: str, dispatch_id: str | None, *, now: str, a
     return [Dispatch(**{key: getattr(view, key) for key in Dispatch.model_fields}) for view in views]
 
 
-def bounds_of(yard: Yard) -> why.Bounds:
+def bounds_of(yard: Yard) -> why_launches.Bounds:
     """The settings that hold work back."""
     settings = yard.settings
-    return why.Bounds(settings.default_agent, settings.instance_limits, settings.merge.auto_approve)
+    return why_launches.Bounds(
+        settings.default_agent, settings.instance_limits, settings.merge.auto_approve, uptime=clock.uptime()
+    )
 
 
 def lead_tool() -> Tool:

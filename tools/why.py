@@ -27,7 +27,7 @@ async def why(
     answer = await yard.store.read(domain.explain, subject, now=clock.now(), bounds=bounds_of(yard))
     return WhyResult(
         action="why",
-        subject=subject,
+        subject=answer.subject,
         subject_type=answer.subject_type,
         because=cut(answer.because, 4_000),
         next_call=answer.next_call,

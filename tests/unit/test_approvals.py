@@ -209,6 +209,7 @@ def test_why_tells_a_task_that_waits_for_its_agent_of_the_queue_that_stands_stil
     careful.store.run(dispatches.open_or_join, ["B"], max_parallel=1, agent_type=None, now=NOW, actor="lead")
     bounds = why.Bounds("builder", {}, auto_approve=False)
     because = careful.store.read(why.explain, "B", now=clock.plus(NOW, 4000), bounds=bounds).because
-    assert "launches are held (merges_wait): merges into roadmap (A) have waited since" in because
+    assert "no agent can start (merges_wait, since " in because
+    assert "): merges into roadmap (A) have waited since" in because
     with pytest.raises(ResourceExhaustion, match="merges into roadmap"):
         careful.store.run(wishes.assign, "B", "builder", None, None, False, clock.plus(NOW, 4000), "lead")  # noqa: FBT003

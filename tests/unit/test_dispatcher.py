@@ -94,7 +94,7 @@ def test_a_full_machine_starts_nobody_and_says_so_until_it_has_room(yard: Yard, 
     assert yard.look(load=load) == []
     assert yard.held() == [("*", reason)]
     said = yard.why("A", 1)
-    assert f"({reason})" in said
+    assert f"({reason}, since" in said
     assert "are free" in said
     assert yard.look(2.0, load) == [], "looked at again, and told as one hold"
     assert len(yard.held()) == 1
@@ -128,7 +128,7 @@ def test_what_was_stopped_stays_so_until_somebody_wants_it(yard: Yard) -> None:
     yard.dispatch("A")
     yard.hold("*", "stopped", None)
     assert yard.look(1) == yard.look(1e6) == []
-    assert "(stopped)" in yard.why("A", 1e6)
+    assert "(stopped, since" in yard.why("A", 1e6)
     yard.bench.store.run(holds.lift_stop, now=NOW, actor="lead")
     assert yard.look(1e6 + 1) == ["A"]
 
@@ -141,7 +141,7 @@ def test_a_hold_of_one_type_leaves_the_others_alone(yard: Yard) -> None:
     yard.dispatch("C", agent_type="architect")
     yard.hold("builder", "quota", 100)
     assert yard.look(1) == ["C"]
-    assert f"until {later(100)} (quota)" in yard.why("A", 1)
+    assert f"until {later(100)} (quota, since" in yard.why("A", 1)
 
 
 def test_after_a_providers_limit_one_agent_goes_first(yard: Yard) -> None:

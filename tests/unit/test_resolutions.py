@@ -126,7 +126,7 @@ async def test_the_tool_tells_what_comes_of_it(bench: Any, call: Any) -> None:
 
 async def test_why_tells_of_the_decision_and_of_what_was_settled(bench: Any, call: Any) -> None:
     conflicted(bench, limit=0)
-    assert "worktrees(action='resolve', task_id='A', strategy=…)" in (await call("why", subject="A"))["next_call"]
+    assert "worktrees(action='resolve', task_id='A', strategy='agent')" in (await call("why", subject="A"))["next_call"]
     merge_id = resolve(bench, "ours")["merge_id"]
     assert "position 1 of the queue" in (await call("why", subject="A"))["because"]
     bench.store.run(merges.claim, merge_id, now=NOW, actor="test")

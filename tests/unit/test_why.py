@@ -15,7 +15,6 @@ from crewyard.server import (
     merges,
     messages,
     reports,
-    states,
     tasks,
     why,
 )
@@ -160,10 +159,11 @@ def test_an_agent_that_starts_and_one_that_is_being_ended(bench: Any) -> None:
     bench.add_tasks("A")
     agent_id = bench.add_agent("A")
     bench.store.run(
-        lambda tx: tx.run("UPDATE agent_lifecycle SET kill_requested_at = ?, kill_reason = 'enough'", (NOW,))
+        agents.request_kill, agent_id, reason="enough", outcome="release", grace_seconds=10, now=NOW, actor="lead"
     )
-    assert "being ended" in ask(bench, agent_id).because
-    assert "enough" in ask(bench, agent_id).because
+    because = ask(bench, agent_id).because
+    assert f"is being ended on task A since {NOW}: enough." in because
+    assert "until 2026-01-01T00:00:10.000Z to end by itself, then its task goes back to the plan" in because
 
 
 def test_an_agent_that_waits_for_an_answer(bench: Any) -> None:
@@ -214,7 +214,7 @@ def test_an_ended_agent_whose_task_is_tried_again(bench: Any) -> None:
     assert waits.next_call == f"agents(action='restart', agent_id='{agent_id}')"
     bench.store.run(holds.hold, "builder", "quota", "the limit", until=clock.plus(NOW, 99), now=NOW, actor="supervisor")
     waits = ask(bench, "A", now=clock.plus(NOW, 11))
-    assert "launches are held until 2026-01-01T00:01:39.000Z (quota): the limit" in waits.because
+    assert f"no builder can start until 2026-01-01T00:01:39.000Z (quota, since {NOW}): the limit" in waits.because
 
 
 def test_a_singleton_is_named(bench: Any) -> None:
@@ -256,7 +256,3 @@ async def test_the_tool_answers_with_both(bench: Any, call: Any) -> None:
     assert answer["next_call"]
     assert (await call.fails("why", subject="B"))["code"] == "not_found"
     assert (await call.fails("why"))["code"] == "invalid_input"
-
-
-def test_every_state_of_a_task_is_explained() -> None:
-    assert set(why._TASK) == set(states.TASK.states)

@@ -1,0 +1,120 @@
+"""Hints are calls that the tools take, and at a terminal commands that there are."""
+
+import ast
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from crewyard.server import advice, commands, next_calls
+from crewyard.server.cli import app
+from crewyard.server.errors import CrewyardError
+
+from .tool_calls import PLACEHOLDER, fault_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(path for folder in ("server", "tools", "resources") for path in (ROOT / folder).rglob("*.py"))
+# Said of a call of whatever arguments, or in place of an argument's value.
+ABOUT_ANY = re.compile(r"=(ID|TASK|IDs|agent_id|dispatch_id)\b")
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The strings of a module; a value that is put in stands as a placeholder."""
+    tree = ast.parse(path.read_text())
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(
+                part.value if isinstance(part, ast.Constant) else PLACEHOLDER  # type: ignore[misc]
+                for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.value
+
+
+def test_each_call_that_a_text_of_ours_names_is_one_that_the_tools_take() -> None:
+    faults, seen = [], 0
+    for path in SOURCES:
+        if path.name == "next_calls.py":
+            continue
+        for text in texts(path):
+            for each in next_calls.found_in(text):
+                seen += 1
+                if (fault := fault_of(ABOUT_ANY.sub("='X'", each))) is not None:
+                    faults.append(f"{path.relative_to(ROOT)}: {fault}")
+    assert not faults, "\n".join(faults)
+    assert seen > 50
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        ("why(subject='A')", "crewyard why A"),
+        ('why(subject="it\'s")', """crewyard why 'it'"'"'s'"""),
+        ("agents(action='log', agent_id='b-1')", "crewyard logs b-1"),
+        ("worktrees(action='merge', task_id='A', approve=true)", "crewyard worktrees approve A"),
+        ("worktrees(action='merge', task_id=…, approve=true)", "crewyard worktrees approve TASK"),
+        ("assign(action='resume', dispatch_id='d-1')", "crewyard run PLAN"),
+        ("why(subject=…)", "crewyard why ID"),
+        ("route(action='poll')", None),
+        ("agents(1)", None),
+        ("agents(action=)", None),
+        ("no call", None),
+    ],
+)
+def test_a_call_is_typed_as_a_command(call: str, line: str | None) -> None:
+    assert next_calls.command_line(call) == line
+
+
+def test_a_hint_at_a_terminal_names_commands_where_there_are_any() -> None:
+    hint = "agents(action='list') shows them; route(action='poll') gives the rest."
+    assert next_calls.for_terminal(hint) == "`crewyard status` shows them; route(action='poll') gives the rest."
+
+
+def test_a_call_reads_as_it_was_made() -> None:
+    made = next_calls.call("plan", action="update", task_id="it's", new_status="ready")
+    assert next_calls.parsed(made) == ("plan", {"action": "update", "task_id": "it's", "new_status": "ready"})
+
+
+@pytest.mark.parametrize("key", next_calls.COMMAND_LINES)
+def test_each_command_line_names_a_command_that_is_there(key: tuple[str, str]) -> None:
+    words = shlex.split(next_calls.COMMAND_LINES[key].format_map({**next_calls.PLACEHOLDERS, "new_status": "ready"}))
+    assert words[0] == "crewyard"
+    if words[1] == "command":
+        assert words[2] in commands.NAMES
+        module = f"crewyard.server.commands.{words[2].replace('-', '_')}"
+        if importlib.util.find_spec(module) is not None:
+            fields = {name.upper() for name in commands.get(words[2]).parameters.model_fields}
+            assert {word.partition("=")[0] for word in words[3:]} <= fields
+        return
+    group = typer.main.get_command(app)
+    assert words[1] in {*group.commands, "why"}  # type: ignore[attr-defined]
+
+
+def subclasses(kind: type[CrewyardError]) -> Iterator[type[CrewyardError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from subclasses(each)
+
+
+def recorded_codes() -> set[str]:
+    """The codes that are written as text, not as an error's class."""
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
+                found.add(node.value.value)
+    return {code for code in found if isinstance(code, str)}
+
+
+def test_each_error_has_its_sentence() -> None:
+    importlib.import_module("crewyard.server.prover")  # defines two of its own
+    codes = {kind.code for kind in subclasses(CrewyardError) if kind.__module__.startswith("crewyard.")}
+    from crewyard.server.consequences import FAILURES
+
+    assert {*codes, *recorded_codes(), *FAILURES.values()} - set(advice.ADVICE) == set()
+    assert all(text.endswith(".") and len(text) < 120 for text in advice.ADVICE.values())
