@@ -28,13 +28,13 @@ def cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
     order = {node: index for index, node in enumerate(after)}
     found += [
         _closed_chain(min(component, key=order.__getitem__), set(component), after)
-        for component in _components(after)
+        for component in components(after)
         if len(component) > 1
     ]
     return sorted(found, key=lambda chain: order[chain[0]])
 
 
-def _components(after: Mapping[str, list[str]]) -> list[list[str]]:
+def components(after: Mapping[str, list[str]]) -> list[list[str]]:
     """Strongly connected components (Tarjan 1972), with the call stack as a list."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}

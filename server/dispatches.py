@@ -16,6 +16,12 @@ _ENDING = (
     "orchestrator_task o JOIN agent_lifecycle a ON a.agent_id = o.assigned_agent AND a.status = 'completed' "
     "AND o.status IN ('running', 'completed')"
 )
+# A ready task with an open edge, which only a program that writes past us leaves, is not started.
+_MOVES = (
+    "(t.status IN ('assigned', 'in_progress') OR (t.status = 'ready' AND NOT EXISTS (SELECT 1 FROM "
+    "specs_task_dependency o WHERE o.dependent_task_id = t.task_id AND o.dependency_type = 'hard' "
+    "AND o.dependency_status = 'pending')))"
+)
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,9 @@ def candidates(tx: Transaction, dispatch: Row, limits: Limits, *, now: str) -> l
     ready = tasks.ready(
         tx, limit=limits.slots + 200, dispatch_id=dispatch_id, but_types=full, default_type=limits.default_agent
     )
+    # A program that writes edges past us leaves the counters behind: the edges are what counts.
+    blocked = tasks.blocked(tx, [row["task_id"] for row in ready])
+    ready = [row for row in ready if row["task_id"] not in blocked]
     rows = {row["task_id"]: row for row in sorted([*ready, *_heirs(tx, dispatch_id, now)], key=tasks.ready_order)}
     return [
         schedule.Candidate(
@@ -245,9 +254,9 @@ def agents_at_work(tx: Transaction, dispatch_id: str) -> int:
 def is_over(tx: Transaction, dispatch_id: str) -> bool:
     """Whether nothing of the scope can go on: each task is settled, or waits for one that never will be."""
     of_scope = "SELECT t.task_id FROM dispatch_task d JOIN specs_task t USING (task_id) WHERE d.dispatch_id = ? "
-    if tx.one(of_scope + "AND t.status IN ('ready', 'assigned', 'in_progress') LIMIT 1", (dispatch_id,)):
+    if tx.one(f"{of_scope} AND {_MOVES} LIMIT 1", (dispatch_id,)):
         return False
-    pending = tx.all(of_scope + "AND t.status = 'pending'", (dispatch_id,))
+    pending = tx.all(of_scope + "AND t.status IN ('pending', 'ready')", (dispatch_id,))
     return not any(_may_become_ready(tx, row["task_id"]) for row in pending)
 
 
@@ -298,25 +307,27 @@ def _scope_key(task_ids: Sequence[str]) -> str:
 
 
 def _may_become_ready(tx: Transaction, task_id: str) -> bool:
-    """Whether some blocker's progress can still free a pending task: all its open ancestors are being worked off."""
-    stuck = tx.value(
-        """
+    """Whether some blocker's progress can still free a pending task.
+
+    All its open ancestors are being worked off, and at least one of them moves: in a circle, and behind one, none does.
+    """
+    is_stuck, moves = tx.only(
+        f"""
         WITH RECURSIVE ancestor (task_id) AS (
             SELECT blocking_task_id FROM specs_task_dependency
             WHERE dependent_task_id = ? AND dependency_type = 'hard' AND dependency_status = 'pending'
             UNION
             SELECT e.blocking_task_id FROM specs_task_dependency e JOIN ancestor a ON e.dependent_task_id = a.task_id
             WHERE e.dependency_type = 'hard' AND e.dependency_status = 'pending')
-        SELECT 1 FROM ancestor a JOIN specs_task t USING (task_id)
-        WHERE t.status IN ('failed', 'cancelled')
-           OR (t.status IN ('pending', 'ready') AND NOT EXISTS (
-               SELECT 1 FROM dispatch_task d JOIN dispatch p USING (dispatch_id)
-               WHERE d.task_id = t.task_id AND p.status = 'active'))
-        LIMIT 1
+        SELECT max(t.status IN ('failed', 'cancelled')
+                   OR (t.status IN ('pending', 'ready') AND NOT EXISTS (
+                       SELECT 1 FROM dispatch_task d JOIN dispatch p USING (dispatch_id)
+                       WHERE d.task_id = t.task_id AND p.status = 'active'))), max({_MOVES})
+        FROM ancestor a JOIN specs_task t USING (task_id)
         """,
         (task_id,),
     )
-    return stuck is None
+    return bool(moves) and not is_stuck
 
 
 def _agent_type(dispatch: Row, task: Row, limits: Limits) -> str:

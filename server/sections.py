@@ -140,6 +140,9 @@ class Health(Section):
     """How live agents are watched. A sign of life is a tool call, a line of output, or use of the CPU."""
 
     check_interval_seconds: Timeout = Field(30.0, description="Time between two health checks.")
+    deadlock_interval_seconds: Timeout = Field(
+        300.0, description="Time between two looks for tasks, or agents, that wait for each other in a circle."
+    )
     warn_after_seconds: Timeout = Field(120.0, description="Without a sign of life for so long: warning.")
     stale_after_seconds: Timeout = Field(300.0, description="Without a sign of life for so long: stalled.")
     on_stalled: Literal["restart", "warn"] | None = Field(

@@ -19,6 +19,7 @@ from . import (
     assignments,
     auditor,
     clock,
+    deadlocks,
     dispatcher,
     due_times,
     garbage,
@@ -80,6 +81,7 @@ class Supervisor:
         self._renewed = 0.0
         self._checked = time.monotonic()
         self._cleared = float("-inf")
+        self._untangled = float("-inf")
         self._vigil = Vigil()
         self._radar = Radar()
         self._look_at_all = True
@@ -300,6 +302,7 @@ class Supervisor:
             self._look_at_all = self._to_settle = True
             for step in (self._watch_signs_of_life, self._audit_processes, self._sweep_messages, self._clear_messages):
                 self._guarded(step)
+            self._look_for_deadlocks()
 
     def _watch_signs_of_life(self) -> None:
         self._vigil.look(self.crew)
@@ -318,6 +321,12 @@ class Supervisor:
         days, now = self.crew.settings.messages.retention_days, clock.now()
         if self.crew.store.read(lapses.has_old, older_than_days=days, now=now):
             self.crew.write(lapses.clear_old, older_than_days=days, now=now, actor=ACTOR)
+
+    def _look_for_deadlocks(self) -> None:
+        health = self.crew.settings.health
+        if time.monotonic() - self._untangled >= health.deadlock_interval_seconds:
+            self._untangled = time.monotonic()
+            self._job("deadlocks", _look_for_deadlocks)
 
     def _look_for_collisions(self) -> None:
         if not self._jobs.is_busy("radar") and self._radar.is_due(self.crew):
@@ -366,6 +375,14 @@ class Supervisor:
         for row in self.crew.store.read(assignments.unproven):
             agent = self.crew.store.read(agents.get, row["assigned_agent"])
             runners.end_check(Path(agent["run_dir"]) / prover.CHECK_LOG)
+
+
+def _look_for_deadlocks(crew: Crew) -> None:
+    """Read first: only what is new, or over, is worth a write."""
+    asked_before = clock.plus(clock.now(), -crew.settings.health.warn_after_seconds)
+    found = crew.store.read(deadlocks.detect, asked_before=asked_before)
+    if crew.store.read(deadlocks.has_news, found):
+        crew.write(deadlocks.settle, found, now=clock.now(), actor=ACTOR)
 
 
 def partial_named(call: Callable[..., None], *arguments: object) -> Callable[[], None]:

@@ -129,6 +129,16 @@ def open_blockers(tx: Transaction, task_id: str) -> list[Row]:
     )
 
 
+def blocked(tx: Transaction, task_ids: Sequence[str]) -> set[str]:
+    """Those of the tasks that a dependency holds, whatever their counters say."""
+    rows = tx.all(
+        "SELECT DISTINCT dependent_task_id FROM specs_task_dependency WHERE dependency_type = 'hard' "
+        "AND dependency_status = 'pending' AND dependent_task_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(task_ids)),),
+    )
+    return {row["dependent_task_id"] for row in rows}
+
+
 def files_of(task: Row) -> tuple[str, ...]:
     return tuple(json.loads(task["files"]))
 

@@ -1,0 +1,224 @@
+"""Circles of tasks that wait for each other: found, explained, and told once (R-121 to R-126, C-27).
+
+Imports refuse them, so they come from whoever writes to the database past us. A chain goes from what blocks to what
+waits for it. Nothing here is repaired, and nothing of a circle is ever started: its tasks have open blockers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from . import circuits, cycles, deadlock_advice, error_events, failures, tasks, waits
+from .circuits import Chain, Circuits
+from .deadlock_advice import Edge, Option, Work
+from .error_events import Note
+from .errors import InvalidInput
+from .store import Row, Transaction
+from .waits import Wait
+
+LOOKED_AT = 10_000
+SUBJECT_LENGTH = 400
+
+
+@dataclass(frozen=True)
+class Deadlocks:
+    """What is stuck at one moment. ``between_agents`` follow the direction "waits for"; ``behind`` counts the tasks
+    that are of no circle and wait for one."""
+
+    total_tasks: int
+    total_dependencies: int
+    graph_acyclic: bool
+    among_tasks: Circuits
+    between_agents: Circuits
+    waits: dict[tuple[str, str], Wait] = field(default_factory=dict)
+    behind: int = 0
+
+    @property
+    def chains(self) -> list[tuple[str, Chain]]:
+        """Each circle with the graph that it is of."""
+        return [("tasks", chain) for chain in self.among_tasks.chains] + [
+            ("agents", chain) for chain in self.between_agents.chains
+        ]
+
+
+def detect(tx: Transaction, *, asked_before: str) -> Deadlocks:
+    """Look for circles among tasks, and among agents that wait for answers that were ``asked_before``, files, tasks."""
+    rows = tx.all(
+        "SELECT blocking_task_id, dependent_task_id, dependency_status = 'pending' FROM specs_task_dependency "
+        "WHERE dependency_type = 'hard'"
+    )
+    edges = [(row[0], row[1]) for row in rows]
+    pending = [(row[0], row[1]) for row in rows if row[2]]
+    knotted = _in_knots(edges)
+    among = circuits.find(edge for edge in pending if edge[0] in knotted and edge[1] in knotted)
+    found = waits.between(tx, asked_before=asked_before)
+    return Deadlocks(
+        total_tasks=int(tx.value("SELECT count(*) FROM specs_task")),
+        total_dependencies=len(edges),
+        graph_acyclic=not knotted,
+        among_tasks=among,
+        between_agents=_between_agents(found, pending),
+        waits=found,
+        behind=_behind(among.chains, pending),
+    )
+
+
+def analyze(tx: Transaction, cycle: Sequence[str], circles: Sequence[Chain] = ()) -> tuple[list[Edge], list[Option]]:
+    """The edges of a circle and the ways out of it; ``cycle`` goes along the dependencies, in either direction.
+
+    Raises InvalidInput where two of it that follow each other do not depend on each other, TaskNotFound.
+    """
+    names = list(cycle[:-1] if len(cycle) > 1 and cycle[0] == cycle[-1] else cycle)
+    if not names:
+        raise InvalidInput("analyze needs a cycle.", hint="detect_deadlocks() shows the chains.", argument="cycle")
+    tasks.require_all(tx, names)
+    forward = [_edge(tx, one, other) for one, other in _around(names)]
+    backward = [_edge(tx, one, other) for one, other in _around(names[::-1])]
+    edges = forward if None not in forward else backward
+    whole = [edge for edge in edges if edge is not None]
+    if len(whole) < len(names):
+        gap = next(pair for pair, edge in zip(_around(names), forward, strict=True) if edge is None)
+        raise InvalidInput(
+            f"{gap[1]!r} does not depend on {gap[0]!r}; this is no circle.",
+            hint="Give the tasks in the order of a chain that detect_deadlocks() shows.",
+            argument="cycle",
+        )
+    return whole, deadlock_advice.options(whole, _works(tx, names), circles)
+
+
+def cheapest_way_out(tx: Transaction, chain: Chain, circles: Sequence[Chain]) -> tuple[Edge, Option]:
+    """The edge to drop, and what that means."""
+    edges, works = edges_of(tx, chain), _works(tx, chain)
+    weakest = deadlock_advice.cheapest(edges, works, circles)
+    return weakest, deadlock_advice.drop(weakest, works, circles)
+
+
+def edges_of(tx: Transaction, chain: Chain) -> list[Edge]:
+    """The dependencies that a chain goes along."""
+    found = (_edge(tx, one, other) for one, other in pairwise(chain))
+    return [edge for edge in found if edge is not None]
+
+
+def of_task(tx: Transaction, task_id: str) -> str | None:
+    """What a person is told of a task that can never start: the circle that it is in or waits for; None where none is
+    found among the first ten thousand dependencies before it."""
+    rows = tx.all(
+        "WITH RECURSIVE before (task_id) AS (SELECT ? UNION SELECT d.blocking_task_id FROM specs_task_dependency d "
+        "JOIN before b ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' "
+        "AND d.dependency_status = 'pending' LIMIT ?) "
+        "SELECT d.dependent_task_id, d.blocking_task_id FROM before b JOIN specs_task_dependency d "
+        "ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' AND d.dependency_status = 'pending' "
+        "LIMIT ?",
+        (task_id, LOOKED_AT, LOOKED_AT),
+    )
+    chains = cycles.cycles((row[0], row[1]) for row in rows)
+    if not chains:
+        return None
+    chain = next((each for each in chains if task_id in each), chains[0])
+    place = "is one of" if task_id in chain else "waits for"
+    return f"Task {task_id} {place} tasks that wait for each other in a circle: {cycles.show_chain(chain)}"
+
+
+def has_news(tx: Transaction, found: Deadlocks) -> bool:
+    """Whether ``settle`` would record anything."""
+    return {_subject(graph, chain) for graph, chain in found.chains} != set(_known(tx))
+
+
+def settle(tx: Transaction, found: Deadlocks, *, now: str, actor: str) -> list[str]:
+    """Record and tell each circle that is new; one that is gone is over. Returns the ids of the new ones' errors."""
+    known = _known(tx)
+    present = {_subject(graph, chain): (graph, chain) for graph, chain in found.chains}
+    is_whole = found.among_tasks.bound is None and found.between_agents.bound is None
+    for subject, row in known.items():
+        if subject not in present and is_whole:
+            error_events.end(tx, row, "the circle is gone", now=now, actor=actor)
+    return [
+        error_events.note(tx, _note(subject, graph, chain, found), now=now, actor=actor)
+        for subject, (graph, chain) in present.items()
+        if subject not in known
+    ]
+
+
+def _known(tx: Transaction) -> dict[str, Row]:
+    """The circles that were told, by their names."""
+    rows = tx.all("SELECT * FROM error_events WHERE error_class = 'deadlock' AND status <> 'resolved'")
+    return {row["subject"]: row for row in rows}
+
+
+def _note(subject: str, graph: str, chain: Chain, found: Deadlocks) -> Note:
+    length = len(chain) - 1
+    grave = failures.graver(failures.DEADLOCK.severity, deadlock_advice.severity(length))
+    if graph == "tasks":
+        said = (
+            f"{length} tasks wait for each other in a circle and are never started: {cycles.show_chain(list(chain))}."
+        )
+    else:
+        reasons = "; ".join(found.waits[pair].said for pair in pairwise(chain) if pair in found.waits)
+        said = f"Agents wait for each other in a circle: {cycles.show_chain(list(chain))} ({reasons})."
+    hint = f" detect_deadlocks(action='analyze', cycle={json.dumps(list(chain[:-1])[:20])}) tells the ways out."
+    return Note("deadlock", said + (hint if graph == "tasks" else ""), "open", subject=subject, severity=grave)
+
+
+def _subject(graph: str, chain: Chain) -> str:
+    """The circle's name: the same for the same tasks in the same order."""
+    text = f"{graph}: {' → '.join(chain)}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return text if len(text) <= SUBJECT_LENGTH else f"{text[:SUBJECT_LENGTH]}… ({digest})"
+
+
+def _in_knots(edges: Iterable[tuple[str, str]]) -> set[str]:
+    after: dict[str, list[str]] = {}
+    knotted = set()
+    for source, target in edges:
+        if source == target:
+            knotted.add(source)
+        after.setdefault(source, []).append(target)
+        after.setdefault(target, [])
+    return knotted.union(*(each for each in cycles.components(after) if len(each) > 1))
+
+
+def _between_agents(found: dict[tuple[str, str], Wait], pending: list[tuple[str, str]]) -> Circuits:
+    """Circles of which at least one wait is of an agent: those among tasks alone are told as such."""
+    if not found:
+        return Circuits((), 0, None)
+    held = [(dependent, blocking) for blocking, dependent in pending]
+    knotted = _in_knots([*held, *found])
+    within = circuits.find(edge for edge in {*held, *found} if edge[0] in knotted and edge[1] in knotted)
+    chains = tuple(chain for chain in within.chains if any(pair in found for pair in pairwise(chain)))
+    return Circuits(chains, len(chains), within.bound)
+
+
+def _behind(chains: Sequence[Chain], pending: list[tuple[str, str]]) -> int:
+    if not chains:
+        return 0
+    after: dict[str, list[str]] = {}
+    for blocking, dependent in pending:
+        after.setdefault(blocking, []).append(dependent)
+    stuck = {name for chain in chains for name in chain}
+    seen, waiting = set(stuck), list(stuck)
+    while waiting:
+        for dependent in after.get(waiting.pop(), ()):
+            if dependent not in seen:
+                seen.add(dependent)
+                waiting.append(dependent)
+    return len(seen) - len(stuck)
+
+
+def _around(names: list[str]) -> list[tuple[str, str]]:
+    return list(pairwise([*names, names[0]]))
+
+
+def _edge(tx: Transaction, blocking: str, dependent: str) -> Edge | None:
+    row: Row | None = tx.one(
+        "SELECT dependency_type, reason FROM specs_task_dependency "
+        "WHERE blocking_task_id = ? AND dependent_task_id = ?",
+        (blocking, dependent),
+    )
+    return None if row is None else Edge(blocking, dependent, row["dependency_type"], row["reason"])
+
+
+def _works(tx: Transaction, names: Iterable[str]) -> dict[str, Work]:
+    rows = [tasks.get(tx, name) for name in dict.fromkeys(names)]
+    return {row["task_id"]: Work(row["estimated_hours"], tasks.files_of(row)) for row in rows}

@@ -1,0 +1,302 @@
+"""Circles of tasks and of agents: found, explained, told once, and never started (R-121 to R-126, C-27)."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crewyard.server import clock, deadlock_advice, deadlocks, dispatches, messages, reports, tasks, wishes
+from crewyard.server.deadlock_advice import Edge, Work
+from crewyard.server.deadlocks import Deadlocks
+from crewyard.server.dispatches import Limits
+from crewyard.server.errors import InvalidInput, NoAvailableWork, TaskNotFound
+from crewyard.server.store import Store
+
+NOW = "2026-01-01T00:00:00.000Z"
+LATER = clock.plus(NOW, 600)
+
+
+def detect(bench: Any, *, asked_before: str = LATER) -> Deadlocks:
+    found: Deadlocks = bench.store.read(deadlocks.detect, asked_before=asked_before)
+    return found
+
+
+def knot(bench: Any, *names: str) -> None:
+    """Tasks that wait for each other in a circle, written past us: the first blocks the second, and so on."""
+    bench.add_tasks(*names)
+    for one, other in zip(names, (*names[1:], names[0]), strict=True):
+        bench.add_edge(one, other)
+
+
+# -------------------------------------------------------------------------------------------------------- detection
+
+
+@pytest.mark.parametrize(("length", "severity"), [(2, "critical"), (3, "high"), (4, "high"), (5, "medium")])
+def test_r121_r123_r124_a_circle_is_found_and_rated_by_its_length(bench: Any, length: int, severity: str) -> None:
+    names = "ABCDE"[:length]
+    knot(bench, *names)
+    bench.add_tasks("X", "Y")
+    bench.add_edge("A", "X")
+    bench.add_edge("X", "Y")
+    found = detect(bench)
+    assert found.among_tasks.chains == ((*names, "A"),)
+    assert (found.total_tasks, found.total_dependencies, found.graph_acyclic) == (length + 2, length + 2, False)
+    assert found.behind == 2
+    assert deadlock_advice.severity(length) == severity
+
+
+def test_r122_only_hard_edges_make_the_graph_and_nothing_is_written(bench: Any) -> None:
+    knot(bench, "A", "B")
+    bench.store.run(
+        lambda tx: tx.run("UPDATE specs_task_dependency SET dependency_type = 'soft' WHERE blocking_task_id = 'B'")
+    )
+    before = bench.value("PRAGMA data_version"), bench.value("SELECT count(*) FROM event")
+    found = detect(bench)
+    assert (found.among_tasks.chains, found.graph_acyclic) == ((), True)
+    assert (bench.value("PRAGMA data_version"), bench.value("SELECT count(*) FROM event")) == before
+
+
+def test_r126_a_task_that_waits_for_itself_is_reported(bench: Any, database: Path) -> None:
+    bench.add_tasks("A")
+    foreign = sqlite3.connect(database)
+    foreign.execute("PRAGMA ignore_check_constraints = ON")
+    foreign.execute(
+        "INSERT INTO specs_task_dependency (blocking_task_id, dependent_task_id, created_at) VALUES ('A', 'A', ?)",
+        (NOW,),
+    )
+    foreign.commit()
+    foreign.close()
+    assert detect(bench).among_tasks.chains == (("A", "A"),)
+    [edge], options = bench.store.read(deadlocks.analyze, ["A"])
+    assert (edge.blocking, edge.dependent) == ("A", "A")
+    assert [option.option for option in options] == ["drop_dependency"]
+    [error_id] = bench.store.run(deadlocks.settle, detect(bench), now=NOW, actor="supervisor")
+    assert bench.row("error_events", error_id=error_id)["severity"] == "critical"
+
+
+def test_r125_a_hundred_thousand_tasks_are_looked_through_in_time(store: Store) -> None:
+    count = 100_000
+    rows = [(f"t{n:06d}", "pending", "T", NOW, NOW, 1) for n in range(count)]
+    edges = [(f"t{n - gap:06d}", f"t{n:06d}", NOW) for n in range(count) for gap in (1, 7, 40) if n >= gap]
+    edges += [(f"t{n + 3:06d}", f"t{n:06d}", NOW) for n in range(0, 1000, 100)]
+
+    def write(tx: Any) -> None:
+        tx.many(
+            "INSERT INTO specs_task (task_id, status, title, created_at, updated_at, unmet_blockers) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        tx.many(
+            "INSERT INTO specs_task_dependency (blocking_task_id, dependent_task_id, created_at) VALUES (?, ?, ?)",
+            edges,
+        )
+
+    store.run(write)
+    began = time.process_time()
+    found = store.read(deadlocks.detect, asked_before=LATER)
+    took = time.process_time() - began
+    assert found.among_tasks.knots == 10
+    assert {len(chain) - 1 for chain in found.among_tasks.chains} == {4}
+    assert took < 4.0, f"{took:.1f} s; two on an idle machine"
+
+
+# ------------------------------------------------------------------------------------------------------ explanation
+
+
+def test_r124_r125_a_circle_is_explained_edge_by_edge_with_the_cheapest_way_out_first(bench: Any) -> None:
+    knot(bench, "A", "B", "C")
+    bench.store.run(
+        lambda tx: tx.run("UPDATE specs_task_dependency SET reason = 'the schema' WHERE blocking_task_id <> 'B'")
+    )
+    edges, options = bench.store.read(deadlocks.analyze, ["A", "B", "C", "A"])
+    assert [(edge.blocking, edge.dependent, edge.kind, edge.reason) for edge in edges] == [
+        ("A", "B", "hard", "the schema"), ("B", "C", "hard", None), ("C", "A", "hard", "the schema"),
+    ]  # fmt: skip
+    assert [option.option for option in options] == [
+        "drop_dependency", "parallelise", "reorder", "split_task", "intermediate_task",
+    ]  # fmt: skip
+    assert "'B'" in options[0].action
+    assert "'C'" in options[0].action
+    backward, _ = bench.store.read(deadlocks.analyze, ["C", "B", "A"])
+    assert {edge.dependent for edge in backward} == {"A", "B", "C"}
+
+
+def test_r125_each_way_out_breaks_the_circle_when_it_is_gone(bench: Any) -> None:
+    knot(bench, "A", "B", "C")
+    chain = detect(bench).among_tasks.chains[0]
+    edge, _ = bench.store.read(deadlocks.cheapest_way_out, chain, [chain])
+    bench.store.run(
+        lambda tx: tx.run(
+            "DELETE FROM specs_task_dependency WHERE blocking_task_id = ? AND dependent_task_id = ?",
+            (edge.blocking, edge.dependent),
+        )
+    )
+    assert detect(bench).graph_acyclic
+
+
+def test_r125_the_edge_to_drop_is_the_one_that_most_circles_share_and_that_costs_least() -> None:
+    works = {"a": Work(1), "b": Work(1), "c": Work(8, ("x",)), "d": Work(1, ("x",))}
+    edges = [Edge("a", "b", "hard", "why"), Edge("b", "a", "hard", "why")]
+    assert deadlock_advice.cheapest(edges, works, [("a", "b", "a"), ("a", "b", "c", "a")]).dependent == "b"
+    assert (
+        deadlock_advice.cheapest([Edge("a", "b", "hard", "why"), Edge("b", "a", "hard", None)], works).blocking == "b"
+    )
+    assert (
+        deadlock_advice.cheapest([Edge("c", "d", "hard", None), Edge("d", "b", "hard", None)], works).dependent == "b"
+    )
+    assert (
+        deadlock_advice.cheapest([Edge("a", "c", "hard", None), Edge("c", "a", "hard", None)], works).dependent == "a"
+    )
+
+
+def test_r125_a_soft_edge_in_the_circle_is_the_one_to_drop(bench: Any) -> None:
+    knot(bench, "A", "B")
+    bench.store.run(
+        lambda tx: tx.run("UPDATE specs_task_dependency SET dependency_type = 'soft' WHERE blocking_task_id = 'B'")
+    )
+    _, options = bench.store.read(deadlocks.analyze, ["A", "B"])
+    assert [option.option for option in options] == ["drop_soft_dependency"]
+
+
+@pytest.mark.parametrize(
+    ("cycle", "error"), [([], InvalidInput), (["A", "B"], InvalidInput), (["A", "nobody"], TaskNotFound)]
+)
+def test_r122_what_is_no_circle_is_refused(bench: Any, cycle: list[str], error: type[Exception]) -> None:
+    bench.add_tasks("A", "B")
+    bench.add_edge("A", "B")
+    with pytest.raises(error):
+        bench.store.read(deadlocks.analyze, cycle)
+
+
+# -------------------------------------------------------------------------------------------- nothing of it is started
+
+
+def dispatch(bench: Any, *names: str) -> str:
+    row, _ = bench.store.run(dispatches.open_or_join, names, max_parallel=4, agent_type=None, now=NOW, actor="lead")
+    return str(row["dispatch_id"])
+
+
+def claim(bench: Any, dispatch_id: str) -> list[str]:
+    rows = bench.store.run(dispatches.claim, dispatch_id, Limits(4, {}, "builder"), now=NOW, actor="supervisor")
+    return [row["task_id"] for row in rows]
+
+
+@pytest.mark.parametrize("with_counters", [True, False])
+def test_r121_deadlocked_tasks_are_never_started_and_hold_no_dispatch_open(bench: Any, *, with_counters: bool) -> None:
+    knot(bench, "A", "B")
+    bench.add_tasks("X", "Y")
+    bench.add_edge("A", "X")
+    if not with_counters:  # as a program leaves them that knows nothing of counters
+        bench.store.run(lambda tx: tx.run("UPDATE specs_task SET unmet_blockers = 0, status = 'ready'"))
+    dispatch_id = dispatch(bench, "A", "B", "X", "Y")
+    assert not bench.store.read(dispatches.is_over, dispatch_id)
+    assert claim(bench, dispatch_id) == ["Y"]
+    assert not bench.store.read(dispatches.is_over, dispatch_id)
+    agent_id = bench.add_agent("Y")
+    bench.finish(agent_id, "failed", error="spawn_failed")
+    assert bench.store.read(dispatches.is_over, dispatch_id)
+    assert claim(bench, dispatch_id) == []
+    with pytest.raises(NoAvailableWork):
+        bench.store.run(wishes.assign, "A", "builder", None, None, everywhere=False, now=NOW, actor="lead")
+    assert bench.value("SELECT count(*) FROM agent_lifecycle WHERE task_id <> 'Y'") == 0
+
+
+def test_r121_a_dispatch_goes_on_while_a_blocker_of_the_pending_moves(bench: Any) -> None:
+    bench.add_tasks("A", "B", "C")
+    bench.add_edge("A", "B")
+    bench.add_edge("B", "C")
+    dispatch_id = dispatch(bench, "B", "C")
+    assert bench.store.read(dispatches.is_over, dispatch_id), "nobody works A off"
+    other = dispatch(bench, "A")
+    assert not bench.store.read(dispatches.is_over, dispatch_id)
+    assert claim(bench, other) == ["A"]
+    assert not bench.store.read(dispatches.is_over, dispatch_id)
+
+
+def test_r121_whoever_asks_learns_of_the_circle_in_which_or_behind_which_a_task_is(bench: Any) -> None:
+    knot(bench, "A", "B")
+    bench.add_tasks("X", "Y")
+    bench.add_edge("B", "X")
+    said = bench.store.read(deadlocks.of_task, "A")
+    assert "A is one of tasks that wait for each other" in said
+    assert "B" in said
+    assert "X waits for tasks that wait for each other" in bench.store.read(deadlocks.of_task, "X")
+    assert bench.store.read(deadlocks.of_task, "Y") is None
+
+
+# --------------------------------------------------------------------------------------------------------- told once
+
+
+def test_r125_each_new_circle_is_told_once_and_over_when_it_is_gone(bench: Any) -> None:
+    knot(bench, "A", "B")
+    [error_id] = bench.store.run(deadlocks.settle, detect(bench), now=NOW, actor="supervisor")
+    for _ in range(2):
+        assert bench.store.run(deadlocks.settle, detect(bench), now=NOW, actor="supervisor") == []
+    assert [alert["level"] for alert in bench.alerts("lead")] == ["critical"]
+    row = bench.row("error_events", error_id=error_id)
+    assert (row["error_class"], row["severity"], row["recovery_action"]) == ("deadlock", "critical", "resolve_graph")
+
+    knot(bench, "C", "D", "E")
+    assert len(bench.store.run(deadlocks.settle, detect(bench), now=NOW, actor="supervisor")) == 1
+    assert [alert["level"] for alert in bench.alerts("lead")] == ["critical", "high"]
+
+    bench.store.run(tasks.update_status, "A", "completed", now=NOW, actor="lead")
+    bench.store.run(deadlocks.settle, detect(bench), now=LATER, actor="supervisor")
+    row = bench.row("error_events", error_id=error_id)
+    assert (row["status"], row["resolution"]) == ("resolved", "the circle is gone")
+    assert bench.value("SELECT count(*) FROM error_events WHERE status <> 'resolved'") == 1
+
+
+# ------------------------------------------------------------------------------------------------------ among agents
+
+
+def ask(bench: Any, sender: str, target: str, *, kind: str = "question", at: str = NOW) -> None:
+    draft = messages.Draft(target, kind, "which?")
+    types = {"builder", "architect"}
+    bench.store.run(messages.send, draft, sender=sender, agent_types=types, max_queue=99, now=at)
+
+
+def test_c27_agents_that_ask_each_other_are_a_circle_until_one_answers(bench: Any) -> None:
+    bench.add_tasks("A", "B")
+    one, other = bench.add_agent("A", at=NOW), bench.add_agent("B", at=NOW)
+    ask(bench, one, other)
+    assert detect(bench).between_agents.chains == ()
+    ask(bench, other, one)
+    found = detect(bench)
+    assert found.between_agents.chains == (("A", "B", "A"),)
+    assert found.waits["A", "B"].kind == "message"
+    [error_id] = bench.store.run(deadlocks.settle, found, now=NOW, actor="supervisor")
+    assert one in bench.row("error_events", error_id=error_id)["message"]
+    assert detect(bench, asked_before=clock.plus(NOW, -1)).between_agents.chains == (), "they may still answer"
+    for asker in (one, other):
+        bench.store.run(reports.record, asker, "blocked", "I wait", now=NOW)
+    assert detect(bench, asked_before=clock.plus(NOW, -1)).between_agents.chains, "they say that they wait"
+    ask(bench, other, one, kind="answer", at=LATER)
+    assert detect(bench).between_agents.chains == ()
+
+
+def test_c27_an_agent_that_waits_for_a_task_behind_its_own_is_a_circle(bench: Any) -> None:
+    bench.add_tasks("A")
+    bench.add_tasks("B", agent_type="architect")
+    bench.add_edge("A", "B")
+    ask(bench, bench.add_agent("A", at=NOW), "architect")
+    assert detect(bench).between_agents.chains == (("A", "B", "A"),)
+
+
+def test_c27_an_agent_that_holds_the_files_of_the_one_it_waits_for_is_in_a_circle(bench: Any) -> None:
+    bench.add_tasks("A", files='["src/x.py"]')
+    bench.add_tasks("B", agent_type="architect", files='["src"]')
+    ask(bench, bench.add_agent("A", at=NOW), "architect")
+    found = detect(bench)
+    assert found.between_agents.chains == (("A", "B", "A"),)
+    assert {wait.kind for wait in found.waits.values()} == {"message", "file"}
+
+
+def test_c27_who_may_be_answered_by_another_of_that_type_is_in_no_circle(bench: Any) -> None:
+    bench.add_tasks("A")
+    bench.add_tasks("B", "C", agent_type="architect")
+    bench.add_edge("A", "B")
+    ask(bench, bench.add_agent("A", at=NOW), "architect")
+    assert detect(bench).between_agents.chains == ()
