@@ -6,11 +6,11 @@ from mcp.server.mcpserver import MCPServer
 
 from ..server.subscriptions import Sight
 from ..server.yard import Yard
-from . import agents, events, messages, plan, status
+from . import agents, events, messages, plan, status, summary
 
 FOR_WORKER = (plan, messages)
-FOR_LEAD = (status, agents, plan, events, messages)
-LEADS_ALONE = ("status", "merges", "agents", "events")  # the first word behind crewyard://
+FOR_LEAD = (status, agents, plan, events, messages, summary)
+LEADS_ALONE = ("status", "merges", "agents", "events", "summary.md")  # the first word behind crewyard://
 
 
 def register(app: MCPServer[Yard], yard: Yard) -> None:

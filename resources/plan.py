@@ -1,17 +1,15 @@
 """``crewyard://graph``, ``crewyard://graph.mmd``, ``crewyard://plan`` and ``crewyard://tasks/{task_id}``."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 
 from ..server import events, graph, plan_export, tasks
 from ..server.store import Transaction
-from ..server.subscriptions import Sight
 from ..server.yard import Yard
-from .reading import JSON, read, shown_by, to_json
+from .reading import JSON, changed_by, read, shown_by, to_json
 
-# A plan's every change is an event of one of these, so that nobody need read 100,000 tasks to see it.
+# A plan's every change is an event of one of these.
 SUBJECTS = ("task", "plan")
 
 
@@ -76,32 +74,9 @@ def _edges(tx: Transaction, mine: str, other: str, task_id: str) -> list[dict[st
     return [dict(row) for row in rows]
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The plan as of its last change; events up to ``read_to`` were looked at."""
-
-    changed_by: int = 0
-    read_to: int = field(default=0, compare=False)
-
-
-def _plan(tx: Transaction, before: _Plan | None) -> _Plan:
-    last = events.latest(tx)
-    if before is None:
-        return _Plan(read_to=last)
-    changed = tx.value(  # the plus keeps SQLite from the index of subjects, which knows no order of events
-        "SELECT event_id FROM event WHERE event_id > ? AND +subject_type IN (?, ?) ORDER BY event_id DESC LIMIT 1",
-        (before.read_to, *SUBJECTS),
-    )
-    return _Plan(changed or before.changed_by, last)
-
-
-async def _plan_changed(yard: Yard, before: _Plan | None) -> _Plan:
-    return await yard.store.read(_plan, before)
-
-
 SIGHTS = {
-    "crewyard://graph": Sight(_plan_changed),
-    "crewyard://graph.mmd": Sight(_plan_changed),
-    "crewyard://plan": Sight(_plan_changed),
+    "crewyard://graph": changed_by(*SUBJECTS),
+    "crewyard://graph.mmd": changed_by(*SUBJECTS),
+    "crewyard://plan": changed_by(*SUBJECTS),
     "crewyard://tasks/{task_id}": shown_by(task_detail),
 }

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
+from ..server import events
 from ..server.errors import CrewyardError, NotFound
 from ..server.store import Transaction
 from ..server.subscriptions import Sight
@@ -40,6 +41,35 @@ def shown_by(unit: Callable[..., object], **arguments: Any) -> Sight:
         return await yard.store.read(unit, **arguments, **variables)
 
     return Sight(look)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """As of the last event that counts; events up to ``read_to`` were looked at."""
+
+    changed_by: int = 0
+    read_to: int = dataclasses.field(default=0, compare=False)
+
+
+def changed_by(*subjects: str) -> Sight:
+    """The sight of a resource that changes with events of these subjects, so that nobody need read it all to see it."""
+
+    async def look(yard: Yard, before: _Seen | None, **_: Any) -> _Seen:
+        return await yard.store.read(_seen, subjects, before)
+
+    return Sight(look)
+
+
+def _seen(tx: Transaction, subjects: tuple[str, ...], before: _Seen | None) -> _Seen:
+    last = events.latest(tx)
+    if before is None:
+        return _Seen(read_to=last)
+    changed = tx.value(  # the plus keeps SQLite from the index of subjects, which knows no order of events
+        "SELECT event_id FROM event WHERE event_id > ? AND +subject_type IN (SELECT value FROM json_each(?)) "
+        "ORDER BY event_id DESC LIMIT 1",
+        (before.read_to, json.dumps(subjects)),
+    )
+    return _Seen(changed or before.changed_by, last)
 
 
 def to_json(value: Any) -> str:

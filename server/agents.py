@@ -12,6 +12,7 @@ from typing import Any
 
 from . import clock, durations, events, notices, states
 from .errors import AgentNotFound, IllegalTransition
+from .spending import Spending
 from .store import Row, Transaction
 
 # The documents' thresholds (R-168): under two minutes healthy, over five stalled.
@@ -180,6 +181,14 @@ def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
     durations.record(tx, row["agent_type"], f"task_{how.status}", duration, now=how.at)
     notices.reader_ended(tx, agent_id, now=how.at, actor=actor)
     return row
+
+
+def spent(tx: Transaction, agent_id: str, used: Spending) -> None:
+    """Keep what its program said that it has used."""
+    tx.run(
+        "UPDATE agent_lifecycle SET input_tokens = ?, output_tokens = ?, cost_usd = ? WHERE agent_id = ?",
+        (used.input_tokens, used.output_tokens, used.cost_usd, agent_id),
+    )
 
 
 def request_kill(

@@ -18,6 +18,7 @@ from . import (
     process,
     runners,
     saving,
+    spending,
     workspaces,
     worktrees,
 )
@@ -29,6 +30,7 @@ from .journals import Journal, Reader
 from .launcher import restart_policy
 from .process import Identity
 from .sections import Agent
+from .spending import Spending
 from .store import Row, Transaction
 from .usage import Tree
 
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 
 OVERDUE_SECONDS = 10.0
 LINE_LENGTH = 200
+LAST_WORDS_BYTES = 256 * 1024  # the object in which a program tells its usage holds its whole answer
 CODES = {"memory": "resource_exhaustion"}
 
 
@@ -219,14 +222,24 @@ def _end(crew: Crew, row: Row, journal: Journal, how: Exit, *, code: str | None 
     text = journals.tail(run_dir / "output.log")
     if how.status == "failed" and text.strip():
         how = replace(how, message=f"{how.message} Its last words: {text.strip().splitlines()[-1][:LINE_LENGTH]}")
-    crew.take_in(_record_end, row["agent_id"], journal, how, code, text, rules(crew, row["agent_type"]))
+    used = spending.told_by(journals.tail(run_dir / "output.log", LAST_WORDS_BYTES))
+    crew.take_in(_record_end, row["agent_id"], journal, how, code, text, used, rules(crew, row["agent_type"]))
 
 
 def _record_end(
-    tx: Transaction, agent_id: str, journal: Journal, how: Exit, code: str | None, output: str, rules: Rules
+    tx: Transaction,
+    agent_id: str,
+    journal: Journal,
+    how: Exit,
+    code: str | None,
+    output: str,
+    used: Spending | None,
+    rules: Rules,
 ) -> None:
     """What the journal still had to tell, the end, and what follows from it: in one transaction."""
     _record_progress(tx, agent_id, journal)
+    if used is not None:
+        agents.spent(tx, agent_id, used)
     consequences.of_end(tx, agent_id, how, code=code, output=output, rules=rules, now=clock.now(), actor=ACTOR)
 
 

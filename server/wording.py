@@ -1,6 +1,21 @@
-"""How text is fitted to the room that there is for it."""
+"""How text is fitted to the room that there is for it, and how numbers are said."""
 
 
 def cut(text: str, limit: int) -> str:
     """The text, or so much of its beginning that it has ``limit`` characters with the sign that it was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
+
+
+def lasted(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -4,7 +4,7 @@ from functools import cache
 
 from mcp.server.mcpserver.tools import Tool
 
-from . import agents, assign, plan, report, route, why, worktrees
+from . import agents, assign, generate_activity_summary, plan, report, route, why, worktrees
 
 
 @cache  # the schemas take 35 ms to make, and never change
@@ -15,6 +15,7 @@ def for_lead() -> tuple[Tool, ...]:
         agents.lead_tool(),
         worktrees.lead_tool(),
         route.route_tool(),
+        generate_activity_summary.lead_tool(),
         why.lead_tool(),
     )
 

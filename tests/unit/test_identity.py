@@ -171,7 +171,7 @@ async def test_every_resource_of_the_leads_alone_is_refused_to_an_agent(bench: A
         for uri in leads_alone:
             with pytest.raises(MCPError, match="not_authorized"):
                 await me.client.read_resource(uri)
-    alone = {f"crewyard://{name}" for name in ("status", "merges", "agents", "events")}
+    alone = {f"crewyard://{name}" for name in ("status", "merges", "agents", "events", "summary.md")}
     assert {asked for _, asked in refusals(bench)} == alone
 
 

@@ -25,6 +25,7 @@ async def test_all_of_them_are_listed(call: Any) -> None:
         "crewyard://graph.mmd",
         "crewyard://merges",
         "crewyard://plan",
+        "crewyard://summary.md",
     }
     assert {each.uri_template for each in templates.resource_templates} == {
         "crewyard://agents/{agent_id}",

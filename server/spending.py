@@ -1,0 +1,89 @@
+"""What an agent program says that it has used, told from the end of its output. Pure.
+
+Known are the ``result`` object that Claude Code prints with ``--output-format json`` or ``stream-json``, and the
+``turn.completed`` events of ``codex exec --json``, whose counts are those of their thread so far. Whatever the kind: a
+command may well start one of them. Any other output says nothing, and is no error.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# Claude Code counts what it read from its cache, or wrote to it, beside the other input; Codex among it.
+_CLAUDE_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_MOST = 2**53  # beyond it no program has counted anything
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Of one agent; None is what it did not say. Input counts what came from a cache."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+def told_by(output: str) -> Spending | None:
+    """The sum over all runs of such programs that ended in this output; None where none did."""
+    runs: list[Spending] = []
+    thread: Spending | None = None
+    for said in _objects(output):
+        if said.get("type") == "result":
+            runs.append(_of_claude(said))
+        elif said.get("type") == "thread.started" and thread is not None:
+            runs.append(thread)
+            thread = None
+        elif said.get("type") == "turn.completed":
+            thread = _of_codex(said)
+    known = [run for run in [*runs, *([thread] if thread else [])] if run != Spending()]
+    return _sum(known) if known else None
+
+
+def _objects(output: str) -> Iterator[dict[str, Any]]:
+    for line in output.splitlines():
+        text = line.strip()
+        is_wanted = any(word in text for word in ('"result"', '"turn.completed"', '"thread.started"'))
+        if not is_wanted or text[0] not in "{[":
+            continue
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        yield from (each for each in (parsed if isinstance(parsed, list) else [parsed]) if isinstance(each, dict))
+
+
+def _of_claude(said: dict[str, Any]) -> Spending:
+    usage = _usage(said)
+    inputs = [count for count in (_count(usage.get(name)) for name in _CLAUDE_INPUT) if count is not None]
+    return Spending(
+        sum(inputs) if inputs else None, _count(usage.get("output_tokens")), _cost(said.get("total_cost_usd"))
+    )
+
+
+def _of_codex(said: dict[str, Any]) -> Spending:
+    usage = _usage(said)
+    return Spending(_count(usage.get("input_tokens")), _count(usage.get("output_tokens")))
+
+
+def _usage(said: dict[str, Any]) -> dict[str, Any]:
+    usage = said.get("usage")
+    return usage if isinstance(usage, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST else None
+
+
+def _cost(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < _MOST else None  # NaN is neither
+
+
+def _sum(runs: list[Spending]) -> Spending:
+    def total(name: str) -> Any:
+        values = [value for value in (getattr(run, name) for run in runs) if value is not None]
+        return sum(values) if values else None
+
+    return Spending(total("input_tokens"), total("output_tokens"), total("cost_usd"))
