@@ -218,7 +218,9 @@ async def test_time_that_passes_is_no_change(bench: Any, connect: Connect) -> No
     async with connect() as client, client.subscribed(*uris, "crewyard://tasks/A"):
         for _ in range(3):
             bench.store.run(
-                lambda tx: tx.run("INSERT INTO metrics.metrics VALUES (NULL, 'now', 't', 1, 'u', NULL, NULL)")
+                lambda tx: tx.run(
+                    "INSERT INTO metrics.metrics (timestamp, metric_type, value, unit) VALUES ('now', 't', 1, 'u')"
+                )
             )
             await anyio.to_thread.run_sync(lambda: None)
         bench.store.run(lambda tx: tx.run("UPDATE specs_task SET title = 'Another'"))
