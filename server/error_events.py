@@ -84,20 +84,30 @@ def note(tx: Transaction, error: Note, *, now: str, actor: str) -> str:
     return error_id
 
 
-def tell(tx: Transaction, error: Row, level: Severity, *, told: Collection[str] = (), now: str) -> list[str]:
+def tell(
+    tx: Transaction,
+    error: Row,
+    level: Severity,
+    *,
+    message: str = "",
+    told: Collection[str] = (),
+    files: Sequence[str] = (),
+    now: str,
+) -> list[str]:
     """Tell of an error whom its ``level`` concerns, but for who is ``told`` otherwise; returns the mailboxes."""
     about = error["task_id"] or error["subject"] or error["agent_id"] or "this repository"
     return alerts.of_error(
         tx,
         level,
         f"{error['error_class'].replace('_', ' ').capitalize()}: {cut(about, 200)}",
-        error["message"],
+        message or error["message"],
         told=told,
         now=now,
         error_id=error["error_id"],
         task_id=error["task_id"],
         agent=error["agent_id"],
         recovery_action=error["recovery_action"],
+        **({"files": list(files)} if files else {}),
         next=f"handle_agent_errors(action='handle', error_id='{error['error_id']}')",
     )
 
@@ -129,14 +139,13 @@ def of_task(tx: Transaction, task_id: str) -> Row:
 
 
 def listed(tx: Transaction, *, task_id: str | None = None, before: str | None = None, limit: int = 50) -> list[Row]:
-    """Errors that are not resolved, of one task or of all, the newest first, with how often each has ``occurred``.
+    """Errors that are not resolved, of one task or of all, the newest first.
 
     ``before``: the id of the last one of the page before.
     """
     place = None if before is None else tx.value("SELECT rowid FROM error_events WHERE error_id = ?", (before,))
     return tx.all(
-        "SELECT e.*, (SELECT count(*) FROM error_events o WHERE o.task_id IS e.task_id AND o.error_class = "
-        "e.error_class AND o.subject IS e.subject AND o.status <> 'resolved') AS occurred FROM error_events e "
+        "SELECT * FROM error_events e "
         "WHERE e.status <> 'resolved' AND (:task IS NULL OR e.task_id = :task) "
         "AND (:place IS NULL OR e.rowid < :place) ORDER BY e.rowid DESC LIMIT :limit",
         {"task": task_id, "place": place, "limit": limit},
@@ -149,6 +158,17 @@ def count(tx: Transaction, task_id: str | None = None) -> int:
         tx.value(
             "SELECT count(*) FROM error_events WHERE status <> 'resolved' AND (? IS NULL OR task_id = ?)",
             (task_id, task_id),
+        )
+    )
+
+
+def occurred(tx: Transaction, error: Row) -> int:
+    """How often the same kind of error has come since its task last went on."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM error_events WHERE task_id IS ? AND error_class = ? AND subject IS ? "
+            "AND status <> 'resolved'",
+            (error["task_id"], error["error_class"], error["subject"]),
         )
     )
 

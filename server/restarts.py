@@ -6,7 +6,7 @@ server that recorded it, and a refused one has changed nothing.
 
 from dataclasses import dataclass
 
-from . import agents, assignments, attempts, clock, dispatches, holds, launches, states, tasks
+from . import agents, assignments, attempts, clock, dispatches, holds, launches, states, tasks, wishes
 from .errors import IllegalTransition, MaxRetriesExceeded, NoAvailableWork, NonRetryable
 from .store import Row, Transaction
 
@@ -66,6 +66,47 @@ def of_agent(tx: Transaction, agent_id: str, *, force: bool, grace_seconds: floa
     else:
         raise _out_of_place(tx, agent, task, work)
     return _asked(tx, agent, task["task_id"], reason)
+
+
+def of_task(tx: Transaction, task_id: str, *, grace_seconds: float, now: str, actor: str) -> Asked:
+    """Start a task again that no agent works on, one that failed included; it may never have had an agent.
+
+    Raises TaskNotFound and what ``of_agent`` raises; IllegalTransition while an agent works on it.
+    """
+    task, last = tasks.get(tx, task_id), agents.of_task(tx, task_id)
+    if last and last[-1]["status"] in states.LIVE_AGENT:
+        raise _at_work(last[-1], task)
+    if last:
+        agent_id = last[-1]["agent_id"]
+        return of_agent(tx, agent_id, force=True, grace_seconds=grace_seconds, now=now, actor=actor)
+    holds.lift_stop(tx, now=now, actor=actor)
+    work = assignments.of_task(tx, task_id)
+    if work is not None:
+        attempts.begin_anew(tx, work["orchestrator_task_id"], now=now, actor=actor)
+    else:
+        _require_unblocked(tx, task)
+        work = attempts.open_again(tx, task_id, now=now, actor=actor)
+    return _asked_of_task(tx, work, task["error_message"])
+
+
+def with_another(
+    tx: Transaction, task_id: str, agent_type: str, *, limit: int | None, everywhere: bool, now: str, actor: str
+) -> Asked:
+    """Give a task that failed, or waits for its next attempt, to another type of agent now.
+
+    Raises TaskNotFound, IllegalTransition while an agent works on it, and what ``wishes.assign`` raises.
+    """
+    task, work = tasks.get(tx, task_id), assignments.of_task(tx, task_id)
+    live = next((row for row in agents.live(tx) if row["task_id"] == task_id), None)
+    if live is not None:
+        raise _at_work(live, task)
+    why = f"given to {agent_type} by {actor}"
+    if work is not None and work["status"] == "assigned":
+        assignments.release(tx, work["orchestrator_task_id"], why=why, now=now, actor=actor)
+    elif task["status"] == "failed":
+        tasks.release(tx, task_id, why=why, now=now, actor=actor)
+    row = wishes.assign(tx, task_id, agent_type, limit, None, everywhere, now, actor)
+    return _asked_of_task(tx, row, task["error_message"])
 
 
 def types_of(tx: Transaction, agent_type: str | None, *, force: bool, now: str) -> set[str]:
@@ -159,14 +200,22 @@ def _require_unblocked(tx: Transaction, task: Row) -> None:
         )
 
 
+def _at_work(agent: Row, task: Row) -> IllegalTransition:
+    return IllegalTransition(
+        f"{agent['agent_id']} works on task {task['task_id']} now.",
+        hint=f"agents(action='restart', agent_id='{agent['agent_id']}') starts that one again.",
+        agent_id=agent["agent_id"],
+        task_id=task["task_id"],
+    )
+
+
 def _out_of_place(tx: Transaction, agent: Row, task: Row, work: Row | None) -> IllegalTransition:
     """The error where there is nothing to start again."""
     task_id, status = task["task_id"], task["status"]
     heir = next((row for row in agents.live(tx) if row["task_id"] == task_id), None)
     if heir is not None:
-        said = f"{heir['agent_id']} works on task {task_id} now"
-        hint = f"agents(action='restart', agent_id='{heir['agent_id']}') starts that one again."
-    elif status == "completed":
+        return _at_work(heir, task)
+    if status == "completed":
         said = f"Task {task_id} is completed; its work is on the integration branch"
         hint = "plan(action='add') brings in a task for what is still to be done."
     elif work is not None:

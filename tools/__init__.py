@@ -4,7 +4,18 @@ from functools import cache
 
 from mcp.server.mcpserver.tools import Tool
 
-from . import agents, assign, generate_activity_summary, plan, report, route, why, worktrees
+from . import (
+    agents,
+    assign,
+    detect_deadlocks,
+    generate_activity_summary,
+    handle_agent_errors,
+    plan,
+    report,
+    route,
+    why,
+    worktrees,
+)
 
 
 @cache  # the schemas take 35 ms to make, and never change
@@ -15,7 +26,9 @@ def for_lead() -> tuple[Tool, ...]:
         agents.lead_tool(),
         worktrees.lead_tool(),
         route.route_tool(),
+        detect_deadlocks.lead_tool(),
         generate_activity_summary.lead_tool(),
+        handle_agent_errors.lead_tool(),
         why.lead_tool(),
     )
 

@@ -18,9 +18,10 @@ def tokens(listed: Any) -> float:
 async def test_the_leads_tools_cost_little(call: Any) -> None:
     listed = await call.client.list_tools()
     assert {tool.name for tool in listed.tools} == {
-        "plan", "assign", "agents", "worktrees", "route", "generate_activity_summary", "why",
+        "plan", "assign", "agents", "worktrees", "route", "why", "detect_deadlocks", "generate_activity_summary",
+        "handle_agent_errors",
     }  # fmt: skip
-    assert tokens(listed) < 3_200  # of 4,000: the four tools of later issues need the rest
+    assert tokens(listed) < 3_750  # of 4,000: one more tool needs the rest
 
 
 async def test_a_workers_tools_cost_little(bench: Any, worker: Any) -> None:
