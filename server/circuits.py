@@ -7,7 +7,7 @@ A knot (``cycles.components``) of n tasks may hold more circles than anybody can
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .cycles import components, cycles
+from .cycles import closed_chain, components
 
 MOST = 100
 STEPS = 300_000
@@ -39,25 +39,29 @@ class _Steps:
 
 def find(edges: Iterable[tuple[str, str]], *, most: int = MOST, steps: int = STEPS) -> Circuits:
     """Circles along the edges' direction, a task that follows itself included; the same for the same edges."""
-    pairs = sorted(set(edges))
-    shortest = [_canonical(chain) for chain in cycles(pairs)]
-    chains, budget = set(shortest), _Steps(steps)
     after: dict[str, list[str]] = {}
-    for source, target in pairs:
+    loops = set()
+    for source, target in set(edges):
+        if source == target:
+            loops.add(source)
         after.setdefault(source, []).append(target)
         after.setdefault(target, [])
-    more = _elementary(after, budget)
+    knots = sorted(sorted(each) for each in components(after) if len(each) > 1)
+    for members in knots:
+        for node in members:
+            after[node].sort()
+    chains = {(each, each) for each in loops} | {_canonical(closed_chain(k[0], set(k), after)) for k in knots}
+    number, budget = len(loops) + len(knots), _Steps(steps)
+    more = _elementary(knots, after, budget)
     while len(chains) < most and (chain := next(more, None)) is not None:
         chains.add(_canonical(chain))
     bound = None
-    if len(chains) >= most and next(more, None) is not None:
+    if len(chains) > most or (len(chains) == most and next(more, None) is not None):
         bound = f"the first {most} circles"
     elif budget.left <= 0:
         bound = f"the circles found within {steps} steps"
     kept = sorted(chains, key=lambda chain: (len(chain), chain))[:most]
-    if bound is None and len(kept) < len(chains):
-        bound = f"the first {most} circles"
-    return Circuits(tuple(kept), len(shortest), bound)
+    return Circuits(tuple(kept), number, bound)
 
 
 def _canonical(chain: list[str]) -> Chain:
@@ -65,16 +69,15 @@ def _canonical(chain: list[str]) -> Chain:
     return (*chain[first:-1], *chain[:first], chain[first])
 
 
-def _elementary(after: Mapping[str, list[str]], budget: _Steps) -> Iterator[list[str]]:
+def _elementary(knots: list[list[str]], after: Mapping[str, list[str]], budget: _Steps) -> Iterator[list[str]]:
     """All circles through the first task of each knot, then those of what is left of it without that task."""
-    waiting = [sorted(each) for each in components(after) if len(each) > 1]
-    waiting.sort(reverse=True)
+    waiting = sorted(knots, reverse=True)
     while waiting and budget.left > 0:
         members = waiting.pop()
+        if not budget.take(sum(len(after[node]) for node in members)):
+            return
         inside = set(members)
         within = {node: [each for each in after[node] if each in inside and each != node] for node in members}
-        if not budget.take(sum(map(len, within.values()))):
-            return
         yield from _through(members[0], within, budget)
         rest = {node: [each for each in within[node] if each != members[0]] for node in members[1:]}
         waiting += sorted((sorted(each) for each in components(rest) if len(each) > 1), reverse=True)

@@ -27,7 +27,7 @@ def cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
         after.setdefault(target, [])
     order = {node: index for index, node in enumerate(after)}
     found += [
-        _closed_chain(min(component, key=order.__getitem__), set(component), after)
+        closed_chain(min(component, key=order.__getitem__), set(component), after)
         for component in components(after)
         if len(component) > 1
     ]
@@ -78,7 +78,7 @@ def _cut(path: list[str], on_path: set[str], node: str) -> list[str]:
     return component
 
 
-def _closed_chain(start: str, members: set[str], after: Mapping[str, list[str]]) -> list[str]:
+def closed_chain(start: str, members: set[str], after: Mapping[str, list[str]]) -> list[str]:
     """A shortest way from ``start`` back to itself within its component."""
     came_from: dict[str, str] = {}
     waiting = deque([start])

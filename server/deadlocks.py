@@ -5,7 +5,6 @@ waits for it. Nothing here is repaired, and nothing of a circle is ever started:
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,11 +14,13 @@ from .circuits import Chain, Circuits
 from .deadlock_advice import Edge, Option, Work
 from .error_events import Note
 from .errors import InvalidInput
+from .next_calls import call
 from .store import Row, Transaction
 from .waits import Wait
 
 LOOKED_AT = 10_000
 WEIGHED = 200
+NAMED = 20
 SUBJECT_LENGTH = 400
 
 
@@ -103,24 +104,19 @@ def edges_of(tx: Transaction, chain: Chain) -> list[Edge]:
     return [edge for edge in found if edge is not None]
 
 
-def of_task(tx: Transaction, task_id: str) -> str | None:
-    """What a person is told of a task that can never start: the circle that it is in or waits for; None where none is
-    found among the first ten thousand dependencies before it."""
+def before(tx: Transaction, task_id: str) -> list[str] | None:
+    """The circle that keeps a task from ever starting, each waiting for the next: one that it is in, which then begins
+    with it, or one that it waits for. None where none is found among the first ten thousand dependencies before it."""
     rows = tx.all(
         "WITH RECURSIVE before (task_id) AS (SELECT ? UNION SELECT d.blocking_task_id FROM specs_task_dependency d "
         "JOIN before b ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' "
         "AND d.dependency_status = 'pending' LIMIT ?) "
         "SELECT d.dependent_task_id, d.blocking_task_id FROM before b JOIN specs_task_dependency d "
         "ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' AND d.dependency_status = 'pending' "
-        "LIMIT ?",
-        (task_id, LOOKED_AT, LOOKED_AT),
+        "ORDER BY d.dependent_task_id <> ? LIMIT ?",
+        (task_id, LOOKED_AT, task_id, LOOKED_AT),
     )
-    chains = cycles.cycles((row[0], row[1]) for row in rows)
-    if not chains:
-        return None
-    chain = next((each for each in chains if task_id in each), chains[0])
-    place = "is one of" if task_id in chain else "waits for"
-    return f"Task {task_id} {place} tasks that wait for each other in a circle: {cycles.show_chain(chain)}"
+    return next(iter(cycles.cycles((row[0], row[1]) for row in rows)), None)
 
 
 def has_news(tx: Transaction, found: Deadlocks) -> bool:
@@ -159,7 +155,10 @@ def _note(subject: str, graph: str, chain: Chain, found: Deadlocks) -> Note:
     else:
         reasons = "; ".join(found.waits[pair].said for pair in pairwise(chain) if pair in found.waits)
         said = f"Agents wait for each other in a circle: {cycles.show_chain(list(chain))} ({reasons})."
-    hint = f" detect_deadlocks(action='analyze', cycle={json.dumps(list(chain[:-1])[:20])}) tells the ways out."
+    names = list(chain[:-1])
+    shown = call("detect_deadlocks", action="detect")
+    ways_out = call("detect_deadlocks", action="analyze", cycle=names) if len(names) <= NAMED else shown
+    hint = f" {ways_out} tells the ways out."
     return Note("deadlock", said + (hint if graph == "tasks" else ""), "open", subject=subject, severity=grave)
 
 

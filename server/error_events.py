@@ -84,6 +84,12 @@ def note(tx: Transaction, error: Note, *, now: str, actor: str) -> str:
     return error_id
 
 
+def note_once(tx: Transaction, error: Note, *, now: str, actor: str) -> str | None:
+    """As ``note``, but for what is known and not resolved."""
+    known = _is_known(tx, error, failures.of(error.code).name)
+    return None if known else note(tx, error, now=now, actor=actor)
+
+
 def tell(
     tx: Transaction,
     error: Row,

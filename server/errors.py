@@ -43,6 +43,7 @@ CrewyardError
 │   ├── MergeCheckFailed    merge_check_failed
 │   └── HookFailed          hook_failed
 └── StoreError              database_error
+    ├── DatabaseCorrupt     database_corrupt
     └── DatabaseBusy        database_busy
 """
 
@@ -327,6 +328,12 @@ class StoreError(CrewyardError):
     """The database cannot be used."""
 
     code = "database_error"
+
+
+class DatabaseCorrupt(StoreError):
+    """The database's file is damaged."""
+
+    code = "database_corrupt"
 
 
 class DatabaseBusy(StoreError):

@@ -9,7 +9,9 @@ import re
 import shlex
 from typing import Any
 
-TOOLS = ("plan", "assign", "agents", "worktrees", "route", "why", "report")
+TOOLS = (
+    "plan", "assign", "agents", "worktrees", "route", "detect_deadlocks", "handle_agent_errors", "why", "report",
+)  # fmt: skip
 # By tool and action; an argument that was not given is left out with its option, a placeholder stands as it is.
 COMMAND_LINES: dict[tuple[str, str], str] = {
     ("why", ""): "crewyard why {subject}",
@@ -26,13 +28,23 @@ COMMAND_LINES: dict[tuple[str, str], str] = {
     ("agents", "spawn"): "crewyard command spawn-agent-session TASK_ID={task_id}",
     ("agents", "restart"): "crewyard command auto-restart-agent AGENT_ID={agent_id}",
     ("agents", "kill"): "crewyard command kill-stalled-agent AGENT_ID={agent_id}",
+    ("detect_deadlocks", "detect"): "crewyard command detect-deadlocks",
+    ("handle_agent_errors", "detect"): "crewyard command handle-agent-errors",
+    ("handle_agent_errors", "handle"): "crewyard command handle-agent-errors ACTION=handle ERROR_ID={error_id}",
     ("worktrees", "list"): "crewyard worktrees",
     ("worktrees", "queue"): "crewyard status",
     ("worktrees", "create"): "crewyard command create-worktree TASK_ID={task_id}",
     ("worktrees", "merge"): "crewyard worktrees approve {task_id}",
     ("worktrees", "cleanup"): "crewyard command cleanup-worktrees TASK_ID={task_id}",
 }
-PLACEHOLDERS = {"subject": "ID", "path": "PLAN", "plan": "PLAN", "agent_id": "AGENT", "task_id": "TASK"}
+PLACEHOLDERS = {
+    "subject": "ID",
+    "path": "PLAN",
+    "plan": "PLAN",
+    "agent_id": "AGENT",
+    "task_id": "TASK",
+    "error_id": "ERROR",
+}
 _CALL = re.compile(rf"\b({'|'.join(TOOLS)})\(([^()]*)\)")
 
 

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from . import migrate
 from .announcements import Announcer
-from .errors import DatabaseBusy, StoreError
+from .errors import DatabaseBusy, DatabaseCorrupt, StoreError
 from .turns import Turns
 
 P = ParamSpec("P")
@@ -246,7 +246,8 @@ def _mapped_errors(path: Path) -> Iterator[None]:
 def _ours(error: sqlite3.DatabaseError, path: Path) -> StoreError:
     """The one place where sqlite's errors become ours; a broken constraint is the unit's own business."""
     if not isinstance(error, sqlite3.OperationalError):
-        return StoreError(
+        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+        return (DatabaseCorrupt if is_damaged else StoreError)(
             f"{path} cannot be read as a database: {error}",
             hint="Put a backup in its place, or move the file away to start anew.",
         )

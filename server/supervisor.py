@@ -22,6 +22,7 @@ from . import (
     deadlocks,
     dispatcher,
     due_times,
+    error_events,
     garbage,
     janitor,
     keeper,
@@ -43,7 +44,8 @@ from . import (
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import CrewyardError, DatabaseBusy, LeaseLost
+from .error_events import Note
+from .errors import CrewyardError, DatabaseBusy, DatabaseCorrupt, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
 from .lookout import Lookout
@@ -208,9 +210,19 @@ class Supervisor:
             step()
         except (LeaseLost, DatabaseBusy):
             raise
+        except DatabaseCorrupt as error:
+            self._has_fault = True
+            log.exception("step %s met a damaged database", step.__name__)
+            self._tell_of_damage(error)
         except Exception:  # a fault in one step must not stop the others (design 1)
             self._has_fault = True
             log.exception("step %s failed", step.__name__)
+
+    def _tell_of_damage(self, error: DatabaseCorrupt) -> None:
+        """As far as the part of the file that mail is kept in can still be written to."""
+        damage = Note(error.code, error.message, "open", subject="database")
+        with contextlib.suppress(CrewyardError):
+            self.crew.write(error_events.note_once, damage, now=clock.now(), actor=ACTOR)
 
     def _follow_the_clock(self) -> None:
         """A wall clock that was set takes every time that is still to come along with it."""

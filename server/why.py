@@ -12,6 +12,7 @@ from . import collisions, lease
 from .errors import InvalidInput, NotFound
 from .next_calls import call
 from .store import Row, Transaction
+from .why_errors import of_error
 from .why_launches import Bounds
 from .why_merges import of_merge, of_pooled, of_worktree
 from .why_subjects import Answer, of_agent, of_dispatch, of_message
@@ -133,4 +134,5 @@ SUBJECTS = (
     Kind("pooled_worktree", "worktree_pool", "path", of_pooled),
     Kind("worktree", "git_worktree_tracker", "worktree_path", of_worktree),
     Kind("assignment", "orchestrator_task", "orchestrator_task_id", _of_assignment),
+    Kind("error", "error_events", "error_id", of_error),
 )

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from . import agents, assignments, dispatches, merges, tasks, why_launches, worktrees
+from . import agents, assignments, deadlocks, dispatches, merges, tasks, why_launches, worktrees
 from .advice import ADVICE
-from .cycles import cycles, show_chain
+from .cycles import show_chain
 from .next_calls import call
 from .store import Row, Transaction
 from .why_launches import CREW, Bounds
@@ -23,29 +23,16 @@ def _pending(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
     blockers = tasks.open_blockers(tx, task_id)
     if not blockers:
         return f"Task {task_id} is pending, though nothing blocks it any more.", _again(task_id)
-    if circle := _circle(tx, task_id):
-        force = call("assign", action="assign", task_ids=[task_id], force=True)
-        return f"Task {task_id} can never start: tasks wait for each other in a circle, {circle}.", force
+    if circle := deadlocks.before(tx, task_id):
+        ways_out = call("detect_deadlocks", action="analyze", cycle=circle[:-1])
+        it = "tasks wait" if task_id in circle else "it waits for tasks that wait"
+        return f"Task {task_id} can never start: {it} for each other in a circle, {show_chain(circle)}.", ways_out
     names = ", ".join(f"{row['task_id']} ({row['status']})" for row in blockers[:BLOCKERS_NAMED])
     more = f" and {len(blockers) - BLOCKERS_NAMED} more" if len(blockers) > BLOCKERS_NAMED else ""
     stuck = next((row for row in blockers if row["status"] in ("failed", "cancelled")), None)
     next_call = call("why", subject=blockers[0]["task_id"]) if stuck is None else _again(stuck["task_id"])
     alone = "" if _scope_of(tx, task_id) else ", and no dispatch works it off"
     return f"Task {task_id} is pending: it waits for {names}{more}{alone}.", next_call
-
-
-def _circle(tx: Transaction, task_id: str) -> str:
-    """The circle that the task is on; empty where it is on none."""
-    edges = tx.all(
-        "WITH RECURSIVE upward (task_id) AS (VALUES (?) UNION SELECT e.blocking_task_id FROM specs_task_dependency e "
-        "JOIN upward u ON e.dependent_task_id = u.task_id "
-        "WHERE e.dependency_type = 'hard' AND e.dependency_status = 'pending') "
-        "SELECT e.dependent_task_id, e.blocking_task_id FROM specs_task_dependency e "
-        "JOIN upward u ON e.dependent_task_id = u.task_id "
-        "WHERE e.dependency_type = 'hard' AND e.dependency_status = 'pending' ORDER BY e.dependent_task_id <> ?",
-        (task_id, task_id),
-    )
-    return next((show_chain(chain) for chain in cycles(map(tuple, edges)) if chain[0] == task_id), "")
 
 
 def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:

@@ -10,6 +10,7 @@ from crewyard.server import (
     attempts,
     clock,
     dispatches,
+    error_events,
     events,
     holds,
     launches,
@@ -86,6 +87,31 @@ def circle(bench: Any) -> str:
     for pair in (("A", "B"), ("B", "C"), ("C", "A")):
         bench.add_edge(*pair)
     return "B"
+
+
+def behind_circle(bench: Any) -> str:
+    circle(bench)
+    bench.add_tasks("X")
+    bench.add_edge("B", "X")
+    return "X"
+
+
+def error(status: str) -> Callable[[Any], str]:
+    """An error of task A that stands so."""
+
+    def build(bench: Any) -> str:
+        bench.add_tasks("A")
+        level = "high" if status == "escalated" else None
+        note = error_events.Note(
+            "agent_failed", "It died.", "open" if status == "resolved" else status, "A", escalation_level=level
+        )
+        name = bench.store.run(error_events.note, note, now=NOW, actor="test")
+        bench.store.run(lambda tx: tx.run("UPDATE error_events SET error_id = 'err-1' WHERE error_id = ?", (name,)))
+        if status == "resolved":
+            bench.store.run(error_events.resolve, "A", "it went on", now=NOW, actor="test")
+        return "err-1"
+
+    return build
 
 
 def unblocked(bench: Any) -> str:

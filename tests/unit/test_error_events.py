@@ -1,11 +1,29 @@
 """What goes wrong is recorded with its class, told to whom it concerns, and over when its task went on (R-158, …)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crewyard.server import agents, assignments, backoff, clock, error_events, failures, merges, tasks
+from crewyard.server import (
+    agents,
+    assignments,
+    backoff,
+    clock,
+    error_events,
+    failures,
+    holds,
+    lease,
+    merges,
+    process,
+    tasks,
+)
+from crewyard.server.crew import Crew
 from crewyard.server.error_events import Note
+from crewyard.server.repository import Repository
+from crewyard.server.settings import Settings
+from crewyard.server.store import Store
+from crewyard.server.supervisor import Supervisor, partial_named
 
 NOW = "2026-01-01T00:00:00.000Z"
 LAST = "It ended with exit code 1. Its last words: "
@@ -254,3 +272,33 @@ def test_r013_nobody_of_the_crew_can_ask_for_sound(bench: Any) -> None:
     bench.store.run(error_events.note, Note("data_loss", "words", "open", "A"), now=NOW, actor="test")
     contents = bench.store.read(lambda tx: tx.all("SELECT content ->> '$.sound' AS sound FROM agent_message"))
     assert {row["sound"] for row in contents} == {0}
+
+
+# ------------------------------------------------------------------------------------------------------------- damage
+
+
+def test_r160_a_damaged_database_is_told_once_as_far_as_it_can_be(bench: Any, database: Path, git_repo: Path) -> None:
+    bench.add_tasks("A")
+    crew = Crew.of(Repository.discover(git_repo), Settings(), bench.store)
+    me = process.myself()
+    holder = lease.Holder("test", me.pid, me.start_time, me.boot_id)
+    crew.term = bench.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime())
+    page, size = (
+        bench.value("SELECT rootpage FROM sqlite_master WHERE name = 'launch_hold'"),
+        bench.value("PRAGMA page_size"),
+    )
+    bench.store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    fresh = Store(database)
+    crew.store = fresh
+    supervisor = Supervisor(crew)
+    for _ in range(2):
+        supervisor._guarded(partial_named(fresh.read, holds.listed))
+    fresh.close()
+    [row] = errors(bench)
+    assert (row["error_class"], row["severity"], row["status"]) == ("corruption", "critical", "open")
+    assert "malformed" in row["message"]
+    for box in ("lead", "project_manager"):
+        assert [alert["level"] for alert in bench.alerts(box)] == ["critical"]

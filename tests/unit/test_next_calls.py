@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from crewyard.server import advice, commands, next_calls
+from crewyard.server import advice, commands, failures, next_calls
 from crewyard.server.cli import app
 from crewyard.server.errors import CrewyardError
 
@@ -116,5 +116,5 @@ def test_each_error_has_its_sentence() -> None:
     codes = {kind.code for kind in subclasses(CrewyardError) if kind.__module__.startswith("crewyard.")}
     from crewyard.server.consequences import FAILURES
 
-    assert {*codes, *recorded_codes(), *FAILURES.values()} - set(advice.ADVICE) == set()
+    assert {*codes, *recorded_codes(), *FAILURES.values(), *failures.BY_CODE} - set(advice.ADVICE) == set()
     assert all(text.endswith(".") and len(text) < 120 for text in advice.ADVICE.values())

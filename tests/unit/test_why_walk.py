@@ -38,6 +38,7 @@ from .situations import (
     assigned_held,
     assigned_in,
     behind,
+    behind_circle,
     behind_others,
     being_ended,
     blocked,
@@ -47,6 +48,7 @@ from .situations import (
     circle,
     dispatched,
     ended,
+    error,
     evidence,
     expired,
     failed_mail,
@@ -103,6 +105,7 @@ CREW = "agents(action='list')"
 QUEUE = "worktrees(action='queue')"
 AGAIN = "plan(action='update', task_id='A', new_status='ready')"
 WHY_A = "why(subject='A')"
+WAYS_OUT = "detect_deadlocks(action='analyze', cycle=['B', 'A', 'C'])"
 SEND = "route(action='send', target_agent='{}', content='…')"
 
 SITUATIONS = [
@@ -110,8 +113,18 @@ SITUATIONS = [
     Situation("task:pending", blocked, ("Task B is pending", "waits for A (ready)"), WHY_A),
     Situation("task:pending", lambda b: blocked(b, status="cancelled"), ("A (cancelled)",), AGAIN),
     Situation("task:pending", lambda b: blocked(b, status="failed", error_code="x"), ("A (failed)",), AGAIN),
+    Situation(
+        "error:open", error("open"), ("nothing follows",), "handle_agent_errors(action='handle', error_id='err-1')"
+    ),
+    Situation("error:recovering", error("recovering"), ("is being recovered from",), WHY_A),
+    Situation(
+        "error:escalated", error("escalated"), ("waits for a person (high)",),
+        "handle_agent_errors(action='recover', error_id='err-1', recovery_strategy='manual_intervention')",
+    ),
+    Situation("error:resolved", error("resolved"), ("resolved since", "it went on"), WHY_A),
+    Situation("behind a circle", behind_circle, ("X can never start", "it waits for tasks that wait"), WAYS_OUT),
     Situation("circle", circle, ("never start", "B → A → C → B"),
-              "assign(action='assign', task_ids=['B'], force=True)"),
+              "detect_deadlocks(action='analyze', cycle=['B', 'A', 'C'])"),
     Situation("task:pending", unblocked, ("nothing blocks it",), AGAIN),
     Situation("task:ready", ready, ("no dispatch",), "assign(action='assign', task_ids=['A'])"),
     Situation("paused", paused_task, ("is paused",), "assign(action='resume', dispatch_id='{dispatch}')"),
