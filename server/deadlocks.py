@@ -51,11 +51,11 @@ def detect(tx: Transaction, *, asked_before: str) -> Deadlocks:
         "SELECT blocking_task_id, dependent_task_id, dependency_status = 'pending' FROM specs_task_dependency "
         "WHERE dependency_type = 'hard'"
     )
-    edges = [(row[0], row[1]) for row in rows]
-    pending = [(row[0], row[1]) for row in rows if row[2]]
-    knotted = _in_knots(edges)
+    edges = [(blocking, dependent) for blocking, dependent, _ in rows]
+    knotted, found = _in_knots(edges), waits.between(tx, asked_before=asked_before)
+    held = rows if knotted or found else ()
+    pending = [(blocking, dependent) for blocking, dependent, is_open in held if is_open]
     among = circuits.find(edge for edge in pending if edge[0] in knotted and edge[1] in knotted)
-    found = waits.between(tx, asked_before=asked_before)
     return Deadlocks(
         total_tasks=int(tx.value("SELECT count(*) FROM specs_task")),
         total_dependencies=len(edges),
