@@ -30,6 +30,7 @@ class Exit:
     code: int | None = None
     signal: int | None = None
     message: str | None = None
+    limit: str | None = None  # the one that it went beyond
 
 
 def get(tx: Transaction, agent_id: str) -> Row:
@@ -100,8 +101,18 @@ def judged(tx: Transaction, agent_id: str, health: str, reasons: str, *, now: st
     )
 
 
-def met_limit(tx: Transaction, agent_id: str) -> None:
+def met_limit(tx: Transaction, agent_id: str, said: str, *, now: str, actor: str) -> None:
     """Its provider's limit ended it: that says nothing of the conversation that it went on with."""
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="agent",
+        subject_id=agent_id,
+        kind="agent_quota_met",
+        limit="quota",
+        why=said,
+    )
     tx.run("UPDATE agent_lifecycle SET metadata = json_set(metadata, '$.limit', 1) WHERE agent_id = ?", (agent_id,))
 
 
@@ -171,6 +182,16 @@ def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
         now=how.at,
         actor=actor,
         why=how.message or "",
+        facts={
+            "task_id": before["task_id"],
+            "attempt": before["attempt"],
+            "exit_code": how.code,
+            "exit_signal": how.signal,
+            "duration_ms": duration,
+            "limit": how.limit,
+            "limit_value": None if how.limit is None else before[how.limit],
+            "killed_for": before["kill_reason"],
+        },
         completed_at=how.at,
         exit_code=how.code,
         exit_signal=how.signal,

@@ -64,6 +64,7 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
         to_state="assigned",
         task_id=task["task_id"],
         agent_type=agent_type,
+        dispatch=dispatch_id,
     )
     return row
 
@@ -78,6 +79,7 @@ def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, act
         "running",
         now=now,
         actor=actor,
+        facts={"task_id": row["task_id"], "agent_id": agent_id},
         assigned_agent=agent_id,
         started_at=row["started_at"] or now,
         not_before=None,
@@ -89,6 +91,7 @@ def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, act
         "in_progress",
         now=now,
         actor=actor,
+        facts={"agent_id": agent_id},
         assigned_agent=agent_id,
         updated_at=now,
         started_at=row["started_at"] or now,
@@ -137,6 +140,7 @@ def give_up(
         now=now,
         actor=actor,
         why=message,
+        facts={"code": code},
         error_code=code,
         error_message=message,
         next_prompt=prompt,

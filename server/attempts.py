@@ -26,7 +26,7 @@ def open_again(tx: Transaction, task_id: str, *, now: str, actor: str) -> Row:
     tx.run(
         "UPDATE orchestrator_task SET metadata = ? WHERE orchestrator_task_id = ?", (last["metadata"], assignment_id)
     )
-    log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now)
+    log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now, actor=actor)
     return get(tx, assignment_id)
 
 
@@ -66,7 +66,7 @@ def failed(
         "WHERE orchestrator_task_id = ?",
         (verdict.attempt, code, message, assignment_id),
     )
-    log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now)
+    log_restart(tx, row, code=code, attempt=verdict.attempt, delay=verdict.delay_seconds, due=due, now=now, actor=actor)
     _record(tx, row, code, message, attempt=verdict.attempt, told=(LEAD,), now=now, actor=actor)
     then = f"Attempt {made + 1} starts in {verdict.delay_seconds:g} s, in the same worktree."
     notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
@@ -89,7 +89,9 @@ def wait(
     if code in failures.BY_CODE:  # that somebody wanted it started anew is no error
         _record(tx, row, code, message, attempt=row["retry_count"], now=now, actor=actor)
     delay = clock.seconds_between(now, until) if until else 0.0
-    log_restart(tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now)
+    log_restart(
+        tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now, actor=actor
+    )
 
 
 def begin_anew(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> None:
@@ -146,7 +148,7 @@ def send_back(
     )
     times = row["rework_count"] + 1
     _record(tx, row, code, message, attempt=times, told=(LEAD,), files=files, now=now, actor=actor)
-    log_restart(tx, row, code=code, attempt=times, delay=0.0, due=now, now=now)
+    log_restart(tx, row, code=code, attempt=times, delay=0.0, due=now, now=now, actor=actor)
     then = f"It goes back to an agent, {times} of at most {limit} times."
     notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
     return True
@@ -184,12 +186,19 @@ def _wait_again(
     )
 
 
-def log_restart(tx: Transaction, row: Row, *, code: str, attempt: int, delay: float, due: str, now: str) -> None:
+def log_restart(
+    tx: Transaction, row: Row, *, code: str, attempt: int, delay: float, due: str, now: str, actor: str
+) -> None:
     """Put a restart of this assignment's task down; the agent that follows is added when it is launched (R-174)."""
     last = agents.of_task(tx, row["task_id"])
     if last:
+        agent_id = last[-1]["agent_id"]
         tx.run(
             "INSERT INTO agent_restart_log (agent_id, task_id, reason, attempt_number, backoff_seconds, due_at, "
             "timestamp) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (last[-1]["agent_id"], row["task_id"], code, attempt, delay, due, now),
+            (agent_id, row["task_id"], code, attempt, delay, due, now),
         )
+        events.record(
+            tx, now=now, actor=actor, subject_type="agent", subject_id=agent_id, kind="agent_restart_scheduled",
+            task_id=row["task_id"], code=code, attempt=attempt, backoff_seconds=delay, due_at=due,
+        )  # fmt: skip

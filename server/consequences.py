@@ -106,7 +106,7 @@ def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Ru
         holds.hold(tx, agent_type, "quota", message, until=until, now=now, actor=actor, again=hold is not None)
     if hold is None:
         alerts.alert(tx, "high", f"Limit of {agent_type} reached", f"{message} Waiting until {until}.", now=now)
-    agents.met_limit(tx, agent["agent_id"])
+    agents.met_limit(tx, agent["agent_id"], limit.said, now=now, actor=actor)
     assignment_id = agent["orchestrator_task_id"]
     if launches.count(tx, assignment_id) >= rules.policy.max_launches:
         _give_up(tx, assignments.get(tx, assignment_id), "max_retries_exceeded", message, now, actor, review=True)

@@ -1,6 +1,7 @@
 """The append-only record of what happened, and the one place that changes a state (CFR-014, design 3)."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import (
@@ -56,10 +57,11 @@ def transition(
     actor: str,
     have: str | None = None,
     why: str = "",
+    facts: Mapping[str, Any] | None = None,
     **columns: Any,
 ) -> Row:
     """As ``change``; returns the row as it is now."""
-    change(tx, machine, key, want, now=now, actor=actor, have=have, why=why, **columns)
+    change(tx, machine, key, want, now=now, actor=actor, have=have, why=why, facts=facts, **columns)
     # In a statement of its own: RETURNING makes the UPDATE take more than twice as long.
     return tx.only(f"SELECT * FROM {machine.table} WHERE {machine.key} = ?", (key,))
 
@@ -74,9 +76,10 @@ def change(
     actor: str,
     have: str | None = None,
     why: str = "",
+    facts: Mapping[str, Any] | None = None,
     **columns: Any,
 ) -> None:
-    """Move one row to ``want``, set ``columns`` with it, record the event.
+    """Move one row to ``want``, set ``columns`` with it, record the event with ``why`` and the known ``facts``.
 
     ``have`` is its state where the caller has read it in this transaction. Raises the machine's NotFound, or
     IllegalTransition when ``want`` does not follow the row's state.
@@ -101,6 +104,7 @@ def change(
         from_state=have,
         to_state=want,
         **({"why": why} if why else {}),
+        **{name: value for name, value in (facts or {}).items() if value is not None},
     )
 
 

@@ -169,9 +169,9 @@ def _exit_of(ended: dict[str, object]) -> Exit:
     code, number, reason = ended["code"], ended["signal"], ended["reason"]
     at = str(ended["at"])
     if reason == "timeout":
-        return Exit("timeout", at, _int(code), _int(number), "It ran out of time.")
+        return Exit("timeout", at, _int(code), _int(number), "It ran out of time.", limit="timeout_seconds")
     if reason == "memory":
-        return Exit("failed", at, _int(code), _int(number), "It went beyond its memory limit.")
+        return Exit("failed", at, _int(code), _int(number), "It went beyond its memory limit.", limit="memory_limit_mb")
     if reason == "killed":
         return Exit("killed", at, _int(code), _int(number), "It was ended on request.")
     if number is not None:

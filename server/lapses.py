@@ -5,6 +5,7 @@ look does not lengthen it. After ``max_retries`` of them it has failed. What nob
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from . import clock, events, recipients, states
 from .store import Row, Transaction
@@ -20,7 +21,7 @@ class Lapse:
     reason: str
 
 
-def end(tx: Transaction, message: Row, want: str, *, now: str, actor: str, why: str = "", **columns: str) -> None:
+def end(tx: Transaction, message: Row, want: str, *, now: str, actor: str, why: str = "", **columns: Any) -> None:
     """The message is ``want`` for good: it waits no more, and nothing of it expires."""
     events.change(
         tx, states.MESSAGE, message["message_id"], want, have=message["status"], now=now, actor=actor, why=why,

@@ -8,6 +8,7 @@ from . import agents, events, notices, states
 from .errors import SingletonViolation
 from .store import Row, Transaction
 
+DISPATCH = "SELECT dispatch_id FROM orchestrator_task WHERE orchestrator_task_id = ?"
 CLAIM_SECONDS = 10.0  # a launch that no runner has claimed by then is not made any more
 
 
@@ -124,9 +125,9 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
             now,
         ),
     )
-    tx.run(
+    replaced = tx.one(
         "UPDATE agent_restart_log SET new_agent_id = ? WHERE restart_id = (SELECT max(restart_id) "
-        "FROM agent_restart_log WHERE task_id = ? AND new_agent_id IS NULL)",
+        "FROM agent_restart_log WHERE task_id = ? AND new_agent_id IS NULL) RETURNING agent_id",
         (agent_id, order.task_id),
     )
     events.record(
@@ -139,6 +140,14 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
         to_state="starting",
         task_id=order.task_id,
         attempt=attempt,
+        agent_type=order.agent_type,
+        program=order.kind,
+        assignment=order.orchestrator_task_id,
+        dispatch=tx.value(DISPATCH, (order.orchestrator_task_id,)),
+        replaces=None if replaced is None else replaced["agent_id"],
+        workspace=order.workspace,
+        timeout_seconds=order.timeout_seconds,
+        memory_limit_mb=order.memory_limit_mb,
     )
     notices.assigned(tx, row, now=now)
     return row
@@ -153,6 +162,7 @@ def started(tx: Transaction, agent_id: str, *, pid: int, start_time: str, boot_i
         "running",
         now=at,
         actor=actor,
+        facts={"pid": pid},
         pid=pid,
         pid_start_time=start_time,
         boot_id=boot_id,

@@ -86,4 +86,9 @@ def require(tx: Transaction, term: int, *, uptime: float) -> None:
 
 def release(tx: Transaction, term: int, *, now: str) -> None:
     """Let the next server act at once."""
-    tx.run("UPDATE supervisor_lease SET until = ?, until_monotonic = 0 WHERE id = 1 AND term = ?", (now, term))
+    changed = tx.run(
+        "UPDATE supervisor_lease SET until = ?, until_monotonic = 0 WHERE id = 1 AND term = ?", (now, term)
+    )
+    if changed:
+        holder = tx.value("SELECT holder FROM supervisor_lease WHERE id = 1")
+        events.record(tx, now=now, actor=holder, subject_type="lease", subject_id=term, kind="lease_released")

@@ -26,6 +26,7 @@ from .store import Row, Transaction
 _ORDER = "status <> 'checking', coalesce(queued_since, created_at), merge_id"
 
 
+FILES_RECORDED = 50
 # Of a request that ended so the work may be as good as it was proven to be.
 NOT_THE_WORKS_FAULT = ("dirty_working_directory", "git_error", "hook_failed")
 
@@ -100,8 +101,12 @@ def enqueue(
         subject_type="merge",
         subject_id=row["merge_id"],
         kind="merge_queued" if approved_by is None else "merge_approved",
-        to_state="queued",
+        to_state=row["status"],
         task_id=row["task_id"],
+        agent_id=assignment["assigned_agent"],
+        assignment=assignment_id,
+        dispatch=assignment["dispatch_id"],
+        target=target,
         head=head,
         approved_by=row["approved_by"],
     )
@@ -242,6 +247,12 @@ def succeeded(tx: Transaction, merge_id: int, result: Merged, *, now: str, actor
         "merged",
         now=now,
         actor=actor,
+        facts={
+            "commit": result.commit,
+            "files_changed": result.files_changed,
+            "insertions": result.insertions,
+            "deletions": result.deletions,
+        },
         merge_commit=result.commit,
         files_changed=result.files_changed,
         insertions=result.insertions,
@@ -278,6 +289,7 @@ def requeue(
         now=now,
         actor=actor,
         why=why,
+        facts={"code": code, "retry_seconds": retry_seconds},
         candidate_commit=None,
         error_code=code,
         error_message=why if code else None,
@@ -316,6 +328,7 @@ def refused(
         now=now,
         actor=actor,
         why=message,
+        facts={"code": code, "files": list(files)[:FILES_RECORDED] or None},
         error_code=code,
         error_message=message,
         conflicted_files=json.dumps(list(files)),
@@ -337,6 +350,7 @@ def abandoned(tx: Transaction, merge_id: int, *, code: str, message: str, now: s
         now=now,
         actor=actor,
         why=message,
+        facts={"code": code},
         error_code=code,
         error_message=message,
         ended_at=now,

@@ -188,8 +188,10 @@ def _settle(tx: Transaction, work: _Work, changes: plan_edges.Changes, open_: li
         if task.status == "completed":
             tasks.complete(tx, task.task_id, now=work.now, actor=work.actor, why="the plan says so")
         elif task.status == "cancelled":
-            columns = {"why": "the plan says so", "updated_at": work.now}
-            events.transition(tx, TASK, task.task_id, "cancelled", now=work.now, actor=work.actor, **columns)
+            why = "the plan says so"
+            events.transition(
+                tx, TASK, task.task_id, "cancelled", now=work.now, actor=work.actor, why=why, updated_at=work.now
+            )
         if task.status != "pending":
             work.updated.setdefault(task.task_id, []).append("status")
 

@@ -130,7 +130,7 @@ def of_failed(
     scopes: dict[str | None, list[str]] = {}
     for row in _failed(tx, agent_type) if force else ():
         asked.append(_asked_of_task(tx, row, row["reason"]))
-        attempts.log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now)
+        attempts.log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now, actor=actor)
         tasks.release(tx, row["task_id"], now=now, actor=actor, why=f"restarted by {actor}")
         if not row["is_in_dispatch"]:
             scopes.setdefault(row["dispatch_type"], []).append(row["task_id"])

@@ -196,6 +196,7 @@ def fail(tx: Transaction, task_id: str, *, now: str, actor: str, code: str, mess
         now=now,
         actor=actor,
         why=message,
+        facts={"code": code, "needs_review": review},
         error_code=code,
         error_message=message,
         needs_review=int(review),

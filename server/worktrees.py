@@ -4,6 +4,7 @@ The path that was used is stored once; every later step reads it here and never 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from . import events, states
 from .errors import NotFound, StillInUse
@@ -200,7 +201,7 @@ def change(
     tx: Transaction, worktree_id: int, want: str, *, now: str, actor: str, why: str = "", salvage_ref: str | None = None
 ) -> Worktree:
     """Move a worktree's record to ``active``, ``merged`` or ``cleaned``."""
-    columns: dict[str, str | None] = {}
+    columns: dict[str, Any] = {}
     if want == "merged":
         columns["completed_at"] = now
     if want == "cleaned":

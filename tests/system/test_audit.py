@@ -1,15 +1,18 @@
-"""``crewyard events``: the record of a real run, exported and followed."""
+"""The record of what happened: of a real run exported, followed, asked and replayed."""
 
+import contextlib
 import json
 import os
+import re
 import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crewyard.server import events
+from crewyard.server import events, states
 from crewyard.server.environment import AGENT_TOKEN
 from crewyard.server.store import Store, Transaction
 
@@ -128,3 +131,104 @@ def test_an_agent_may_not_read_the_events(yard: Yard, store: Store) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert "An agent of the crew cannot call `crewyard events`" in done.stderr
+
+
+# ------------------------------------------------------------------------------------ what the record answers
+
+
+QUESTIONS = dict(
+    re.findall(r"```sql\n-- (\w+)\n(.*?)```", (Path(__file__).parents[2] / "docs/monitoring.md").read_text(), re.DOTALL)
+)
+AGENTS = """
+[agents.clumsy]
+command = ["sh", "-c", "test $CREWYARD_ATTEMPT = 1 && exit 3; echo x > clumsy.txt"]
+[agents.slow]
+command = ["sleep", "60"]
+timeout_seconds = 0.3
+[agents.large]
+command = ["python3", "-c", "import time; kept = bytearray(300 << 20); time.sleep(60)"]
+memory_limit_mb = 100
+"""
+
+
+@pytest.fixture
+def troubled(yard: Yard) -> Yard:
+    """A run in which an agent crashes once, one runs out of time, one out of memory, and two branches conflict."""
+    yard.configure(f"max_restarts = 1\n{AGENTS}")
+    plan = yard.plan(
+        {"task_id": "good"},
+        {"task_id": "crash", "agent_type": "clumsy"},
+        {"task_id": "late", "agent_type": "slow"},
+        {"task_id": "huge", "agent_type": "large"},
+    )
+    assert yard.run(plan).code == 1
+    return yard
+
+
+@pytest.fixture
+def answer(troubled: Yard, tmp_path: Path) -> Any:
+    """``answer(name)``: the rows that the documented query gives where there is the table of events and no other."""
+    copy = sqlite3.connect(tmp_path / "events.db")
+    copy.row_factory = sqlite3.Row
+    copy.execute("ATTACH ? AS yard", (str(troubled.repo / "data" / "orchestrator.db"),))
+    copy.execute("CREATE TABLE event AS SELECT * FROM yard.event")
+    copy.commit()
+    copy.execute("DETACH yard")
+    with contextlib.closing(copy):
+        yield lambda name: copy.execute(QUESTIONS[name]).fetchall()
+
+
+def test_r305_r306_the_events_alone_answer_every_question(troubled: Yard, answer: Any) -> None:
+    rows = troubled.rows("SELECT * FROM agent_lifecycle ORDER BY agent_id")
+    by_task = {row["task_id"]: [each["agent_id"] for each in rows if each["task_id"] == row["task_id"]] for row in rows}
+
+    stands = {(row["subject_type"], row["to_state"]): row["number"] for row in answer("status")}
+    assert stands["task", "completed"] == 2
+    assert stands["task", "failed"] == 2
+    assert stands["dispatch", "completed"] == 1
+    assert answer("running") == []
+
+    up = {row["agent"]: row["seconds"] for row in answer("uptime")}
+    assert up == pytest.approx({row["agent_id"]: row["duration_ms"] / 1000 for row in rows}, abs=0.1)
+
+    crashes = {row["agent"]: row for row in answer("crashes")}
+    assert set(crashes) == {row["agent_id"] for row in rows if row["status"] != "completed"}
+    first = crashes[by_task["crash"][0]]
+    assert (first["kind"], first["exit_code"], first["task"]) == ("agent_failed", 3, "crash")
+    assert "exit code 3" in first["why"]
+
+    restarts = [row for row in answer("restarts") if row["agent"] == by_task["crash"][0]]
+    assert [(row["code"], row["attempt"], row["successor"]) for row in restarts] == [
+        ("agent_failed", 1, by_task["crash"][1])
+    ]
+    limits = {(row["agent"], row["limit"], row["value"]) for row in answer("limits")}
+    assert {(by_task["late"][0], "timeout_seconds", 0.3), (by_task["huge"][0], "memory_limit_mb", 100)} <= limits
+    assert {row["agent"] for row in answer("limits")} == {*by_task["late"], *by_task["huge"]}
+
+
+def test_r305_who_chose_a_subset_of_the_agents_stands_in_the_events(troubled: Yard, store: Store) -> None:
+    from crewyard.server import holds
+
+    store.run(holds.start_only, ["scripted"], ["scripted", "slow"], now="2026-01-02T00:00:00.000Z", actor="cli")
+    with contextlib.closing(sqlite3.connect(troubled.repo / "data" / "orchestrator.db")) as connection:
+        rows = connection.execute(QUESTIONS["chosen"]).fetchall()
+    _, actor, agent_type, kind, reason, message = rows[-1]
+    assert (actor, agent_type, kind, reason) == ("cli", "slow", "launches_held", "not_started")
+    assert "--agents scripted" in message
+
+
+def test_r019_the_events_of_a_run_replayed_give_every_state_that_there_is(troubled: Yard) -> None:
+    """No state was changed without its event, and no event tells of a change that was not."""
+    present: dict[tuple[str, str], str] = {}
+    for row in troubled.rows("SELECT * FROM event WHERE to_state IS NOT NULL ORDER BY event_id"):
+        subject = (row["subject_type"], row["subject_id"])
+        if row["from_state"] is not None:
+            assert present[subject] == row["from_state"], tuple(row)
+        present[subject] = row["to_state"]
+    compared = 0
+    for machine in states.MACHINES:
+        for key, status in troubled.rows(f"SELECT {machine.key}, status FROM {machine.table}"):
+            assert present[machine.subject, str(key)] == status
+            compared += 1
+    assert compared > 20
+    assert troubled.rows("SELECT 1 FROM event WHERE actor = '' OR at NOT LIKE '____-__-__T%Z'") == []

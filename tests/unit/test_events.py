@@ -1,10 +1,13 @@
 """The record of what happened."""
 
+import ast
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from crewyard.server import events
+from crewyard.server import events, states
 from crewyard.server.store import Row, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -51,3 +54,17 @@ def test_an_event_of_a_unit_that_is_undone_never_happened(counted: Store) -> Non
         counted.run(record_and_break)
 
     assert 99 not in numbers(counted.read(events.after, 0))
+
+
+def test_r019_no_unit_changes_a_state_past_the_one_place_that_records_it() -> None:
+    tables = "|".join(machine.table for machine in states.MACHINES)
+    sets_status = re.compile(rf"UPDATE (?:main\.)?(?:{tables}) SET (?:(?!WHERE).)*\bstatus\s*=", re.DOTALL)
+    folder = Path(events.__file__).parent
+    found = [
+        path.name
+        for path in folder.rglob("*.py")
+        if path.name != "migrate.py"  # old databases are brought up to date before anybody asks
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and sets_status.search(node.value)
+    ]
+    assert found == []
