@@ -74,10 +74,12 @@ def spans(first: str, created: int, steps: Iterable[Step], until: int) -> list[S
     found: list[Span] = []
     now = Span(first, created, created)
     for step in _in_order(steps):
+        if step.kind == DUE and now.phase != "restart":  # it was begun before it was due
+            continue
         at = min(max(step.at, now.begin), until)
         phase = _phase(now.phase, step)
         agent_id = step.agent_id if phase == "working" else ""
-        taken = step.kind not in _GIVEN_BACK and (now.taken or step.kind != DUE)
+        taken = step.kind not in _GIVEN_BACK
         if (phase, agent_id, taken) != (now.phase, now.agent_id, now.taken):
             found.append(replace(now, end=at))
             now = Span(phase, at, at, agent_id, taken)
@@ -101,7 +103,7 @@ def _phase(phase: str, step: Step) -> str:
     if step.kind in _ENDS:
         return ""
     if step.kind == DUE:
-        return "slot" if phase == "restart" else phase
+        return "slot"
     if step.kind == "assignment_assigned":  # the first one gives a ready task to an agent, each later one takes it back
         return "slot" if phase in ("", "slot", "dependencies") else "restart"
     return "approval" if step.kind == "merge_queued" and step.awaits else _AFTER[step.kind]

@@ -121,7 +121,8 @@ def _lives(rows: Sequence[Any], until: int) -> tuple[dict[str, Life], list[tuple
         elif subject == "dispatch":
             dispatch += [(at, state) for at, state, _ in happened]
     ends = [*(moment for moment, _ in dispatch[1:]), until]
-    return dict(lives), [(at, end, state) for (at, state), end in zip(dispatch, ends, strict=True)]
+    windows = [(at, end, state) for (at, state), end in zip(dispatch, ends, strict=True)]
+    return dict(lives), [window for window in windows if window[2] in ("active", "paused")]
 
 
 def ms(text: str) -> int:

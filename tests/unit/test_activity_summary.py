@@ -1,7 +1,6 @@
 """Activity summaries: their figures against a second calculation, and each rule of theirs (R-153 to R-157)."""
 
 import contextlib
-import json
 import sqlite3
 import tempfile
 from collections import Counter
@@ -9,184 +8,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 import recount
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import BEGIN, IDS, SIDEWAYS, History, add_sample, history, straight, work_off
 
-from crewyard.server import (
-    activity,
-    agents,
-    assignments,
-    attempts,
-    backoff,
-    clock,
-    consequences,
-    dispatches,
-    failed_starts,
-    launches,
-    makespan,
-    merges,
-    plans,
-    readers,
-    summary,
-)
-from crewyard.server.errors import CrewyardError
-from crewyard.server.readers.draft import PlanDraft
-from crewyard.server.sections import QUOTA_PATTERN
-from crewyard.server.store import Store, Transaction
-
-BEGIN = "2026-03-01T08:00:00.000Z"
-IDS = ("A", "B", "C", "D", "E")
-POLICY = backoff.Policy(3, 2.0, 120.0, healthy_after=600.0, max_launches=20)
-RULES = consequences.Rules(
-    POLICY, failed_starts.Limits(5.0, 3, 10.0, 120.0, 5), quota_pattern=QUOTA_PATTERN, quota_pause_seconds=300.0
-)
-
-
-class History:
-    """A made-up run: the domain's own units at made-up times, past git and processes. C and D wait for A, E for all."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.now = BEGIN
-        rows = [{"task_id": name, "title": f"Task {name}"} for name in IDS]
-        for row in rows:
-            row["depends_on"] = {"C": ["A"], "D": ["A"], "E": ["B", "C", "D"]}.get(row["task_id"], [])
-        self.store.run(plans.import_plan, _draft(rows), now=self.now, actor="test", agent_types={"builder"})
-        dispatch, _ = self.store.run(
-            dispatches.open_or_join, IDS, max_parallel=2, agent_type=None, now=self.now, actor="test"
-        )
-        self.dispatch_id = dispatch["dispatch_id"]
-
-    def later(self, milliseconds: int) -> "History":
-        self.now = clock.plus(self.now, milliseconds / 1000)
-        return self
-
-    def do(self, action: str, task_id: str) -> bool:
-        """Do it, where it can be done at this moment; ``go_on``: what brings the task nearer to its end."""
-        if action == "go_on":
-            return any(self.do(each, task_id) for each in FORWARD)
-        try:
-            self.store.run(getattr(self, f"_{action}"), task_id)
-        except (CrewyardError, LookupError):
-            return False
-        return True
-
-    def _assign(self, tx: Transaction, task_id: str) -> None:
-        task = tx.only("SELECT * FROM specs_task WHERE task_id = ? AND status = 'ready'", (task_id,))
-        row = assignments.create(
-            tx, task, agent_type="builder", dispatch_id=self.dispatch_id, now=self.now, actor="test"
-        )
-        assignments.placed(tx, row["orchestrator_task_id"], path=f"/w/{task_id}", branch=f"branch-{task_id}")
-
-    def _launch(self, tx: Transaction, task_id: str) -> None:
-        row = tx.only("SELECT * FROM orchestrator_task WHERE task_id = ? AND status = 'assigned'", (task_id,))
-        order = launches.LaunchOrder(
-            "builder", "command", task_id, row["orchestrator_task_id"], f"/w/{task_id}", "/runs", 60.0, None,
-            f"{task_id}{self.now}", 1,
-        )  # fmt: skip
-        agent_id = launches.plan_launch(tx, order, now=self.now, actor="test")["agent_id"]
-        launches.runner_started(tx, agent_id, pid=1, start_time="1", boot_id="b")
-        self.now = clock.plus(self.now, 0.02)
-        launches.started(tx, agent_id, pid=2, start_time="1", boot_id="b", at=self.now, actor="test")
-        assignments.started(tx, row["orchestrator_task_id"], agent_id, now=self.now, actor="test")
-
-    def _end(self, tx: Transaction, task_id: str, status: str = "completed") -> None:
-        row = tx.only("SELECT * FROM agent_lifecycle WHERE task_id = ? AND status = 'running'", (task_id,))
-        how = agents.Exit(status, self.now, code=0 if status == "completed" else 3, message="as made up")
-        consequences.of_end(tx, row["agent_id"], how, code=None, output="", rules=RULES, now=self.now, actor="test")
-
-    def _fail(self, tx: Transaction, task_id: str) -> None:
-        self._end(tx, task_id, "failed")
-
-    def _prove(self, tx: Transaction, task_id: str, approved_by: str | None = None) -> None:
-        row = self._unproven(tx, task_id)
-        assignments.proven(tx, row["orchestrator_task_id"], no_change=False, now=self.now, actor="test")
-        merges.enqueue(
-            tx, row["orchestrator_task_id"], head="c0ffee", target="roadmap", approved_by=approved_by, now=self.now,
-            actor="test",
-        )  # fmt: skip
-
-    def _disprove(self, tx: Transaction, task_id: str) -> None:
-        row = self._unproven(tx, task_id)
-        attempts.failed(
-            tx, row["orchestrator_task_id"], code="no_commits", message="nothing was done", tail="",
-            exited_at=self.now, policy=POLICY, now=self.now, actor="test",
-        )  # fmt: skip
-
-    def _unproven(self, tx: Transaction, task_id: str) -> Any:
-        return {row["task_id"]: row for row in assignments.unproven(tx)}[task_id]
-
-    def _approve(self, tx: Transaction, task_id: str) -> None:
-        row = tx.only("SELECT * FROM merge_request WHERE task_id = ? AND status = 'queued'", (task_id,))
-        merges.enqueue_again(tx, row["orchestrator_task_id"], row, approved_by="lead", now=self.now, actor="lead")
-
-    def _claim(self, tx: Transaction, task_id: str) -> None:
-        row = tx.only("SELECT * FROM merge_request WHERE task_id = ? AND status = 'queued'", (task_id,))
-        if merges.checking(tx):
-            raise LookupError
-        merges.claim(tx, row["merge_id"], now=self.now, actor="test")
-
-    def _merge(self, tx: Transaction, task_id: str) -> None:
-        row = tx.only("SELECT * FROM merge_request WHERE task_id = ? AND status = 'checking'", (task_id,))
-        done = merges.Merged("c0ffee", 2, 3, 1)
-        merges.all_succeeded(tx, [(row["merge_id"], done)], now=self.now, actor="test")
-
-    def _conflict(self, tx: Transaction, task_id: str) -> None:
-        row = tx.only("SELECT * FROM merge_request WHERE task_id = ? AND status = 'checking'", (task_id,))
-        merges.refused(
-            tx, row["merge_id"], want="conflicted", code="merge_conflicts", message="both changed it", prompt="",
-            limit=2, now=self.now, actor="test",
-        )  # fmt: skip
-
-    def _pause(self, tx: Transaction, _: str) -> None:
-        dispatches.change(tx, self.dispatch_id, "paused", now=self.now, actor="test")
-
-    def _resume(self, tx: Transaction, _: str) -> None:
-        dispatches.change(tx, self.dispatch_id, "active", now=self.now, actor="test")
-
-    def seen(self, name: str = "all") -> Any:
-        return self.store.read(activity.of_range, name, approvals=False, now=self.now)
-
-    def figures(self, name: str = "all") -> dict[str, Any]:
-        return summary.of(self.seen(name), name)
-
-
-FORWARD = ("merge", "claim", "prove", "end", "launch", "assign")
-SIDEWAYS = ("fail", "disprove", "conflict", "approve", "pause", "resume")
-
-
-def _draft(rows: list[dict[str, Any]]) -> PlanDraft:
-    return readers.read_plan(json.dumps({"tasks": rows}).encode(), name="plan.json")
-
-
-@contextlib.contextmanager
-def history() -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "orchestrator.db")
-        try:
-            yield History(store)
-        finally:
-            store.close()
+from crewyard.server import activity, bottlenecks, clock, makespan, summary
+from crewyard.server.store import Store
 
 
 def counted_again(made: History) -> recount.Recount:
     connection = sqlite3.connect(made.store.path)
     with contextlib.closing(connection):
         return recount.recount(connection, until=recount.ms(made.now))
-
-
-def work_off(made: History, task_id: str, milliseconds: int) -> None:
-    """The straight way: assigned, done and merged, with what it takes in between."""
-    for action, gap in (
-        ("assign", 10),
-        ("launch", 30),
-        ("end", milliseconds),
-        ("prove", 40),
-        ("claim", 5),
-        ("merge", 60),
-    ):
-        made.later(gap).do(action, task_id)
 
 
 steps = st.lists(
@@ -252,4 +87,194 @@ def test_the_critical_path_of_any_history_has_no_gap_and_ends_with_the_last_task
         assert links[-1].end == max(task.ended for task in done)
         assert all(earlier.end == later.begin for earlier, later in pairwise(links))
         assert all(link.begin < link.end for link in links)
+        tasks = {task.task_id: task for task in seen.tasks}
+        for link in links:  # parts of a wait with and without an assignment are one
+            inside = [(span.begin, span.end) for span in tasks[link.task_id].spans if span.phase == link.phase]
+            here = [(max(begin, link.begin), min(end, link.end)) for begin, end in inside]
+            assert makespan.union(part for part in here if part[0] < part[1]) == link.end - link.begin
         assert made.figures()["critical_path"]["seconds"] == sum(link.end - link.begin for link in links) / 1000
+
+
+def test_r155_throughput_efficiency_and_velocity_follow_their_formulas() -> None:
+    with history() as made:
+        straight(made)
+        figures = made.figures()
+        done, work = figures["performance"], {each["task_id"]: each["work_seconds"] for each in figures["tasks"]}
+
+        assert figures["summary"]["completed"] == 5
+        assert done["efficiency"] == 1.0
+        assert done["avg_hours_per_task"] == pytest.approx(sum(work.values()) / 5 / 3600, abs=1e-6)
+        assert done["total_hours"] == pytest.approx(sum(work.values()) / 3600, abs=1e-6)
+        elapsed = clock.seconds_between(BEGIN, made.now)
+        assert done["elapsed_hours"] == pytest.approx(elapsed / 3600, abs=1e-6)
+        assert done["tasks_per_hour"] == pytest.approx(5 / (elapsed / 3600), rel=1e-3)
+        assert done["speed_up"] == pytest.approx(sum(work.values()) / elapsed, abs=0.01)
+        assert done["fastest_task"] == {"task_id": "A", "work_seconds": min(work.values())}
+        assert done["slowest_task"] == {"task_id": "B", "work_seconds": max(work.values())}
+        assert (done["attempts"], done["retries"]) == (6, 1)
+
+
+def test_the_critical_path_names_what_each_wait_was_for() -> None:
+    with history() as made:
+        straight(made)
+        links = made.figures()["critical_path"]["links"]
+
+        assert [(link["task_id"], link["phase"]) for link in links] == [
+            ("A", "slot"), ("A", "working"), ("A", "proving"), ("A", "merging"),
+            ("C", "working"), ("C", "restart"), ("C", "working"),
+            ("D", "working"), ("D", "proving"), ("D", "merging"),
+            ("E", "working"), ("E", "proving"), ("E", "merging"),
+        ]  # fmt: skip
+        assert sum(link["seconds"] for link in links) == clock.seconds_between(BEGIN, made.now)
+
+
+def test_time_in_which_a_dispatch_was_paused_counts_for_nobody() -> None:
+    with history() as made:
+        work_off(made, "A", 1_000)
+        before = made.figures()
+        made.later(0).do("pause", "")
+        made.later(3_600_000).do("resume", "")
+        after = made.figures()
+
+        assert after["performance"]["elapsed_hours"] == before["performance"]["elapsed_hours"]
+        assert after["time_seconds"]["paused"] == 4 * 3600
+        assert after["time_seconds"]["dependencies"] == before["time_seconds"]["dependencies"]
+
+
+def test_r154_r157_a_range_has_what_was_recorded_in_it_and_nothing_else() -> None:
+    with history() as made:
+        work_off(made, "A", 60_000)
+        made.later(0).do("cancel", "")
+        made.later(7_200_000).do("open", "")
+        work_off(made, "B", 30_000)
+        of_an_hour, of_a_day = made.figures("last_1h"), made.figures("last_24h")
+
+        assert (of_an_hour["summary"]["completed"], of_a_day["summary"]["completed"]) == (1, 2)
+        assert [each["task_id"] for each in of_an_hour["tasks"] if each["status"] == "completed"] == ["B"]
+        assert of_an_hour["performance"]["total_hours"] == pytest.approx(30.03 / 3600, abs=1e-5)
+        assert of_an_hour["agents"]["builder"]["launched"] == 1
+        assert of_an_hour["merges"]["merged"] == 1
+        assert all(mark["at"] >= of_an_hour["range"]["since"] for mark in of_an_hour["timeline"])
+        assert made.figures("last_7d")["summary"] == made.figures("all")["summary"]
+
+
+def test_r157_what_began_before_the_range_counts_from_its_beginning() -> None:
+    with history() as made:
+        made.do("assign", "A")
+        made.do("launch", "A")
+        made.later(5_400_000)
+        figures = made.figures("last_1h")
+
+        assert figures["time_seconds"]["working"] == 3600
+        assert figures["agents"]["builder"]["uptime_hours"] == 1
+        assert figures["agents"]["builder"]["uptime_percent"] == 100
+
+
+def test_r153_r156_resources_are_what_was_measured_in_the_range() -> None:
+    with history() as made:
+        made.later(7_200_000)
+        for ago, cpu, disk in ((5000, 99.0, 10.0), (120, 20.0, 50.0), (60, 40.0, 52.0), (0, 60.0, 55.0)):
+            at = clock.plus(made.now, -ago)
+            for name, value in (("cpu_percent", cpu), ("disk_percent", disk)):
+                made.store.run(add_sample, at, name, value)
+        seen = made.figures("last_1h")["resources"]
+
+        assert seen["cpu"] == {"average": 40.0, "maximum": 60.0, "change": 40.0, "trend": "increasing", "samples": 3}
+        assert seen["utilisation"] == 0.4
+        assert (seen["disk"]["change"], seen["disk"]["trend"]) == (5.0, "increasing")
+        assert (seen["memory"], seen["swap"], seen["active_agents"]) == (None, None, None)
+
+
+def test_a_sample_that_stands_for_a_span_weighs_as_much_as_that() -> None:
+    with history() as made:
+        for at, value, span in ((0, 90.0, 0), (30, 90.0, 0), (60, 10.0, 540)):
+            made.store.run(add_sample, clock.plus(BEGIN, at), "cpu_percent", value, span)
+        made.later(900_000)
+
+        assert made.figures()["resources"]["cpu"]["average"] == pytest.approx((2 * 90 * 30 + 10 * 540) / 600, abs=0.1)
+
+
+def test_an_empty_yard_has_a_summary_with_nothing_in_it() -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Store(Path(folder) / "orchestrator.db")) as store:
+        seen = store.read(activity.of_range, "all", approvals=False, now=BEGIN)
+        figures = summary.of(seen, "all")
+
+        assert figures["summary"]["total"] == 0
+        assert figures["summary"]["success_rate"] is None
+        assert figures["performance"]["speed_up"] is None
+        assert (figures["bottlenecks"], figures["critical_path"]["links"]) == ([], [])
+
+
+def issues(made: History) -> dict[str, bottlenecks.Bottleneck]:
+    return {each.issue: each for each in bottlenecks.found(made.seen())}
+
+
+def test_r153_r156_r301_each_bottleneck_has_its_impact_tasks_severity_and_cure() -> None:
+    with history() as made:
+        work_off(made, "A", 1_000)
+        work_off(made, "B", 1_000)
+        for action in ("assign", "launch", "end", "prove", "claim", "conflict"):
+            made.later(1_000).do(action, "C")
+        made.later(200_000).do("assign", "D")
+        for _ in range(4):
+            made.later(200_000).do("launch", "D")
+            made.later(5_000).do("fail", "D")
+        for _ in range(3):
+            made.store.run(add_sample, made.now, "cpu_percent", 97.0)
+            made.later(30_000)
+        seen = issues(made)
+
+        assert seen["D did not complete, and others depend on it"].affected_tasks == ("D", "E")
+        assert seen["D did not complete, and others depend on it"].severity == "critical"
+        assert seen["Tasks wait for a free agent"].affected_tasks[:2] == ("C", "D")
+        assert seen["Branches conflict"].affected_tasks == ("C",)
+        assert seen["Attempts fail and are made again"].affected_tasks == ("D",)
+        assert seen["The machine is short of CPU"].severity == "critical"
+        assert "busy" in seen["Tasks wait for a free agent"].recommendation
+        assert all(each.impact and each.recommendation for each in seen.values())
+        assert bottlenecks.found(made.seen())[0].severity == "critical"
+
+
+def test_work_that_waits_for_an_approval_is_a_bottleneck_of_its_own() -> None:
+    with history() as made:
+        for action in ("assign", "launch", "end", "prove"):
+            made.later(100).do(action, "A")
+        made.later(600_000).do("approve", "A")
+        made.later(0).do("claim", "A")
+        made.later(10).do("merge", "A")
+
+        assert made.figures()["time_seconds"]["approval"] == 600
+        assert issues(made)["Finished work waits for an approval"].affected_tasks == ("A",)
+
+
+def test_a_task_that_takes_far_longer_than_the_others_is_named() -> None:
+    with history() as made:
+        for task_id, length in (("A", 1_000), ("B", 30_000), ("C", 1_100)):
+            work_off(made, task_id, length)
+
+        assert issues(made)["Some tasks take far longer than the others"].affected_tasks == ("B",)
+
+
+def test_g22_r309_speed_up_is_told_beside_its_target_and_simulated_agents_are_told_as_such() -> None:
+    with history() as made:
+        straight(made)
+        made.store.run(lambda tx: tx.run("UPDATE agent_lifecycle SET kind = 'scripted' WHERE task_id = 'A'"))
+        done = made.figures()["performance"]
+
+        assert done["target_speed_up"] == [3.0, 6.0]
+        assert done["simulated_agents"] == 1
+
+
+def test_r156_tokens_and_cost_are_summed_by_type_where_agents_told_them() -> None:
+    with history() as made:
+        straight(made)
+        made.store.run(
+            lambda tx: tx.run(
+                "UPDATE agent_lifecycle SET input_tokens = 1000, output_tokens = 50, cost_usd = 0.125 "
+                "WHERE task_id IN ('A', 'B')"
+            )
+        )
+        told = {"reported_by": 2, "input_tokens": 2000, "output_tokens": 100, "cost_usd": 0.25}
+
+        assert made.figures()["usage"] == told
+        assert {key: made.figures()["agents"]["builder"][key] for key in told} == told

@@ -1,0 +1,90 @@
+"""What agent programs say that they have used, as their last lines are told in their documentation."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crewyard.server.spending import Spending, told_by
+
+CLAUDE = {
+    "type": "result",
+    "subtype": "success",
+    "is_error": False,
+    "duration_ms": 61234,
+    "num_turns": 12,
+    "result": 'Done.\nThe "result" is committed.',
+    "session_id": "5f2b",
+    "total_cost_usd": 0.4213,
+    "usage": {
+        "input_tokens": 40,
+        "cache_creation_input_tokens": 12_000,
+        "cache_read_input_tokens": 230_000,
+        "output_tokens": 5_600,
+        "service_tier": "standard",
+    },
+}
+CODEX = [
+    {"type": "thread.started", "thread_id": "0199"},
+    {"type": "turn.started"},
+    {"type": "item.completed", "item": {"id": "item_0", "type": "agent_message", "text": "Done."}},
+    {"type": "turn.completed", "usage": {"input_tokens": 24763, "cached_input_tokens": 24448, "output_tokens": 122}},
+]
+
+
+def lines(*objects: Any) -> str:
+    return "".join(json.dumps(each) + "\n" for each in objects)
+
+
+def test_claude_codes_result_tells_tokens_and_cost() -> None:
+    said = Spending(input_tokens=242_040, output_tokens=5_600, cost_usd=0.4213)
+    stream = [{"type": "system", "subtype": "init"}, {"type": "assistant", "message": {"usage": {"output_tokens": 9}}}]
+
+    assert told_by(lines(CLAUDE)) == said
+    assert told_by("some words\n" + lines(*stream, CLAUDE) + "[exited]\n") == said
+    assert told_by(lines([*stream, CLAUDE])) == said  # --output-format json with --verbose: one list
+
+
+def test_codexs_turns_tell_the_tokens_of_their_thread() -> None:
+    assert told_by(lines(*CODEX)) == Spending(24763, 122, None)
+    more = {"type": "turn.completed", "usage": {"input_tokens": 50_000, "output_tokens": 300}}
+    assert told_by(lines(*CODEX, more)) == Spending(50_000, 300, None)
+
+
+def test_what_one_agent_ran_one_after_another_is_added_up() -> None:
+    assert told_by(lines(CLAUDE, CLAUDE)) == Spending(484_080, 11_200, 0.8426)
+    assert told_by(lines(*CODEX, *CODEX)) == Spending(49_526, 244, None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "no JSON at all",
+        '{"type": "result", "usage": ',
+        '{"type": "result"}',
+        '{"type": "result", "usage": [], "total_cost_usd": "1"}',
+        '{"type": "result", "usage": {"input_tokens": -1, "output_tokens": true}, "total_cost_usd": NaN}',
+        '{"type": "result", "usage": {"input_tokens": 1e300, "output_tokens": "9"}, "total_cost_usd": Infinity}',
+        '{"type": "result", "usage": {"output_tokens": ' + "9" * 5_000 + "}}",
+        '{"type": ["result"], "usage": {}}',
+        '[[["result"]]]',
+        "[" * 100_000 + '"result"',
+        '["result", 1, null]',
+        '{"type": "turn.completed", "usage": null}',
+    ],
+)
+def test_odd_output_tells_nothing_and_fails_nobody(said: str) -> None:
+    assert told_by(said) is None
+
+
+def test_a_number_that_no_column_holds_is_not_believed() -> None:
+    huge = {"type": "result", "usage": {"input_tokens": 2**60, "output_tokens": 7}, "total_cost_usd": 1}
+    assert told_by(lines(huge)) == Spending(None, 7, 1.0)
+
+
+@given(st.text(alphabet='{}[]":,result turn.completed usage_tokens0123456789\n', max_size=300))
+def test_no_output_whatever_fails(said: str) -> None:
+    told_by(said)
