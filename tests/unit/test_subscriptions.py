@@ -23,7 +23,7 @@ from mcp.types import (
     UnsubscribeRequestParams,
 )
 
-from crewyard.server import agents, subscriptions
+from crewyard.server import agents, clock, events, subscriptions, tasks
 from crewyard.server.compose import build_app
 from crewyard.server.store import Store, Transaction
 from crewyard.server.subscriptions import MOST_REST_SECONDS, REST_SECONDS, rest_seconds
@@ -400,3 +400,17 @@ async def test_a_client_that_takes_nothing_in_holds_up_nobody_else(
         bench.add_agent("A")
         await other.until_told("crewyard://tasks/A")
         assert stuck.told == []
+
+
+async def test_the_summary_is_news_when_a_task_moves_and_not_with_any_event(bench: Any, connect: Any) -> None:
+    bench.add_tasks("A")
+    async with connect() as client, client.subscribed("crewyard://summary.md", "crewyard://events"):
+        bench.store.run(_some_event)
+        await client.until_told("crewyard://events")
+        assert "crewyard://summary.md" not in client.told
+        bench.store.run(tasks.complete, "A", now=clock.now(), actor="test")
+        await client.until_told("crewyard://summary.md")
+
+
+def _some_event(tx: Transaction) -> None:
+    events.record(tx, now=clock.now(), actor="test", subject_type="clock", subject_id="wall", kind="clock_set")
