@@ -61,8 +61,12 @@ def _beginning(tx: Transaction, now: str) -> str:
 
 
 def _tasks(tx: Transaction, since: str, until: str, approvals: bool) -> tuple[Task, ...]:
-    rows = tx.all(f"SELECT t.* FROM specs_task t WHERE {_SCOPE} ORDER BY position, task_id", {"since": since})
-    histories = _histories(tx, since, approvals)
+    rows = tx.all(
+        "SELECT task_id, title, status, needs_review, created_at FROM specs_task t "
+        f"WHERE {_SCOPE} ORDER BY position, task_id",
+        {"since": since},
+    )
+    histories, dues = _histories(tx, since, approvals), _due_times(tx, since)
     dispatches = _dispatches_of(tx)
     windows = _windows(tx, until)
     slots = {row[0]: row[1] for row in tx.all("SELECT dispatch_id, max_parallel FROM dispatch")}
@@ -75,7 +79,7 @@ def _tasks(tx: Transaction, since: str, until: str, approvals: bool) -> tuple[Ta
             continue
         of_it = dispatches[row["task_id"]]
         own = [window for name in of_it for window in windows.get(name, ())]
-        parts = in_hand(_spans(tx, row, history, until), own)
+        parts = in_hand(_spans(row, history, dues[row["task_id"]], until), own)
         found.append(
             Task(
                 row["task_id"], row["title"], row["status"], bool(row["needs_review"]), None if is_open else ended,
@@ -95,16 +99,23 @@ def _histories(tx: Transaction, since: str, approvals: bool) -> dict[str, list[R
     return found
 
 
-def _spans(tx: Transaction, task: Row, history: Sequence[Row], until: str) -> list[Span]:
+def _due_times(tx: Transaction, since: str) -> dict[str, list[Step]]:
+    """When each task's restarts were due; one that was due before it was put down is due then."""
+    found: dict[str, list[Step]] = defaultdict(list)
+    for task_id, due in tx.all(
+        "SELECT r.task_id, max(r.due_at, r.timestamp) FROM agent_restart_log r "
+        f"JOIN specs_task t USING (task_id) WHERE {_SCOPE}",
+        {"since": since},
+    ):
+        found[task_id].append(Step(_ms(due), DUE))
+    return found
+
+
+def _spans(task: Row, history: Sequence[Row], dues: Sequence[Step], until: str) -> list[Span]:
     first = next((e["first"] for e in history if e["first"]), task["status"])
     steps = [Step(_ms(e["at"]), e["kind"], e["agent_id"], bool(e["awaits"])) for e in history if e["kind"] != ADDED]
-    if history:
-        steps += [
-            Step(_ms(max(row["due_at"], row["timestamp"])), DUE)
-            for row in tx.all("SELECT due_at, timestamp FROM agent_restart_log WHERE task_id = ?", (task["task_id"],))
-        ]
     phase = "slot" if first == "ready" else "dependencies"
-    return spans(phase, _ms(task["created_at"]), steps, _ms(until))
+    return spans(phase, _ms(task["created_at"]), [*steps, *dues], _ms(until))
 
 
 def _dispatches_of(tx: Transaction) -> dict[str, set[str]]:

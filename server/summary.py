@@ -6,7 +6,7 @@ Durations are in seconds or hours, by their names; None is what nothing was reco
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from . import bottlenecks, clock, makespan
 from .facts import Activity, Agent, Measure, Task
@@ -17,8 +17,6 @@ TARGET_SPEED_UP = (3.0, 6.0)  # R-309
 RESOURCES = {"cpu_percent": "cpu", "memory_percent": "memory", "swap_percent": "swap", "disk_percent": "disk"}
 STEADY = 1.0  # percentage points
 MESSAGE = 200
-Level = Literal["summary", "detailed", "comprehensive"]
-ROWS: dict[Level, int] = {"summary": 8, "detailed": 50, "comprehensive": 1_000_000}
 
 
 def of(activity: Activity, name: str) -> dict[str, Any]:
@@ -42,29 +40,6 @@ def of(activity: Activity, name: str) -> dict[str, Any]:
         "timeline": _timeline(activity),
     }
     return figures | {"next_steps": _next_steps(figures, activity)}
-
-
-def at_level(figures: Mapping[str, Any], level: Level) -> dict[str, Any]:
-    """With lists as long as the level has them."""
-    if level == "summary":
-        path = {"seconds": figures["critical_path"]["seconds"]}
-        return {key: value for key, value in figures.items() if key not in ("tasks", "timeline")} | {
-            "critical_path": path
-        }
-    shown: dict[str, Any] = shortened(figures, ROWS[level])
-    return shown
-
-
-def shortened(value: Any, length: int) -> Any:
-    """With lists of at most that many items."""
-    if isinstance(value, dict):
-        return {key: shortened(each, length) for key, each in value.items()}
-    return [shortened(each, length) for each in value[:length]] if isinstance(value, list) else value
-
-
-def core(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What has one size whatever was recorded."""
-    return {key: figures[key] for key in ("range", "summary", "performance", "time_seconds", "usage", "resources")}
 
 
 def _states(tasks: Sequence[Task]) -> dict[str, Any]:

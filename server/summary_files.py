@@ -13,7 +13,7 @@ from pathlib import Path
 from . import summary, summary_markdown, timeline
 from .errors import InvalidInput
 from .facts import Activity
-from .summary import Level
+from .summary_levels import Level
 
 SUFFIXES = (".md", ".json", ".svg")
 NAME = "activity-summary"

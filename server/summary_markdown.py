@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .summary import MARK, ROWS, Level
+from .summary import MARK
+from .summary_levels import ROWS, Level
 from .wording import counted, cut, lasted
 
 WORDS = {

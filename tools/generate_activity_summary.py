@@ -8,7 +8,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import activity, clock, summary, summary_files, summary_markdown
+from ..server import activity, clock, summary, summary_files, summary_levels, summary_markdown
 from ..server.wording import cut
 from .shape import BUDGET, Call, Result, refuse_others, text_of, tool, yard_of
 
@@ -52,7 +52,7 @@ async def generate_activity_summary(
         )
     figures = await anyio.to_thread.run_sync(summary.of, found, time_range)
     if output_format == "json":
-        report, is_cut = _fitted(summary.at_level(figures, action))
+        report, is_cut = _fitted(summary_levels.at_level(figures, action))
         return SummaryResult(action=action, report=report, note=MORE if is_cut else None)
     text = summary_markdown.to_markdown(figures, action)
     shown = _lines_that_fit(text)
@@ -71,10 +71,10 @@ def _fitted(figures: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     if len(text_of(figures)) <= BUDGET:
         return figures, False
     for length in LENGTHS:
-        shown = summary.shortened(figures, length)
+        shown = summary_levels.shortened(figures, length)
         if len(text_of(shown)) <= BUDGET:
             return shown, True
-    return summary.core(figures), True
+    return summary_levels.core(figures), True
 
 
 def lead_tool() -> Tool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import anyio.to_thread
 from pydantic import Field
 
-from .. import activity, clock, summary, summary_files, summary_markdown
+from .. import activity, clock, summary, summary_files, summary_levels, summary_markdown
 from ..errors import InvalidInput
 from ..identity import Caller
 from ..yard import Yard
@@ -52,7 +52,7 @@ async def run(yard: Yard, caller: Caller, given: Given) -> Summarised:
     waits = not yard.settings.merge.auto_approve
     found = await yard.read(caller, activity.of_range, given.time_range, approvals=waits, now=clock.now())
     figures = await anyio.to_thread.run_sync(summary.of, found, given.time_range)
-    shown = summary.at_level(figures, given.detail_level)
+    shown = summary_levels.at_level(figures, given.detail_level)
     shown.pop("generator")
     report: dict[str, Any] = {}
     if given.export_path:

@@ -239,7 +239,10 @@ def test_work_that_waits_for_an_approval_is_a_bottleneck_of_its_own() -> None:
     with history() as made:
         for action in ("assign", "launch", "end", "prove"):
             made.later(100).do(action, "A")
-        made.later(600_000).do("approve", "A")
+        made.later(600_000)
+        waiting = made.store.read(activity.of_range, "all", approvals=True, now=made.now)
+        assert makespan.time_by_phase(waiting.tasks)["approval"] == 600_000
+        made.do("approve", "A")
         made.later(0).do("claim", "A")
         made.later(10).do("merge", "A")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from made_up import History, history, straight
 
-from crewyard.server import summary, summary_files, summary_markdown, timeline
+from crewyard.server import summary, summary_files, summary_levels, summary_markdown, timeline
 from crewyard.server.errors import InvalidInput
 from crewyard.server.facts import Activity, Agent, Merge, Task
 from crewyard.server.phases import Span
@@ -107,7 +107,7 @@ def test_a_title_cannot_break_a_table_or_bring_markup(made: History) -> None:
 
 def test_r154_the_detail_level_decides_how_long_lists_are() -> None:
     figures = summary.of(crowd(80, lanes=4), "all")
-    rows = {level: summary_markdown.to_markdown(figures, level).count("| A task |") for level in summary.ROWS}
+    rows = {level: summary_markdown.to_markdown(figures, level).count("| A task |") for level in summary_levels.ROWS}
 
     assert rows == {"summary": 0, "detailed": 50, "comprehensive": 80}
 
