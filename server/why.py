@@ -54,9 +54,9 @@ class Kind:
 
 
 def explain(tx: Transaction, subject: str, *, now: str, bounds: Bounds) -> Explanation:
-    """Explain a task, agent, message, merge, dispatch or worktree by its id, or by an unambiguous beginning of it.
+    """Explain a task, agent, message, merge, dispatch, error or worktree by its id, or by its beginning.
 
-    Raises NotFound, with the ids that look alike.
+    Raises InvalidInput where several begin so, NotFound, with the ids that look alike.
     """
     kind, row = _found(tx, subject) or _begun(tx, subject)
     because, next_call = kind.explained(tx, row, now, bounds)
