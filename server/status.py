@@ -103,7 +103,8 @@ class Look:
             is_kept = view.agent_id in kept
             is_alive = is_kept or _lives(trees[view.agent_id].root)
             note = "" if is_kept else _gone(view, is_alive=is_alive, supervised=supervised)
-            cpu, memory = (round(used.cpu_percent, 1), round(used.memory_mb, 1)) if used else (None, None)
+            cpu = None if used is None or used.cpu_percent is None else round(used.cpu_percent, 1)
+            memory = None if used is None else round(used.memory_mb, 1)
             found.append(AgentNow(view, is_alive, cpu, memory, used.processes if used else 0, note))
         return found
 

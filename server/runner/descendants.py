@@ -17,6 +17,7 @@ PR_SET_CHILD_SUBREAPER = 36
 MOST_PASSES = 100
 PROC = "/proc"
 HAS_PROC = os.path.exists(f"{PROC}/self/stat")
+HAS_CHILDREN = os.path.exists(f"{PROC}/self/task/{os.getpid()}/children")
 
 
 def become_subreaper() -> None:
@@ -80,11 +81,35 @@ def _send(number: int, whom: "Iterable[tuple[int, str]]") -> None:
 def usage() -> "tuple[float, float]":
     """Resident MiB and CPU seconds of all descendants together."""
     pages = ticks = 0
-    for pid, _ in descendants():
+    for pid in _below() if HAS_CHILDREN else [pid for pid, _ in descendants()]:
         if fields := stat_fields(pid):
             pages += int(fields[21])
             ticks += sum(map(int, fields[11:15]))
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _below() -> "list[int]":
+    """As ``descendants``, at the cost of ours alone, however many others run; one may be missed while another ends.
+
+    With a hundred runners that each look at all processes of a hundred agents now and then, that is 3 % of a core.
+    """
+    found: list[int] = []
+    queue = [os.getpid()]
+    while queue:
+        children = _children(queue.pop())
+        found += children
+        queue += children
+    return found
+
+
+def _children(pid: int) -> "list[int]":
+    """A child is its parent's thread's that started it."""
+    threads, found = f"{PROC}/{pid}/task", b""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(threads):
+            with contextlib.suppress(OSError), open(f"{threads}/{thread}/children", "rb") as file:
+                found += file.read()
+    return [int(child) for child in found.split()]
 
 
 def stat_fields(pid: int) -> "list[bytes] | None":
