@@ -52,3 +52,8 @@ def plus(text: str, seconds: float) -> str:
 
 def seconds_between(earlier: str, later: str) -> float:
     return (parse(later) - parse(earlier)).total_seconds()
+
+
+def of_epoch(seconds: float) -> str:
+    """From Unix time."""
+    return to_text(datetime.fromtimestamp(seconds, UTC))

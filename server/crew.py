@@ -77,6 +77,10 @@ class Crew:
         """As ``write``, without waiting for the disk: for what a journal or git tells again after a power cut."""
         return self.store.run_again_if_lost(self._fenced, unit, *args, **kwargs)
 
+    def note(self, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``write``, for samples, which wake nobody."""
+        return self.store.note(self._fenced, unit, *args, **kwargs)
+
     def _fenced(
         self, tx: Transaction, unit: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:

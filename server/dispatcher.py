@@ -9,9 +9,7 @@ from .store import Row, Transaction
 
 CPU_HOLD_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 2.0
-MINUTE = 60.0
 MEMORY_PATIENCE_SECONDS = 600.0
-MACHINE = ("cpu", "memory", "disk", "launch_rate")
 ALL = 10_000
 
 
@@ -112,9 +110,9 @@ def _open_gates(tx: Transaction, crew: Crew, load: gates.Load, now: str) -> int:
     """How many launches the machine lets through now; what it refuses stands as a hold, with the reason."""
     limits = crew.settings.launch
     at_work = len(agents.live(tx))
-    launched = launches.launched_since(tx, clock.plus(now, -MINUTE))
-    refusal = gates.of_machine(load, limits, agents_at_work=at_work) or gates.of_rate(launched, limits)
-    over = [reason for reason in MACHINE if refusal is None or reason != refusal.reason]
+    launched = launches.in_last_minute(tx, now)
+    refusal = next(iter(gates.all_shut(load, limits, agents_at_work=at_work, launched_in_last_minute=launched)), None)
+    over = [reason for reason in holds.MACHINE if refusal is None or reason != refusal.reason]
     holds.lift(tx, holds.EVERYONE, *over, now=now, actor=ACTOR)
     if refusal is None:
         if any(holds.get(tx, holds.EVERYONE, reason) is not None for reason in ("stopped", "merges_wait")):

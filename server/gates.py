@@ -17,6 +17,8 @@ class Load:
     free_disk_mb: float
     disk_mb: float
     memory_mb: float = float("inf")
+    memory_percent: float = 0.0
+    disk_percent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -27,24 +29,57 @@ class Refusal:
     message: str
 
 
+def refusals(load: Load, limits: Launch, *, agents_at_work: int) -> list[Refusal]:
+    """What the machine is short of, first what cannot be waited out by launching less.
+
+    A busy CPU holds only further agents: with none at work one starts however busy the machine is.
+    """
+    found = [_memory(load, limits), _disk(load, limits), _cpu(load, limits) if agents_at_work else None]
+    return [each for each in found if each is not None]
+
+
+def all_shut(load: Load, limits: Launch, *, agents_at_work: int, launched_in_last_minute: int) -> list[Refusal]:
+    """Everything for which the next agent is not launched; none where it may be (R-148)."""
+    rate = of_rate(launched_in_last_minute, limits)
+    return refusals(load, limits, agents_at_work=agents_at_work) + ([rate] if rate is not None else [])
+
+
 def of_machine(load: Load, limits: Launch, *, agents_at_work: int) -> Refusal | None:
-    """A busy CPU holds only further agents: with none at work one starts however busy the machine is."""
+    """The first of ``refusals``."""
+    return next(iter(refusals(load, limits, agents_at_work=agents_at_work)), None)
+
+
+def _memory(load: Load, limits: Launch) -> Refusal | None:
     wanted_mb = _wanted_memory(limits, load)
     if load.free_memory_mb < wanted_mb:
         return Refusal(
             "memory",
             f"{load.free_memory_mb:.0f} MiB of memory are free; {wanted_mb:.0f} are wanted (launch.min_free_memory_mb)",
         )
+    return _too_full("memory", "memory", load.memory_percent, limits.max_memory_percent)
+
+
+def _disk(load: Load, limits: Launch) -> Refusal | None:
     wanted_mb = min(limits.min_free_disk_mb, SMALL_SHARE * load.disk_mb)
     if load.free_disk_mb < wanted_mb:
         return Refusal(
             "disk", f"{load.free_disk_mb:.0f} MiB of disk are free where the worktrees lie; {wanted_mb:.0f} are wanted"
         )
-    if agents_at_work and load.cpu_percent > limits.max_cpu_percent:
-        return Refusal(
-            "cpu", f"the machine is {load.cpu_percent:.0f} % busy; launch.max_cpu_percent is {limits.max_cpu_percent:g}"
-        )
-    return None
+    return _too_full("disk", "the disk that the worktrees lie on", load.disk_percent, limits.max_disk_percent)
+
+
+def _too_full(reason: str, what: str, percent: float, most: float) -> Refusal | None:
+    if percent <= most:
+        return None
+    return Refusal(reason, f"{percent:.0f} % of {what} is used; launch.max_{reason}_percent is {most:g}")
+
+
+def _cpu(load: Load, limits: Launch) -> Refusal | None:
+    if load.cpu_percent <= limits.max_cpu_percent:
+        return None
+    return Refusal(
+        "cpu", f"the machine is {load.cpu_percent:.0f} % busy; launch.max_cpu_percent is {limits.max_cpu_percent:g}"
+    )
 
 
 def _wanted_memory(limits: Launch, load: Load) -> float:

@@ -20,6 +20,8 @@ class Measured:
     runner_alive: bool
     cpu_percent: float | None = None
     memory_mb: float | None = None
+    processes: int = 0
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ def of_crew(judgements: Sequence[Judgement]) -> str:
         return "critical"
     well = ("healthy", "completed")
     return "healthy" if all(judgement.health in well for judgement in judgements) else "degraded"
+
+
+def load_level(seen: Seen, limits: Health) -> str:
+    """normal, warning or critical, by what an agent uses alone (C-10, C-11)."""
+    reasons, critical = _loads(seen, limits)
+    return "critical" if critical else "warning" if reasons else "normal"
 
 
 def _loads(seen: Seen, limits: Health) -> tuple[tuple[str, ...], bool]:

@@ -11,6 +11,7 @@ from .store import Row, Transaction
 
 EVERYONE = "*"
 REASONS = ("stopped", "not_started", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts", "merges_wait")
+MACHINE = ("cpu", "memory", "disk", "launch_rate")  # what the gates say, written down at the last look for launches
 QUOTA_TRIAL_SECONDS = 60.0
 PASSING = ("cpu", "launch_rate")  # these slow launches down, and stop none for long
 
@@ -127,6 +128,14 @@ def in_force(tx: Transaction, agent_type: str, now: str) -> Row | None:
         "ORDER BY coalesce(until, '9') DESC LIMIT 1",
         (agent_type, now),
     )
+
+
+def on_all(tx: Transaction, now: str) -> list[Row]:
+    """What holds the launches of every type at this moment, beside what the machine itself has to say."""
+    rows = tx.all(
+        "SELECT * FROM launch_hold WHERE scope = ? AND (until IS NULL OR until > ?) ORDER BY reason", (EVERYONE, now)
+    )
+    return [row for row in rows if row["reason"] not in MACHINE]
 
 
 def of_type(tx: Transaction, agent_type: str, now: str) -> Row | None:

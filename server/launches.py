@@ -4,7 +4,7 @@ import json
 import uuid
 from dataclasses import dataclass
 
-from . import agents, events, notices, states
+from . import agents, clock, events, notices, states
 from .errors import SingletonViolation
 from .store import Row, Transaction
 
@@ -28,9 +28,9 @@ def next_attempt(tx: Transaction, task_id: str) -> int:
     return 1 + int(tx.value(sql, (task_id,)))
 
 
-def launched_since(tx: Transaction, moment: str) -> int:
-    """Launches of all agents since then."""
-    return int(tx.value("SELECT count(*) FROM agent_lifecycle WHERE created_at > ?", (moment,)))
+def in_last_minute(tx: Transaction, now: str) -> int:
+    """Launches of all agents."""
+    return int(tx.value("SELECT count(*) FROM agent_lifecycle WHERE created_at > ?", (clock.plus(now, -60.0),)))
 
 
 def next_id(tx: Transaction, agent_type: str, now: str) -> str:

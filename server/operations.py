@@ -18,9 +18,11 @@ from . import (
     clock,
     gates,
     hidden,
+    host,
     identity,
     janitor,
     keeper,
+    launches,
     leftovers,
     merges,
     pool,
@@ -28,6 +30,7 @@ from . import (
     preparing,
     process,
     resolutions,
+    shortages,
     tasks,
     wishes,
     workspaces,
@@ -52,7 +55,7 @@ from .store import Row, Store, Transaction
 from .supervisor import Supervisor
 from .usage import Sampler
 from .worktrees import Candidate
-from .yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned
+from .yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Room, Spawned
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -117,12 +120,21 @@ class GitOperations:
         return await _on_thread(self._measure, agent_ids)
 
     async def has_room(self) -> bool:
-        return await _on_thread(self._has_room)
+        return not (await self.room()).refusals
 
-    def _has_room(self) -> bool:
-        crew = self._crew
-        at_work = len(crew.store.read(agents.live))
-        return gates.of_machine(crew.machine.load(), crew.settings.launch, agents_at_work=at_work) is None
+    async def room(self) -> Room:
+        return await _on_thread(self._room)
+
+    def _room(self) -> Room:
+        crew, limits = self._crew, self._crew.settings.launch
+        seen = crew.machine.look()
+        load, at_work = host.load_of(seen), len(crew.store.read(agents.live))
+        launched = crew.store.read(launches.in_last_minute, clock.now())
+        return Room(
+            seen,
+            gates.all_shut(load, limits, agents_at_work=at_work, launched_in_last_minute=launched),
+            shortages.find(seen, load, limits, agents_at_work=at_work),
+        )
 
     def _require_fit(self, agent_types: Collection[str]) -> None:
         crew = self._crew
@@ -311,6 +323,8 @@ class GitOperations:
                 keeper.runner_lives(row),
                 None if usage is None else usage.cpu_percent,
                 None if usage is None else usage.memory_mb,
+                0 if usage is None else usage.processes,
+                0 if usage is None else usage.threads,
             )
         return found
 

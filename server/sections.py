@@ -139,7 +139,9 @@ class Agent(Section):
 class Health(Section):
     """How live agents are watched. A sign of life is a tool call, a line of output, or use of the CPU."""
 
-    check_interval_seconds: Timeout = Field(30.0, description="Time between two health checks.")
+    check_interval_seconds: Timeout = Field(
+        30.0, description="Time between two health checks, and two samples of the machine."
+    )
     deadlock_interval_seconds: Timeout = Field(
         300.0, description="Time between two looks for tasks, or agents, that wait for each other in a circle."
     )
@@ -165,6 +167,24 @@ class Health(Section):
         return self
 
 
+class Monitoring(Section):
+    """How long samples of the machine and of agents are kept; one is taken with each health check."""
+
+    full_hours: Annotated[float, Field(gt=0, le=ONE_YEAR / 3600)] = Field(
+        6.0, description="Each sample is kept for so long; older ones become means of five minutes."
+    )
+    detailed_days: Annotated[float, Field(gt=0, le=ONE_YEAR / 86400)] = Field(
+        2.0, description="Means of five minutes are kept for so long; older ones become means of hours."
+    )
+    keep_days: Annotated[float, Field(gt=0, le=ONE_YEAR / 86400)] = Field(28.0, description="What is older is deleted.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Monitoring":
+        if not self.full_hours <= 24 * self.detailed_days <= 24 * self.keep_days:
+            raise ValueError("full_hours, detailed_days and keep_days must grow in this order")
+        return self
+
+
 class Launch(Section):
     """When no agent is started although there is work. `why` tells which of these holds a task."""
 
@@ -175,6 +195,12 @@ class Launch(Section):
     min_free_memory_mb: Annotated[int, Field(ge=0)] = Field(500, description="Less free memory holds launches.")
     min_free_disk_mb: Annotated[int, Field(ge=0)] = Field(
         500, description="Less free space holds launches; of a small disk, 5 % must be free."
+    )
+    max_memory_percent: Percent = Field(
+        90.0, description="More of the machine's memory in use holds launches. 100: only min_free_memory_mb does."
+    )
+    max_disk_percent: Percent = Field(
+        95.0, description="More of the worktrees' disk in use holds launches. 100: only min_free_disk_mb does."
     )
     max_per_minute: Positive = Field(600, description="Launches of all agents in a minute.")
     max_per_task: Positive = Field(

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from . import names
 from .errors import ConfigurationError
-from .sections import Agent, Crew, Health, Http, Launch, Merge, Messages, Plans, Section, Worktree
+from .sections import Agent, Crew, Health, Http, Launch, Merge, Messages, Monitoring, Plans, Section, Worktree
 
 FILE_NAME = "crewyard.toml"
 FAILED_STARTS_FACTOR = 5
@@ -35,6 +35,7 @@ class Settings(Section):
     worktree: Worktree = Worktree()
     merge: Merge = Merge()
     messages: Messages = Messages()
+    monitoring: Monitoring = Monitoring()
     http: Http = Http()
     plans: Plans = Plans()
 

@@ -99,7 +99,9 @@ def connect(path: Path, *, query_only: bool = False, durability: Durability = "f
             connection.execute("ATTACH DATABASE ? AS metrics", (str(_metrics(path)),))
             for name in ("main", "metrics"):
                 connection.execute(f"PRAGMA {name}.journal_mode = WAL")
-                connection.execute(f"PRAGMA {name}.synchronous = {durability}")
+            connection.execute(f"PRAGMA main.synchronous = {durability}")
+            # Samples: that a power cut takes the last of them does no harm.
+            connection.execute("PRAGMA metrics.synchronous = normal")
             connection.execute("PRAGMA foreign_keys = ON")
             migrate.bring_up_to_date(connection, path)
         if query_only:
@@ -169,6 +171,11 @@ class Store:
         self._announcer.announce()
         self._after_commit()
         return result
+
+    def note(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``run``, for samples: nobody is told, since nobody waits for them."""
+        with self._write_lock:
+            return in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that only reads; it never waits for a writer."""

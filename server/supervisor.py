@@ -49,6 +49,7 @@ from .errors import CrewyardError, DatabaseBusy, DatabaseCorrupt, LeaseLost
 from .jobs import Jobs
 from .journals import Reader
 from .lookout import Lookout
+from .meter import Meter
 from .radar import Radar
 from .store import Row, Transaction
 from .vigil import Vigil
@@ -86,6 +87,7 @@ class Supervisor:
         self._untangled = float("-inf")
         self._vigil = Vigil()
         self._radar = Radar()
+        self._meter = Meter()
         self._look_at_all = True
         self._to_settle = True
         self._clocks = clock.Pair.now()
@@ -312,12 +314,21 @@ class Supervisor:
         if time.monotonic() - self._checked >= self.crew.settings.health.check_interval_seconds:
             self._checked = time.monotonic()
             self._look_at_all = self._to_settle = True
-            for step in (self._watch_signs_of_life, self._audit_processes, self._sweep_messages, self._clear_messages):
+            for step in (
+                self._watch_signs_of_life,
+                self._audit_processes,
+                self._sweep_messages,
+                self._clear_messages,
+                self._sample,
+            ):
                 self._guarded(step)
             self._look_for_deadlocks()
 
     def _watch_signs_of_life(self) -> None:
         self._vigil.look(self.crew)
+
+    def _sample(self) -> None:
+        self._meter.look(self.crew)
 
     def _audit_processes(self) -> None:
         auditor.end_strays(self.crew)

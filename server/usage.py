@@ -130,7 +130,7 @@ def _all_by_proc() -> Iterator[Process]:
                 stat = os.read(file, 4096)
             finally:
                 os.close(file)
-        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has just ended, or is another user's
             continue
         # The name in brackets may hold anything; the fields behind it do not.
         fields = stat[stat.rindex(b")") + 2 :].split()

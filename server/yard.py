@@ -17,11 +17,14 @@ import anyio.to_thread
 from . import identity
 from .async_store import AsyncStore
 from .changes import Changes
+from .gates import Refusal
 from .health import Measured
 from .identity import Caller
+from .machine import Machine
 from .paths import Paths
 from .resolutions import Strategy
 from .settings import Settings
+from .shortages import Shortage
 from .store import Unit
 from .wakeup import Bell
 from .worktrees import Candidate
@@ -80,6 +83,15 @@ class Spawned:
     started_at: str
 
 
+@dataclass(frozen=True)
+class Room:
+    """The machine as it is seen, and for what the gates would not launch another agent at this moment."""
+
+    seen: Machine
+    refusals: list[Refusal]
+    short_of: list[Shortage]
+
+
 class Operations(Protocol):
     """What needs git or processes. Each raises a CrewyardError and then has changed nothing."""
 
@@ -105,6 +117,10 @@ class Operations(Protocol):
 
     async def has_room(self) -> bool:
         """Whether the machine can take another agent."""
+        ...
+
+    async def room(self) -> Room:
+        """How full the machine is, and whether it takes another agent: what the dispatcher decides by."""
         ...
 
     async def measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:

@@ -10,6 +10,7 @@ from . import (
     detect_deadlocks,
     generate_activity_summary,
     handle_agent_errors,
+    monitor_resource_usage,
     plan,
     report,
     route,
@@ -29,6 +30,7 @@ def for_lead() -> tuple[Tool, ...]:
         detect_deadlocks.lead_tool(),
         generate_activity_summary.lead_tool(),
         handle_agent_errors.lead_tool(),
+        monitor_resource_usage.lead_tool(),
         why.lead_tool(),
     )
 

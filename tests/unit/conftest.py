@@ -14,13 +14,19 @@ from crewyard.server import agents, assignments, backoff, clock, consequences, f
 from crewyard.server.compose import build_app
 from crewyard.server.errors import CrewyardError
 from crewyard.server.health import Measured
+from crewyard.server.machine import Machine, Space
 from crewyard.server.sections import QUOTA_PATTERN
 from crewyard.server.settings import Settings
 from crewyard.server.store import Row, Store, Transaction
-from crewyard.server.yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Spawned, Yard
+from crewyard.server.yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Room, Spawned, Yard
 
 NOW = "2026-01-01T00:00:00.000Z"
 MEASURED = Measured(process_alive=True, runner_alive=True, cpu_percent=3.04, memory_mb=21.96)
+
+MACHINE = Machine(
+    12.5, (10.0, 15.0), (1.0, 0.5, 0.25), Space(8000.0, 6000.0, 2000.0, 25.0), Space(0.0, 0.0, 0.0, 0.0),
+    Space(100_000.0, 30_000.0, 65_000.0, 68.4),
+)  # fmt: skip
 
 RULES = consequences.Rules(
     backoff.Policy(3, 2.0, 120.0, healthy_after=600.0, max_launches=20),
@@ -38,6 +44,7 @@ class StandIn:
     refuse: CrewyardError | None = None
     merged: bool = True
     measured: Measured = field(default_factory=lambda: MEASURED)
+    room_now: Room = field(default_factory=lambda: Room(MACHINE, [], []))
 
     def _take(self, name: str, **arguments: Any) -> None:
         self.calls.append((name, arguments))
@@ -48,7 +55,10 @@ class StandIn:
         self._take("require_fit", agent_types=set(agent_types))
 
     async def has_room(self) -> bool:
-        return True
+        return not self.room_now.refusals
+
+    async def room(self) -> Room:
+        return self.room_now
 
     async def measure(self, agent_ids: Any) -> dict[str, Measured]:
         return dict.fromkeys(agent_ids, self.measured)

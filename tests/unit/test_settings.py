@@ -123,6 +123,12 @@ WRONG_FILES = {
     "[http]\nallowed_hosts = ['https://example.org']": ("http.allowed_hosts", "docs/configuration.md"),
     "[http]\nallowed_hosts = ['example.org:80']": ("http.allowed_hosts", "docs/configuration.md"),
     "[http]\nallowed_hosts = 'example.org'": ("http.allowed_hosts", '["a", "b"]'),
+    "[monitoring]\nfull_hours = 0": ("monitoring.full_hours", "docs/configuration.md"),
+    "[monitoring]\nkeep_days = 1e300": ("monitoring.keep_days", "docs/configuration.md"),
+    "[monitoring]\nfull_hours = 49": ("monitoring", "docs/configuration.md"),
+    "[monitoring]\ndetailed_days = 29": ("monitoring", "docs/configuration.md"),
+    "[launch]\nmax_memory_percent = 101": ("launch.max_memory_percent", "docs/configuration.md"),
+    "[launch]\nmax_disk_percent = -1": ("launch.max_disk_percent", "docs/configuration.md"),
     "[worktree]\ngc = 'no'": ("worktree.gc", "docs/configuration.md"),
 }
 
