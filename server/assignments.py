@@ -5,6 +5,7 @@ Each function changes the assignment, its task and what belongs to them in one t
 
 import json
 import uuid
+from collections.abc import Sequence
 
 from . import agents, alerts, error_events, events, notices, recipients, states, tasks
 from .error_events import Note
@@ -12,6 +13,7 @@ from .errors import AlreadyAssigned, TaskNotCompleted
 from .store import Row, Transaction
 
 _CONFLICTED = "SELECT conflicted_files FROM merge_request WHERE task_id = ? ORDER BY merge_id DESC LIMIT 1"
+_UNRESERVED = "json_extract(o.metadata, '$.reserved') IS NULL"
 
 
 def get(tx: Transaction, assignment_id: str) -> Row:
@@ -25,8 +27,21 @@ def of_task(tx: Transaction, task_id: str) -> Row | None:
     )
 
 
-def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | None, now: str, actor: str) -> Row:
-    """Give the task to an agent type. Raises AlreadyAssigned (G-17); one statement decides between rivals."""
+def create(
+    tx: Transaction,
+    task: Row,
+    *,
+    agent_type: str,
+    dispatch_id: str | None,
+    now: str,
+    actor: str,
+    reserved: bool = False,
+    instance_id: str | None = None,
+) -> Row:
+    """Give the task to an agent type. Raises AlreadyAssigned (G-17); one statement decides between rivals.
+
+    ``reserved``: no agent is started for it before somebody asks for one (``take_up``).
+    """
     present = of_task(tx, task["task_id"])
     if present is not None:
         raise AlreadyAssigned(
@@ -40,7 +55,8 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
     )
     row = tx.only(
         "INSERT INTO orchestrator_task (orchestrator_task_id, task_id, dispatch_id, spec_id, agent_type, priority, "
-        "estimated_hours, next_prompt, assigned_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        "estimated_hours, next_prompt, orchestrator_instance_id, metadata, assigned_at, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             f"ot-{uuid.uuid4().hex[:12]}",
             task["task_id"],
@@ -50,6 +66,8 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
             task["priority"],
             task["estimated_hours"],
             _last_words(tx, task["task_id"]),
+            instance_id,
+            json.dumps({"reserved": True} if reserved else {}),
             now,
             now,
         ),
@@ -65,8 +83,44 @@ def create(tx: Transaction, task: Row, *, agent_type: str, dispatch_id: str | No
         task_id=task["task_id"],
         agent_type=agent_type,
         dispatch=dispatch_id,
+        **({"orchestrator_instance_id": instance_id} if instance_id else {}),
     )
     return row
+
+
+def take_up(tx: Transaction, row: Row, *, agent_type: str, instance_id: str | None, now: str, actor: str) -> Row:
+    """A reserved assignment waits for its agent from now on, which is of this type."""
+    tx.run(
+        "UPDATE orchestrator_task SET metadata = json_remove(metadata, '$.reserved'), agent_type = ?, "
+        "orchestrator_instance_id = coalesce(?, orchestrator_instance_id) WHERE orchestrator_task_id = ?",
+        (agent_type, instance_id, row["orchestrator_task_id"]),
+    )
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="assignment",
+        subject_id=row["orchestrator_task_id"],
+        kind="assignment_taken_up",
+        task_id=row["task_id"],
+        agent_type=agent_type,
+    )
+    return get(tx, row["orchestrator_task_id"])
+
+
+def release_reserved(tx: Transaction, task_ids: Sequence[str], *, now: str, actor: str) -> None:
+    """Give those of the tasks back to the plan that are reserved: somebody works them off in another way."""
+    for row in tx.all(
+        f"SELECT orchestrator_task_id FROM orchestrator_task o WHERE status = 'assigned' AND NOT ({_UNRESERVED}) "
+        "AND task_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(task_ids)),),
+    ):
+        release(tx, row["orchestrator_task_id"], why="it was reserved, and is worked off now", now=now, actor=actor)
+
+
+def is_reserved(row: Row) -> bool:
+    """Whether an assignment waits for somebody to ask for its agent."""
+    return row["status"] == "assigned" and "reserved" in json.loads(row["metadata"])
 
 
 def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, actor: str) -> None:
@@ -98,12 +152,13 @@ def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, act
     )
 
 
-def note(tx: Transaction, assignment_id: str, *, timeout_seconds: float) -> None:
-    """Keep what was asked for this assignment in place of its agent type's setting."""
+def note(tx: Transaction, assignment_id: str, **asked: float | None) -> None:
+    """Keep what was asked for this assignment in place of the settings: ``timeout_seconds`` of its agents,
+    ``max_restarts``, ``backoff_seconds`` and ``backoff_cap_seconds``; None leaves what there is."""
+    given = {key: value for key, value in asked.items() if value is not None}
     tx.run(
-        "UPDATE orchestrator_task SET metadata = json_set(metadata, '$.timeout_seconds', ?) "
-        "WHERE orchestrator_task_id = ?",
-        (timeout_seconds, assignment_id),
+        "UPDATE orchestrator_task SET metadata = json_patch(metadata, ?) WHERE orchestrator_task_id = ?",
+        (json.dumps(given), assignment_id),
     )
 
 
@@ -238,6 +293,7 @@ def waiting(tx: Transaction, *, now: str) -> list[Row]:
     """Assignments that an agent is to be started for now, those longest due first."""
     return tx.all(
         "SELECT o.* FROM orchestrator_task o LEFT JOIN dispatch d USING (dispatch_id) WHERE o.status = 'assigned' "
+        f"AND {_UNRESERVED} "
         "AND (o.not_before IS NULL OR o.not_before <= ?) AND coalesce(d.status, 'active') = 'active' "
         "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a WHERE a.orchestrator_task_id = o.orchestrator_task_id "
         "AND a.status IN ('starting', 'running')) "
@@ -280,6 +336,11 @@ def unproven(tx: Transaction) -> list[Row]:
         "SELECT o.* FROM orchestrator_task o JOIN agent_lifecycle a ON a.agent_id = o.assigned_agent "
         "WHERE o.status = 'running' AND a.status = 'completed' ORDER BY a.completed_at"
     )
+
+
+def is_being_proven(tx: Transaction, task_id: str) -> bool:
+    """Whether the task's agent has ended well and its evidence is still to be looked at."""
+    return any(row["task_id"] == task_id for row in unproven(tx))
 
 
 def _last_words(tx: Transaction, task_id: str) -> str | None:

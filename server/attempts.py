@@ -1,6 +1,8 @@
 """What comes after an attempt at a task: another one, now or later, or its end (R-116 to R-120)."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from . import agents, assignments, backoff, clock, error_events, events, failures, launches, notices, states, tasks
 from .assignments import get
@@ -48,6 +50,7 @@ def failed(
     The delay counts from ``exited_at``. ``tail`` is what the next attempt is shown of this one's output.
     """
     row, code = get(tx, assignment_id), failures.named(code, message)
+    policy = policy_of(row, policy)
     made = launches.count(tx, assignment_id)
     verdict = backoff.after_failure(code, row["retry_count"], policy, lasted=lasted, launches=made)
     if verdict.delay_seconds is None:
@@ -71,6 +74,17 @@ def failed(
     then = f"Attempt {made + 1} starts in {verdict.delay_seconds:g} s, in the same worktree."
     notices.attempt_failed(tx, row["task_id"], code, message, then=then, now=now)
     return verdict
+
+
+def policy_of(row: Row, usual: backoff.Policy) -> backoff.Policy:
+    """How this assignment's failures are followed up: as was asked for it, else as usual."""
+    asked = json.loads(row["metadata"])
+    return replace(
+        usual,
+        max_restarts=int(asked.get("max_restarts", usual.max_restarts)),
+        base=asked.get("backoff_seconds", usual.base),
+        cap=asked.get("backoff_cap_seconds", usual.cap),
+    )
 
 
 def wait(

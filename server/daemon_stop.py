@@ -18,7 +18,7 @@ from .paths import Paths
 from .repository import Repository
 from .settings import Settings
 from .store import Store, Transaction
-from .supervisor import Supervisor
+from .supervisor import Charge, Supervisor
 
 ACTOR = "stop"
 LOOK_SECONDS = 0.05
@@ -120,7 +120,7 @@ class _Stop:
         crew = self.crew
         crew.store.run(holds.stop, now=clock.now(), actor=ACTOR)
         present = daemon.running(crew.paths)
-        supervisor = Supervisor(crew, begins_work=False)
+        supervisor = Supervisor(crew, charge=Charge())
         supervisor.start()
         try:
             self._end_agents()

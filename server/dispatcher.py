@@ -1,6 +1,6 @@
 """Works the dispatches off: which tasks get an agent now, and when a dispatch is over (design 4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from . import agents, assignments, clock, dispatches, failed_starts, gates, holds, launches, pool
 from .crew import ACTOR, Crew
@@ -13,12 +13,17 @@ MEMORY_PATIENCE_SECONDS = 600.0
 ALL = 10_000
 
 
-def to_launch(crew: Crew, is_under_way: Callable[[Row], bool] = lambda _row: False) -> list[Row]:
+def to_launch(
+    crew: Crew, is_under_way: Callable[[Row], bool] = lambda _row: False, only: Collection[str] | None = None
+) -> list[Row]:
     """Assignments that an agent is to be started for now: those that wait, then newly claimed ready tasks.
 
     Of what waits, ``is_under_way`` tells those whose agent is about to be started already: they take their place.
+    With ``only``, of what waits these tasks alone, and none is claimed.
     """
-    return crew.write(_choose, crew, crew.machine.load(), clock.now(), is_under_way)
+    if only is not None and not only:
+        return []
+    return crew.write(_choose, crew, crew.machine.load(), clock.now(), is_under_way, only)
 
 
 def end_finished(crew: Crew) -> None:
@@ -39,19 +44,27 @@ def has_work(tx: Transaction, now: str) -> bool:
     )
 
 
-def _choose(tx: Transaction, crew: Crew, load: gates.Load, now: str, is_under_way: Callable[[Row], bool]) -> list[Row]:
+def _choose(
+    tx: Transaction,
+    crew: Crew,
+    load: gates.Load,
+    now: str,
+    is_under_way: Callable[[Row], bool],
+    only: Collection[str] | None = None,
+) -> list[Row]:
     """What passes the gates, in this order: what waits for a restart, new tasks, restarts of a type on trial."""
     limits = crew.settings.launch
     holds.end_passed_trials(tx, limits.failed_start_seconds, now=now, actor=ACTOR)
-    for hold in failed_starts.given_up(tx, crew.starts):
+    for hold in failed_starts.given_up(tx, crew.starts) if only is None else ():
         _give_up(tx, crew, hold, now)
-    due = assignments.waiting(tx, now=now)
+    due = [row for row in assignments.waiting(tx, now=now) if only is None or row["task_id"] in only]
     under_way = [row for row in due if is_under_way(row)]
     waiting = [row for row in due if row not in under_way]
     round_ = _Round(tx, crew, now, _open_gates(tx, crew, load, now), under_way)
     on_trial = [row for row in waiting if holds.trial_of(tx, row["agent_type"], now) is not None]
     round_.take([row for row in waiting if row not in on_trial])
-    round_.claim()
+    if only is None:
+        round_.claim()
     round_.take(on_trial)
     return round_.chosen
 

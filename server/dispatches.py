@@ -70,6 +70,7 @@ def open_or_join(
     if not task_ids:
         raise InvalidInput("There is no task to work off.", hint="plan(action='import') brings some in.")
     tasks.require_all(tx, task_ids)
+    assignments.release_reserved(tx, task_ids, now=now, actor=actor)
     present = of_scope(tx, task_ids)
     if present is not None:
         if present["status"] == "paused":
@@ -201,6 +202,7 @@ def assign(
     starts tasks although their blockers are open. Raises NoAvailableWork, TaskNotFound, InvalidInput.
     """
     tasks.require_all(tx, task_ids)
+    assignments.release_reserved(tx, task_ids, now=now, actor=actor)
     rows = [tasks.get(tx, task_id) for task_id in task_ids]
     open_ids = [row["task_id"] for row in rows if row["status"] in ("pending", "ready")]
     blocked = [row["task_id"] for row in rows if row["status"] == "pending"]

@@ -4,6 +4,7 @@ CrewyardError
 ├── InvalidInput            invalid_input           what the caller gave cannot be used; nothing was changed
 │   ├── PlanRefused         invalid_input           a plan, naming file, line or id
 │   ├── DependencyCycle     dependency_cycle
+│   ├── ValidationFailed    validation_failed       several at once, each with its own error
 │   └── ConfigurationError  invalid_input           crewyard.toml or an environment variable
 ├── NotFound
 │   ├── TaskNotFound        task_not_found
@@ -11,7 +12,10 @@ CrewyardError
 │   ├── MessageNotFound     message_not_found
 │   ├── DispatchNotFound    dispatch_not_found
 │   ├── ErrorNotFound       error_not_found
+│   ├── WorktreeNotFound    worktree_not_found
+│   ├── ProcessNotFound     process_not_found
 │   └── BranchNotFound      branch_not_found
+│       └── InvalidBaseBranch invalid_base_branch
 ├── Refused                                         the request is sound, but not now or not for this caller
 │   ├── IllegalTransition   illegal_transition
 │   ├── AlreadyAssigned     already_assigned
@@ -19,6 +23,7 @@ CrewyardError
 │   ├── NoAvailableWork     no_available_work
 │   ├── TaskNotCompleted    task_not_completed
 │   ├── NotMerged           not_merged
+│   ├── MergeAlreadyDone    merge_already_done
 │   ├── StillInUse          still_in_use
 │   ├── UnknownRecipient    unknown_recipient
 │   ├── QueueFull           queue_full
@@ -29,6 +34,7 @@ CrewyardError
 ├── AgentError
 │   ├── SpawnFailed         spawn_failed
 │   ├── StartupTimeout      startup_timeout
+│   ├── KillFailed          kill_failed
 │   ├── MaxRetriesExceeded  max_retries_exceeded
 │   └── NonRetryable        non_retryable_error
 ├── GitError                git_error
@@ -39,6 +45,7 @@ CrewyardError
 │   ├── DirtyWorkingDirectory dirty_working_directory
 │   ├── WrongBranch         wrong_branch
 │   ├── UncommittedChanges  uncommitted_changes
+│   ├── CleanupFailed       cleanup_failed
 │   ├── MergeConflicts      merge_conflicts
 │   ├── MergeCheckFailed    merge_check_failed
 │   └── HookFailed          hook_failed
@@ -89,6 +96,12 @@ class DependencyCycle(InvalidInput):
     code = "dependency_cycle"
 
 
+class ValidationFailed(InvalidInput):
+    """Some of what was given cannot be used; nothing was changed."""
+
+    code = "validation_failed"
+
+
 class ConfigurationError(InvalidInput):
     """The configuration cannot be used."""
 
@@ -129,10 +142,28 @@ class ErrorNotFound(NotFound):
     code = "error_not_found"
 
 
+class WorktreeNotFound(NotFound):
+    """There is no such worktree."""
+
+    code = "worktree_not_found"
+
+
+class ProcessNotFound(NotFound):
+    """The agent's process has ended already."""
+
+    code = "process_not_found"
+
+
 class BranchNotFound(NotFound):
     """There is no such branch."""
 
     code = "branch_not_found"
+
+
+class InvalidBaseBranch(BranchNotFound):
+    """There is no such branch to begin a worktree from."""
+
+    code = "invalid_base_branch"
 
 
 class Refused(CrewyardError):
@@ -177,6 +208,12 @@ class NotMerged(Refused):
     """The branch holds work that is not on the integration branch."""
 
     code = "not_merged"
+
+
+class MergeAlreadyDone(Refused):
+    """The work is on the integration branch already."""
+
+    code = "merge_already_done"
 
 
 class StillInUse(Refused):
@@ -244,6 +281,13 @@ class StartupTimeout(AgentError):
     retryable = True
 
 
+class KillFailed(AgentError):
+    """The agent did not end in time."""
+
+    code = "kill_failed"
+    retryable = True
+
+
 class MaxRetriesExceeded(AgentError):
     """The agent failed as often as it may."""
 
@@ -304,6 +348,12 @@ class UncommittedChanges(GitError):
     """There are changes that are not committed."""
 
     code = "uncommitted_changes"
+
+
+class CleanupFailed(GitError):
+    """The worktree could not be removed."""
+
+    code = "cleanup_failed"
 
 
 class MergeConflicts(GitError):

@@ -54,8 +54,7 @@ def _frame(action: str, *, success: bool) -> dict[str, Any]:
 
 
 async def _invoked(yard: Yard, command: Command, given: Parameters) -> Answer:
-    if not command.acts:
-        yard.supervise = NoSupervisor
+    yard.supervise = yard.operations.supervisor_at_hand if command.acts else NoSupervisor
     async with yard.opened():
         caller = await yard.caller()
         if not caller.is_lead:

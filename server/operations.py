@@ -4,17 +4,19 @@ So one process acts, whichever server is asked, and a wish survives the server t
 the database shows what became of its wish.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import anyio.to_thread
 
 from . import (
     agents,
+    assignments,
     clock,
     gates,
     hidden,
@@ -23,6 +25,7 @@ from . import (
     janitor,
     keeper,
     launches,
+    lease,
     leftovers,
     merges,
     pool,
@@ -38,13 +41,16 @@ from . import (
 )
 from .crew import Crew
 from .errors import (
+    BranchExists,
     CrewyardError,
+    DiskFull,
     GitError,
     NotMerged,
     SpawnFailed,
     StartupTimeout,
     StillInUse,
     UncommittedChanges,
+    WorktreeExists,
 )
 from .health import Measured
 from .pool import Pooled
@@ -52,7 +58,7 @@ from .repository import Repository
 from .resolutions import Strategy
 from .settings import Settings
 from .store import Row, Store, Transaction
-from .supervisor import Supervisor
+from .supervisor import Charge, Supervisor
 from .usage import Sampler
 from .worktrees import Candidate
 from .yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Room, Spawned
@@ -88,6 +94,7 @@ class GitOperations:
         self._root = root
         self._settings = settings
         self._opened: Crew | None = None
+        self._charge = Charge()
 
     @property
     def _crew(self) -> Crew:
@@ -99,8 +106,31 @@ class GitOperations:
         """Raises GitError, DirtyWorkingDirectory or ConfigurationError where a dispatch could not go well."""
         await _on_thread(self._require_fit, agent_types)
 
-    async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
-        return await _on_thread(self._create_worktree, task_id, base_branch, actor)
+    def attend(self, task_ids: Collection[str], *, launch: bool = False) -> None:
+        self._charge.tasks.update(task_ids)
+        if launch:
+            self._charge.launches.update(task_ids)
+        self._crew.bell.ring()
+
+    def supervisor_at_hand(self) -> Supervisor:
+        crew = _crew(self._root, self._settings)
+        crew.repository.exclude(crew.paths.excludes())
+        return Supervisor(crew, charge=self._charge)
+
+    async def is_supervised(self) -> bool:
+        return await _on_thread(self._is_supervised)
+
+    def _is_supervised(self) -> bool:
+        row, me = self._crew.store.read(lease.current), process.myself()
+        if row is None or not lease.is_held(row, uptime=clock.uptime()):
+            return False
+        holder = process.Identity(row["pid"], row["start_time"], row["boot_id"])
+        return holder != me and process.is_alive(holder)
+
+    async def create_worktree(
+        self, task_id: str, *, base_branch: str | None, actor: str, folder: Path | None = None
+    ) -> CreatedWorktree:
+        return await _on_thread(self._create_worktree, task_id, base_branch, actor, folder)
 
     async def merge(self, task_id: str, *, approved_by: str | None, actor: str) -> MergeOutcome:
         return await _on_thread(self._merge, task_id, approved_by, actor)
@@ -112,9 +142,17 @@ class GitOperations:
         return await _on_thread(self._cleanup, task_id, force, dry_run, actor)
 
     async def spawn(
-        self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
+        self,
+        task_id: str,
+        *,
+        agent_type: str | None,
+        timeout_seconds: float | None,
+        actor: str,
+        max_restarts: int | None = None,
+        instance_id: str | None = None,
     ) -> Spawned:
-        return await _on_thread(self._spawn, task_id, agent_type, timeout_seconds, actor)
+        asked = {"timeout_seconds": timeout_seconds, "max_restarts": max_restarts, "instance_id": instance_id}
+        return await _on_thread(self._spawn, task_id, agent_type, actor, **asked)
 
     async def measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
         return await _on_thread(self._measure, agent_ids)
@@ -143,9 +181,12 @@ class GitOperations:
 
     # --------------------------------------------------------------------------------------------- worktrees
 
-    def _create_worktree(self, task_id: str, base_branch: str | None, actor: str) -> CreatedWorktree:
+    def _create_worktree(
+        self, task_id: str, base_branch: str | None, actor: str, folder: Path | None
+    ) -> CreatedWorktree:
         crew = self._crew
         crew.store.read(tasks.get, task_id)
+        self.attend([task_id])
         present = crew.store.read(worktrees.live, task_id)
         if present is None:
             base = base_branch or crew.target
@@ -156,7 +197,7 @@ class GitOperations:
             planned = crew.store.run(
                 worktrees.plan,
                 task_id,
-                path=str(preparing.free_path(crew.paths.worktree(task_id))),
+                path=str(preparing.free_path(folder or crew.paths.worktree(task_id))),
                 branch=crew.paths.branch(task_id),
                 base_branch=base,
                 base_commit=base_commit,
@@ -167,7 +208,7 @@ class GitOperations:
             planned = present
         done = self._wait(partial(worktrees.get, worktree_id=planned.worktree_id), lambda w: w["status"] != "creating")
         if done["status"] == "cleaned":
-            raise GitError(done["kept_because"] or "The worktree could not be made.", task_id=task_id)
+            raise _not_made(done)
         return CreatedWorktree(planned.path, planned.branch, planned.base_commit, created=present is None)
 
     def _cleanup(self, task_id: str | None, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
@@ -214,6 +255,7 @@ class GitOperations:
                 hint=f"why(subject='{task_id}') tells how its task stands.",
                 task_id=task_id,
             )
+        self.attend([task_id])
         worktree = crew.store.run(worktrees.ask_for_cleanup, task_id, force=force, now=clock.now(), actor=actor)
         done = self._wait(
             partial(worktrees.get, worktree_id=worktree.worktree_id),
@@ -253,6 +295,8 @@ class GitOperations:
 
     def _merge(self, task_id: str, approved_by: str | None, actor: str) -> MergeOutcome:
         crew = self._crew
+        self.attend([task_id])
+        self._wait_for_proof(task_id)
         request = crew.store.run(
             identity.acting, actor, wishes.request_merge, (task_id, approved_by, clock.now(), actor)
         )
@@ -261,11 +305,17 @@ class GitOperations:
         return self._ended(request)
 
     def _resolve(self, task_id: str, strategy: Strategy, actor: str) -> MergeOutcome:
+        self.attend([task_id], launch=strategy == "agent")
         request = self._crew.store.run(
             identity.acting, actor, resolutions.resolve, (task_id, strategy), {"now": clock.now(), "actor": actor}
         )
         self._crew.bell.ring()
         return self._ended(request) if strategy in ("ours", "theirs") else MergeOutcome(request["merge_id"])
+
+    def _wait_for_proof(self, task_id: str) -> None:
+        """The work of an agent that has ended is being proven; what cannot be merged is told by the request."""
+        with contextlib.suppress(StartupTimeout):
+            self._wait(partial(assignments.is_being_proven, task_id=task_id), lambda at_work: not at_work)
 
     def _ended(self, request: Row) -> MergeOutcome:
         """How the request ended, or where it waits. Raises MergeConflicts, MergeCheckFailed, GitError."""
@@ -295,16 +345,20 @@ class GitOperations:
 
     # ------------------------------------------------------------------------------------------------ agents
 
-    def _spawn(self, task_id: str, agent_type: str | None, timeout_seconds: float | None, actor: str) -> Spawned:
+    def _spawn(self, task_id: str, agent_type: str | None, actor: str, **asked: Any) -> Spawned:
         crew = self._crew
         task = crew.store.read(tasks.get, task_id)
         wanted = agent_type or task["agent_type"] or crew.settings.default_agent
         self._require_fit([wanted])
-        limit = crew.settings.instance_limits.get(wanted)
-        everywhere = crew.settings.launch.singleton_scope == "type"
-        assignment = crew.store.run(
-            wishes.assign, task_id, wanted, limit, timeout_seconds, everywhere, clock.now(), actor
+        session = wishes.Session(
+            task_id,
+            wanted,
+            limit=crew.settings.instance_limits.get(wanted),
+            everywhere=crew.settings.launch.singleton_scope == "type",
+            **asked,
         )
+        assignment = crew.store.run(wishes.assign, session, now=clock.now(), actor=actor)
+        self.attend([task_id], launch=True)
         begun = self._wait(partial(wishes.begun, assignment_id=assignment["orchestrator_task_id"]))
         if begun["agent_id"] is None:
             raise SpawnFailed(begun["error_message"] or "The agent could not be started.", task_id=task_id)
@@ -342,6 +396,14 @@ class GitOperations:
                     hint="The resource crewyard://status shows who supervises.",
                 )
             time.sleep(LOOK_SECONDS)
+
+
+def _not_made(worktree: Row) -> GitError:
+    """Why git refused it, of which its record keeps the words."""
+    words = worktree["kept_because"] or "The worktree could not be made."
+    known = {"is checked out in": BranchExists, "There is no room for": DiskFull, "already": WorktreeExists}
+    kind = next((known[part] for part in known if part in words), GitError)
+    return kind(words, hint="Mend what it names, then ask again.", task_id=worktree["task_id"])
 
 
 def _both(one: CleanupOutcome, other: CleanupOutcome) -> CleanupOutcome:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -64,17 +64,26 @@ CLEAR_SECONDS = 3600.0
 GARBAGE = "garbage"
 
 
+@dataclass(frozen=True)
+class Charge:
+    """What a supervisor keeps to that works for one caller only: the tasks whose work it goes on with, and those of
+    them that it may launch an agent for. More may be added while it works."""
+
+    tasks: set[str] = field(default_factory=set)
+    launches: set[str] = field(default_factory=set)
+
+
 class Supervisor:
     """Acts while it holds the lease, stands by while another does. Start and stop may be called twice."""
 
-    def __init__(self, crew: Crew, *, ends_agents: bool = False, begins_work: bool = True) -> None:
+    def __init__(self, crew: Crew, *, ends_agents: bool = False, charge: Charge | None = None) -> None:
         """``ends_agents``: its agents end with it (the setting ``on_exit``), else they go on under their runners.
 
-        Without ``begins_work`` it takes in and carries out the ends of agents, and nothing else.
+        With a ``charge`` it begins nothing else; the ends of agents it takes in and carries out in any case.
         """
         self.crew = crew
         self._ends_agents = ends_agents
-        self._begins_work = begins_work
+        self._charge = charge
         self._me = process.myself()
         self._thread: threading.Thread | None = None
         self._journals = Reader()
@@ -192,20 +201,15 @@ class Supervisor:
         self.crew.bell.drain()
         for step in (self._follow_the_clock, self._settle_in, self._keep_agents):
             self._guarded(step)
-        steps = (
-            self._prove,
-            self._merge,
-            self._watch_queue,
-            self._launch,
-            self._make_worktrees,
-            self._tidy,
-            self._collect_garbage,
-            self._settle,
-            self._look_for_collisions,
-            self._check_health,
-        )
-        for step in steps if self._begins_work else ():
+        steps = [self._prove, self._merge, self._watch_queue, self._launch, self._make_worktrees, self._tidy]
+        steps += [self._collect_garbage, self._settle, self._look_for_collisions, self._check_health]
+        if self._charge is not None:
+            steps = [self._prove, self._merge, self._launch, self._make_worktrees, self._tidy]
+        for step in steps:
             self._guarded(step)
+
+    def _is_charged(self, task_id: str) -> bool:
+        return self._charge is None or task_id in self._charge.tasks
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -254,10 +258,13 @@ class Supervisor:
 
     def _prove(self) -> None:
         for row in self.crew.store.read(assignments.unproven):
-            self._job(f"task {row['task_id']}", prover.prove, row["orchestrator_task_id"])
+            if self._is_charged(row["task_id"]):
+                self._job(f"task {row['task_id']}", prover.prove, row["orchestrator_task_id"])
 
     def _merge(self) -> None:
-        for target in sorted({row["target_branch"] for row in self.crew.store.read(self._due_merges)}):
+        """Whoever waits for one merge waits for those that come before it in the queue as well."""
+        due = [row for row in self.crew.store.read(self._due_merges) if self._is_charged(row["task_id"])]
+        for target in sorted({row["target_branch"] for row in due}):
             self._job(f"merge {target}", merger.work_off, target)
 
     def _due_merges(self, tx: Transaction) -> list[Row]:
@@ -278,19 +285,22 @@ class Supervisor:
 
     def _tidy(self) -> None:
         if self._jobs.is_idle():  # nobody waits for a clean-up; it must not slow a launch or a merge down
-            for worktree in self.crew.store.read(worktrees.settled)[:1]:
+            settled = [each for each in self.crew.store.read(worktrees.settled) if self._is_charged(each.task_id)]
+            for worktree in settled[:1]:
                 self._job(f"task {worktree.task_id}", janitor.tidy, worktree)
-            if self._jobs.is_idle() and recycler.is_called_for(self.crew):
+            if self._charge is None and self._jobs.is_idle() and recycler.is_called_for(self.crew):
                 self._job("pool", recycler.tend)
 
     def _make_worktrees(self) -> None:
         for worktree in self.crew.store.read(worktrees.listed, status="creating"):
-            self._job(f"task {worktree.task_id}", provision.make_worktree, worktree.task_id)
+            if self._is_charged(worktree.task_id):
+                self._job(f"task {worktree.task_id}", provision.make_worktree, worktree.task_id)
 
     def _launch(self) -> None:
         if not self.crew.store.read(dispatcher.has_work, clock.now()):
             return
-        for row in dispatcher.to_launch(self.crew, lambda row: self._jobs.is_busy(f"task {row['task_id']}")):
+        only = None if self._charge is None else self._charge.launches
+        for row in dispatcher.to_launch(self.crew, lambda row: self._jobs.is_busy(f"task {row['task_id']}"), only):
             subject, assignment_id = f"task {row['task_id']}", row["orchestrator_task_id"]
             if not self._jobs.is_busy(subject) and launcher.is_quick(self.crew, row):
                 self._guarded(partial_named(launcher.launch, self.crew, assignment_id))

@@ -1,9 +1,20 @@
 """What a lead wants done by the supervisor, recorded and then read back: merges and single agents."""
 
 import json
+from dataclasses import dataclass
 
 from . import agents, assignments, holds, launches, merges, tasks, worktrees
-from .errors import CrewyardError, GitError, MergeCheckFailed, MergeConflicts, NoAvailableWork, ResourceExhaustion
+from .errors import (
+    BranchNotFound,
+    CrewyardError,
+    DirtyWorkingDirectory,
+    GitError,
+    HookFailed,
+    MergeCheckFailed,
+    MergeConflicts,
+    NoAvailableWork,
+    ResourceExhaustion,
+)
 from .store import Row, Transaction
 
 
@@ -21,7 +32,8 @@ def request_merge(tx: Transaction, task_id: str, approved_by: str | None, now: s
 
 
 def refusal(row: Row) -> CrewyardError:
-    kinds: dict[str, type[CrewyardError]] = {"merge_conflicts": MergeConflicts, "merge_check_failed": MergeCheckFailed}
+    classes = (MergeConflicts, MergeCheckFailed, DirtyWorkingDirectory, HookFailed, BranchNotFound)
+    kinds: dict[str, type[CrewyardError]] = {each.code: each for each in classes}
     return kinds.get(row["error_code"], GitError)(
         row["error_message"],
         hint=f"why(subject='{row['task_id']}') tells what happens now.",
@@ -30,20 +42,28 @@ def refusal(row: Row) -> CrewyardError:
     )
 
 
-def assign(
-    tx: Transaction,
-    task_id: str,
-    agent_type: str,
-    limit: int | None,
-    timeout_seconds: float | None,
-    everywhere: bool,
-    now: str,
-    actor: str,
-) -> Row:
-    """Give one task to an agent now; ``everywhere``: one agent of the type in all worktrees together (C-15).
+@dataclass(frozen=True)
+class Session:
+    """An agent that somebody wants on a task now. ``everywhere``: one of its type in all worktrees together (C-15).
+
+    ``limit`` is the most of the type that may be at work; ``max_restarts`` None stands for the setting.
+    """
+
+    task_id: str
+    agent_type: str
+    limit: int | None
+    everywhere: bool
+    timeout_seconds: float | None = None
+    max_restarts: int | None = None
+    instance_id: str | None = None
+
+
+def assign(tx: Transaction, want: Session, *, now: str, actor: str) -> Row:
+    """Give one task to an agent now; a reserved one is taken up.
 
     Raises NoAvailableWork, SingletonViolation, ResourceExhaustion, AlreadyAssigned.
     """
+    task_id, agent_type = want.task_id, want.agent_type
     if blockers := tasks.open_blockers(tx, task_id):
         names = ", ".join(row["task_id"] for row in blockers)
         raise NoAvailableWork(
@@ -52,8 +72,8 @@ def assign(
             task_id=task_id,
         )
     worktree = worktrees.live(tx, task_id)
-    if everywhere or worktree is not None:
-        launches.require_single(tx, agent_type, None if everywhere or worktree is None else worktree.path)
+    if want.everywhere or worktree is not None:
+        launches.require_single(tx, agent_type, None if want.everywhere or worktree is None else worktree.path)
     holds.lift_stop(tx, now=now, actor=actor)
     if (hold := holds.in_force(tx, agent_type, now)) is not None:
         raise ResourceExhaustion(
@@ -63,14 +83,27 @@ def assign(
             until=hold["until"],
         )
     at_work = sum(row["agent_type"] == agent_type for row in agents.live(tx))
-    if limit is not None and at_work >= limit:
+    if want.limit is not None and at_work >= want.limit:
         raise ResourceExhaustion(
-            f"{at_work} agents of type {agent_type} are at work; max_instances is {limit}.",
+            f"{at_work} agents of type {agent_type} are at work; max_instances is {want.limit}.",
             hint="Wait for one to end, or raise max_instances in crewyard.toml.",
         )
-    row = assignments.create(tx, tasks.get(tx, task_id), agent_type=agent_type, dispatch_id=None, now=now, actor=actor)
-    if timeout_seconds is not None:
-        assignments.note(tx, row["orchestrator_task_id"], timeout_seconds=timeout_seconds)
+    row = assignments.of_task(tx, task_id)
+    if row is not None and assignments.is_reserved(row):
+        row = assignments.take_up(tx, row, agent_type=agent_type, instance_id=want.instance_id, now=now, actor=actor)
+    else:
+        row = assignments.create(
+            tx,
+            tasks.get(tx, task_id),
+            agent_type=agent_type,
+            dispatch_id=None,
+            instance_id=want.instance_id,
+            now=now,
+            actor=actor,
+        )
+    assignments.note(
+        tx, row["orchestrator_task_id"], timeout_seconds=want.timeout_seconds, max_restarts=want.max_restarts
+    )
     return row
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import events, states
-from .errors import NotFound, StillInUse
+from .errors import StillInUse, WorktreeNotFound
 from .store import Row, Transaction
 
 
@@ -70,10 +70,10 @@ def live(tx: Transaction, task_id: str) -> Worktree | None:
 
 
 def require_live(tx: Transaction, task_id: str) -> Worktree:
-    """As ``live``. Raises NotFound."""
+    """As ``live``. Raises WorktreeNotFound."""
     worktree = live(tx, task_id)
     if worktree is None:
-        raise NotFound(
+        raise WorktreeNotFound(
             f"Task {task_id} has no worktree.", hint="worktrees(action='create') makes one.", task_id=task_id
         )
     return worktree

@@ -99,8 +99,25 @@ class Operations(Protocol):
         """Raises GitError, DirtyWorkingDirectory or ConfigurationError where a dispatch could not go well."""
         ...
 
-    async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
-        """Raises TaskNotFound, BranchNotFound, BranchExists, WorktreeExists, GitError."""
+    def attend(self, task_ids: Collection[str], *, launch: bool = False) -> None:
+        """Have a supervisor at hand go on with the work of these tasks; ``launch``: and with their next agents."""
+        ...
+
+    def supervisor_at_hand(self) -> "Supervisor":
+        """One that does what this process asks for and nothing else, and leaves the agents behind that it starts."""
+        ...
+
+    async def is_supervised(self) -> bool:
+        """Whether a supervisor of another process acts."""
+        ...
+
+    async def create_worktree(
+        self, task_id: str, *, base_branch: str | None, actor: str, folder: Path | None = None
+    ) -> CreatedWorktree:
+        """``folder``: where it is to lie, else where the settings say.
+
+        Raises TaskNotFound, BranchNotFound, BranchExists, WorktreeExists, GitError.
+        """
         ...
 
     async def merge(self, task_id: str, *, approved_by: str | None, actor: str) -> MergeOutcome:
@@ -128,9 +145,19 @@ class Operations(Protocol):
         ...
 
     async def spawn(
-        self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
+        self,
+        task_id: str,
+        *,
+        agent_type: str | None,
+        timeout_seconds: float | None,
+        actor: str,
+        max_restarts: int | None = None,
+        instance_id: str | None = None,
     ) -> Spawned:
-        """Start an agent on a ready task now. Raises SingletonViolation, SpawnFailed, ResourceExhaustion, …"""
+        """Start an agent on a ready task now; ``max_restarts`` in place of the setting.
+
+        Raises SingletonViolation, SpawnFailed, ResourceExhaustion, …
+        """
         ...
 
 

@@ -1,9 +1,8 @@
 """``agents(action='health')``: how the agents stand, measured at the moment of the call."""
 
-from ..server import checkups, clock
+from ..server import checkups, clock, examining
 from ..server.checkups import Checkup
 from ..server.wording import cut
-from ..server.yard import Yard
 from .agents_results import Agent, AgentsResult
 from .shape import Call, page, yard_of
 
@@ -13,7 +12,7 @@ REASON_LENGTH = 300
 async def health(call: Call, agent_id: str, agent_type: str, limit: int, cursor: str) -> AgentsResult:
     """The worst come first. ``agents_restarted`` and ``agents_killed`` are those of the last hour."""
     yard = yard_of(call)
-    checked, standing = await look(yard, agent_id, agent_type)
+    checked, standing = await examining.look(yard, agent_id, agent_type)
     recent = await yard.store.read(checkups.recent, agent_id or None, agent_type or None, now=clock.now())
     place = {each.row["agent_id"]: each.place for each in checked}
     views = [_view(each) for each in checked if each.place > cursor]
@@ -32,15 +31,6 @@ async def health(call: Call, agent_id: str, agent_type: str, limit: int, cursor:
         agents_killed=recent.killed,
         next_cursor=next_cursor,
     )
-
-
-async def look(yard: Yard, agent_id: str = "", agent_type: str = "") -> tuple[list[Checkup], str]:
-    """Each agent's check-up, and how the crew stands with them. Raises AgentNotFound."""
-    if agent_type:
-        yard.settings.agent(agent_type)
-    found = await yard.store.read(checkups.subjects, agent_id or None, agent_type or None)
-    measured = await yard.operations.measure([each.row["agent_id"] for each in found])
-    return checkups.all_of(found, measured, yard.settings.health, now=clock.now())
 
 
 def _view(each: Checkup) -> Agent:

@@ -18,7 +18,7 @@ from crewyard.server.machine import Machine, Space
 from crewyard.server.sections import QUOTA_PATTERN
 from crewyard.server.settings import Settings
 from crewyard.server.store import Row, Store, Transaction
-from crewyard.server.yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Room, Spawned, Yard
+from crewyard.server.yard import CleanupOutcome, CreatedWorktree, MergeOutcome, NoSupervisor, Room, Spawned, Yard
 
 NOW = "2026-01-01T00:00:00.000Z"
 MEASURED = Measured(process_alive=True, runner_alive=True, cpu_percent=3.04, memory_mb=21.96)
@@ -45,6 +45,7 @@ class StandIn:
     merged: bool = True
     measured: Measured = field(default_factory=lambda: MEASURED)
     room_now: Room = field(default_factory=lambda: Room(MACHINE, [], []))
+    attended: list[tuple[list[str], bool]] = field(default_factory=list)
 
     def _take(self, name: str, **arguments: Any) -> None:
         self.calls.append((name, arguments))
@@ -63,7 +64,18 @@ class StandIn:
     async def measure(self, agent_ids: Any) -> dict[str, Measured]:
         return dict.fromkeys(agent_ids, self.measured)
 
-    async def create_worktree(self, task_id: str, *, base_branch: str | None, actor: str) -> CreatedWorktree:
+    def attend(self, task_ids: Any, *, launch: bool = False) -> None:
+        self.attended.append((sorted(task_ids), launch))
+
+    def supervisor_at_hand(self) -> NoSupervisor:
+        return NoSupervisor()
+
+    async def is_supervised(self) -> bool:
+        return False
+
+    async def create_worktree(
+        self, task_id: str, *, base_branch: str | None, actor: str, folder: Path | None = None
+    ) -> CreatedWorktree:
         self._take("create_worktree", task_id=task_id, base_branch=base_branch, actor=actor)
         return CreatedWorktree(f"/w/{task_id}", f"branch-{task_id}", "c0ffee", created=True)
 
@@ -82,7 +94,7 @@ class StandIn:
         return CleanupOutcome(["A"], 1.5, ["refs/crewyard/salvage/A/1"], [])
 
     async def spawn(
-        self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str
+        self, task_id: str, *, agent_type: str | None, timeout_seconds: float | None, actor: str, **_: Any
     ) -> Spawned:
         self._take("spawn", task_id=task_id, agent_type=agent_type, timeout_seconds=timeout_seconds, actor=actor)
         return Spawned("builder-1", 42, f"/w/{task_id}", NOW)

@@ -212,4 +212,9 @@ def test_why_tells_a_task_that_waits_for_its_agent_of_the_queue_that_stands_stil
     assert "no agent can start (merges_wait, since " in because
     assert "): merges into roadmap (A) have waited since" in because
     with pytest.raises(ResourceExhaustion, match="merges into roadmap"):
-        careful.store.run(wishes.assign, "B", "builder", None, None, False, clock.plus(NOW, 4000), "lead")  # noqa: FBT003
+        careful.store.run(
+            wishes.assign,
+            wishes.Session("B", "builder", limit=None, everywhere=False),
+            now=clock.plus(NOW, 4000),
+            actor="lead",
+        )

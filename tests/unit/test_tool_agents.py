@@ -85,7 +85,7 @@ async def test_kill_waits_for_the_end_and_tells_how(bench: Any, call: Any) -> No
 async def test_a_kill_that_nobody_carries_out_is_partial(
     bench: Any, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crewyard.tools.agents_ends.KILL_SLACK_SECONDS", 0.05)
+    monkeypatch.setattr("crewyard.server.kills.KILL_SLACK_SECONDS", 0.05)
     bench.add_tasks("A")
     agent_id = bench.add_agent("A")
     done = await call("agents", action="kill", agent_id=agent_id, grace_period_seconds=0)

@@ -18,8 +18,8 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KILL_SLACK_SECONDS", "START_SECONDS"):
-        monkeypatch.setattr(f"crewyard.tools.agents_ends.{name}", 0.05)
+    for name in ("kills.KILL_SLACK_SECONDS", "restarting.START_SECONDS"):
+        monkeypatch.setattr(f"crewyard.server.{name}", 0.05)
 
 
 @asynccontextmanager
