@@ -126,6 +126,32 @@ def begin_anew(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> 
     )
 
 
+def schedule(tx: Transaction, row: Row, policy: backoff.Policy, *, now: str, actor: str) -> None:
+    """Have a restart that waits for its time come after the delay of this policy, counted from the exit."""
+    last = agents.of_task(tx, row["task_id"])
+    ended = last[-1]["completed_at"] if last else None
+    due = clock.plus(ended or now, backoff.delay(max(1, row["retry_count"]), policy.base, policy.cap))
+    tx.run(
+        "UPDATE orchestrator_task SET not_before = ? WHERE orchestrator_task_id = ?", (due, row["orchestrator_task_id"])
+    )
+    events.record(
+        tx,
+        now=now,
+        actor=actor,
+        subject_type="assignment",
+        subject_id=row["orchestrator_task_id"],
+        kind="assignment_restart_scheduled",
+        task_id=row["task_id"],
+        due=due,
+    )
+
+
+def retries_of(tx: Transaction, task_id: str) -> int:
+    """Restarts after failures of the task's last assignment."""
+    sql = "SELECT retry_count FROM orchestrator_task WHERE task_id = ? ORDER BY rowid DESC LIMIT 1"
+    return int(tx.value(sql, (task_id,)) or 0)
+
+
 def begin_rework(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> None:
     """As ``begin_anew``, for work that cannot be merged: the attempt that follows is the first again."""
     begin_anew(tx, assignment_id, now=now, actor=actor)

@@ -1,6 +1,6 @@
 """A health check on demand: how agents stand, by what was measured at this moment (R-105 to R-109, R-164 to R-170).
 
-Nothing is written, a heartbeat least of all: only an agent itself gives signs of its life (R-110).
+No heartbeat is written by it: only an agent itself gives signs of its life (R-110).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from .sections import Health
 from .store import Row, Transaction
 
 COUNTED_SECONDS = 3600.0
+JUDGED = ("healthy", "warning", "stalled")
 WORST_FIRST = ("dead", "stalled", "failed", "warning", "healthy", "completed")
 
 
@@ -97,6 +98,21 @@ def all_of(
     checked = [of(subject, measured[subject.row["agent_id"]], limits, now=now) for subject in found]
     checked.sort(key=lambda each: each.place)
     return checked, health.of_crew([each.judged for each in checked])
+
+
+def keep(tx: Transaction, found: Sequence[Checkup], *, now: str, actor: str) -> None:
+    """Keep what was measured and judged of live agents (R-105, R-109); their heartbeats stay as they are (R-110)."""
+    for each in found:
+        row, judged = agents.get(tx, each.row["agent_id"]), each.judged
+        if row["status"] not in states.LIVE_AGENT:
+            continue
+        tx.run(
+            "UPDATE agent_lifecycle SET cpu_percent = coalesce(?, cpu_percent), memory_mb = coalesce(?, memory_mb) "
+            "WHERE agent_id = ?",
+            (each.cpu_percent, each.memory_mb, row["agent_id"]),
+        )
+        if judged.health in JUDGED and judged.health != (row["health"] or "healthy"):
+            agents.judged(tx, row["agent_id"], judged.health, "; ".join(judged.reasons), now=now, actor=actor)
 
 
 def end_stalled(

@@ -15,6 +15,7 @@ FAILED = 1
 def command(
     name: Annotated[str | None, typer.Argument(help="Its name; without one, all of them are listed.")] = None,
     parameters: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    describe: Annotated[bool, typer.Option("--describe", help="Show what it takes, and do nothing.")] = False,
     repo: Repo = Path(),
     as_json: Json = False,
 ) -> None:
@@ -24,6 +25,9 @@ def command(
     """
     if name is None:
         _list(as_json=as_json)
+        return
+    if describe:
+        _describe(name)
         return
     from .invoker import ClaudeAgentInvoker
 
@@ -54,6 +58,18 @@ def _list(*, as_json: bool) -> None:
         typer.echo(category)
         for name, purpose in found.items():
             typer.echo(f"  {name:26} {purpose}")
+
+
+def _describe(name: str) -> None:
+    from . import commands
+
+    found = commands.get(name)
+    typer.echo(f"{found.name}: {found.purpose}\n")
+    for each in commands.parameters_of(found):
+        default = "needed" if each.is_needed else f"default {each.default}"
+        typer.echo(f"  {each.key} ({each.kind}, {default})\n      {each.meaning}")
+    typer.echo(f"\nErrors: {', '.join(dict.fromkeys(error.code for error in found.errors))}")
+    typer.echo(f"Related: {', '.join(found.related)}")
 
 
 def register(app: typer.Typer) -> None:

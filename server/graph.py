@@ -5,7 +5,7 @@ tasks. Circles are found in ``cycles``.
 """
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ __all__ = [
     "GraphTask",
     "critical_path",
     "cycles",
+    "faults",
     "hard_edges",
     "refresh_remaining_hours",
     "remaining_hours",
@@ -109,6 +110,23 @@ def critical_path(hours: Mapping[str, float], edges: Iterable[Edge]) -> list[str
         path[task] = None
         candidates = [each for each in after.get(task, ()) if each not in path]
     return list(path)
+
+
+def faults(graph: Graph) -> list[str]:
+    """What of the graph contradicts itself: nothing, unless somebody wrote past the domain."""
+    status = {task.task_id: task.status for task in graph.tasks}
+    open_ = [edge for edge in graph.edges if edge.status == "pending"]
+    found = [
+        f"{edge.dependent} waits for {edge.blocking}, which is completed"
+        for edge in open_
+        if status[edge.blocking] == "completed"
+    ]
+    waits = Counter(edge.dependent for edge in open_ if edge.type == "hard")
+    return found + [
+        f"{task.task_id} counts {task.unmet_blockers} open blockers and has {waits[task.task_id]}"
+        for task in graph.tasks
+        if task.unmet_blockers != waits[task.task_id]
+    ]
 
 
 # --------------------------------------------------------------------------------------------- units of work

@@ -14,6 +14,7 @@ from . import clock, commands, events, identity
 from .assembly import build_yard
 from .commands.base import Answer, Command, Parameters
 from .errors import CrewyardError, InvalidInput, NotAuthorized
+from .identity import Caller
 from .store import Transaction
 from .yard import NoSupervisor, Yard
 
@@ -41,11 +42,13 @@ class ClaudeAgentInvoker:
         try:
             command = commands.get(command_name)
             given = command.given(parameters or {})
+            action = getattr(given, "action", action)
             with start_blocking_portal() as portal:
                 answer = portal.call(_invoked, build_yard(self._repo), command, given)
         except CrewyardError as error:
             told = {"error": error.code, "message": error.message, "hint": error.hint}
-            return {**error.details, **_frame(action, success=False), **told}
+            frame = {**_frame(action, success=False), **told}
+            return frame | {key: value for key, value in error.details.items() if key not in frame}
         return {**_frame(action, success=True), **answer.model_dump(mode="json")}
 
 
@@ -56,18 +59,35 @@ def _frame(action: str, *, success: bool) -> dict[str, Any]:
 async def _invoked(yard: Yard, command: Command, given: Parameters) -> Answer:
     yard.supervise = yard.operations.supervisor_at_hand if command.acts else NoSupervisor
     async with yard.opened():
+        caller = await _lead(yard, command)
+        if not command.writes:
+            return await command.run(yard, caller, given)
+        await yard.run(caller, _record, command, "invoked", caller.name, parameters=_asked(given))
+        try:
+            return await command.run(yard, caller, given)
+        except CrewyardError as error:
+            await yard.run(caller, _record, command, "refused", caller.name, code=error.code, why=error.message)
+            raise
+
+
+async def _lead(yard: Yard, command: Command) -> Caller:
+    """Whoever is no agent. Raises NotAuthorized, and that is recorded, for an agent, whether it lives or not."""
+    try:
         caller = await yard.caller()
-        if not caller.is_lead:
-            await yard.store.run(identity.refused, caller.name, command.name, 1, now=clock.now())
-            raise NotAuthorized("An agent of the crew has no commands.", hint="Its tools are what it may do.")
-        if command.writes:
-            await yard.run(caller, _record, command, given, now=clock.now(), actor=caller.name)
-        return await command.run(yard, caller, given)
+    except NotAuthorized as error:
+        name = error.details.get("agent_id", identity.UNKNOWN)
+        await yard.store.run(identity.refused, name, command.name, 1, now=clock.now())
+        raise
+    if not caller.is_lead:
+        await yard.store.run(identity.refused, caller.name, command.name, 1, now=clock.now())
+        raise NotAuthorized("An agent of the crew has no commands.", hint="Its tools are what it may do.")
+    return caller
 
 
-def _record(tx: Transaction, command: Command, given: Parameters, *, now: str, actor: str) -> None:
-    """Who asked for what, before it is done (CFR-014)."""
-    asked = given.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    events.record(
-        tx, now=now, actor=actor, subject_type="command", subject_id=command.name, kind="invoked", parameters=asked
-    )
+def _asked(given: Parameters) -> dict[str, Any]:
+    return given.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def _record(tx: Transaction, /, command: Command, kind: str, actor: str, **data: Any) -> None:
+    """Who asked for what, before it is done, and with what it was refused (CFR-014)."""
+    events.record(tx, now=clock.now(), actor=actor, subject_type="command", subject_id=command.name, kind=kind, **data)

@@ -64,6 +64,21 @@ def has_old(tx: Transaction, *, older_than_days: float, now: str) -> bool:
     return tx.one(old, (before,)) is not None
 
 
+def old(tx: Transaction, *, older_than_days: float, now: str) -> dict[str, int]:
+    """What ``clear_old`` would delete: how many of each state."""
+    rows = tx.all(
+        "SELECT status, count(*) FROM agent_message WHERE ended_at <= ? AND id < (SELECT max(id) FROM agent_message) "
+        "GROUP BY status ORDER BY status",
+        (clock.plus(now, -86400 * older_than_days),),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def size(tx: Transaction) -> int:
+    """Bytes of what the messages say; a database file keeps the room for the next ones."""
+    return int(tx.value("SELECT coalesce(sum(length(CAST(content AS BLOB))), 0) FROM agent_message"))
+
+
 def clear_old(tx: Transaction, *, older_than_days: float, now: str, actor: str) -> int:
     """Delete messages that ended longer ago than that; open ones stay. Returns how many (R-142)."""
     deleted = tx.run(

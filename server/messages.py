@@ -142,11 +142,12 @@ def claim(
     ]
 
 
-def sweep(tx: Transaction, *, now: str) -> None:
-    """Offer again, fail or expire what nobody acknowledged in time, and tell the senders of what ended by it."""
-    if lapses.is_due(tx, now=now):
-        for lapse in lapses.settle(tx, now=now):
-            tell_sender(tx, lapse, now=now)
+def sweep(tx: Transaction, *, now: str) -> list[lapses.Lapse]:
+    """Offer again, fail or expire what nobody acknowledged in time; tells the senders of what ended, and returns it."""
+    ended = lapses.settle(tx, now=now) if lapses.is_due(tx, now=now) else []
+    for lapse in ended:
+        tell_sender(tx, lapse, now=now)
+    return ended
 
 
 def tell_sender(tx: Transaction, lapse: lapses.Lapse, *, now: str) -> None:
@@ -197,6 +198,12 @@ def give_up(tx: Transaction, message_id: str, reason: str, *, reader: str, now: 
     _require_own(row, [row["to_agent"]], reader, now)
     tell_sender(tx, lapses.given_up(tx, row, reason, now=now, actor=reader), now=now)
     return True
+
+
+def visible(tx: Transaction, mailboxes: Sequence[str], limit: int, *, now: str) -> list[Row]:
+    """What a poll of these mailboxes would find now, in its order; nothing is claimed."""
+    found = [row["message_id"] for row in _visible(tx, mailboxes, limit, now)]
+    return [get(tx, message_id) for message_id in found]
 
 
 def unread(tx: Transaction, mailboxes: Sequence[str], *, now: str) -> int:

@@ -187,6 +187,8 @@ class GitOperations:
         crew = self._crew
         crew.store.read(tasks.get, task_id)
         self.attend([task_id])
+        if folder is not None and folder.is_relative_to(crew.root):
+            crew.repository.exclude([f"/{folder.relative_to(crew.root).as_posix()}/"])
         present = crew.store.read(worktrees.live, task_id)
         if present is None:
             base = base_branch or crew.target

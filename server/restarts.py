@@ -51,7 +51,7 @@ def of_agent(tx: Transaction, agent_id: str, *, force: bool, grace_seconds: floa
         agents.request_kill(
             tx, agent_id, reason=reason, outcome="restart", grace_seconds=grace_seconds, now=now, actor=actor
         )
-        return _asked(tx, agent, agent["task_id"], reason)
+        return asked_of(tx, agent, agent["task_id"], reason)
     task = tasks.get(tx, agent["task_id"])
     work = assignments.of_task(tx, task["task_id"])
     if work is not None and work["status"] == "assigned":
@@ -65,7 +65,7 @@ def of_agent(tx: Transaction, agent_id: str, *, force: bool, grace_seconds: floa
         attempts.open_again(tx, task["task_id"], now=now, actor=actor)
     else:
         raise _out_of_place(tx, agent, task, work)
-    return _asked(tx, agent, task["task_id"], reason)
+    return asked_of(tx, agent, task["task_id"], reason)
 
 
 def of_task(tx: Transaction, task_id: str, *, grace_seconds: float, now: str, actor: str) -> Asked:
@@ -167,7 +167,8 @@ def hindered(tx: Transaction, asked: Asked, *, now: str) -> tuple[float, str | N
     return seconds, f"Launches are held ({hold['reason']}): {hold['message']}."
 
 
-def _asked(tx: Transaction, agent: Row, task_id: str, reason: str) -> Asked:
+def asked_of(tx: Transaction, agent: Row, task_id: str, reason: str) -> Asked:
+    """The wish for a task's next agent, as it stands now."""
     last = tx.value("SELECT max(rowid) FROM agent_lifecycle WHERE task_id = ?", (task_id,))
     return Asked(agent["agent_id"], agent["agent_type"], task_id, reason, int(last or 0))
 

@@ -285,8 +285,8 @@ class Supervisor:
 
     def _tidy(self) -> None:
         if self._jobs.is_idle():  # nobody waits for a clean-up; it must not slow a launch or a merge down
-            settled = [each for each in self.crew.store.read(worktrees.settled) if self._is_charged(each.task_id)]
-            for worktree in settled[:1]:
+            settled = self.crew.store.read(worktrees.settled, asked_only=self._charge is not None)
+            for worktree in [each for each in settled if self._is_charged(each.task_id)][:1]:
                 self._job(f"task {worktree.task_id}", janitor.tidy, worktree)
             if self._charge is None and self._jobs.is_idle() and recycler.is_called_for(self.crew):
                 self._job("pool", recycler.tend)

@@ -79,6 +79,23 @@ def require_live(tx: Transaction, task_id: str) -> Worktree:
     return worktree
 
 
+def newest(tx: Transaction, task_id: str) -> Row | None:
+    """The record of the task's last worktree, cleaned up or not."""
+    return tx.one("SELECT * FROM git_worktree_tracker WHERE task_id = ? ORDER BY worktree_id DESC LIMIT 1", (task_id,))
+
+
+def state_of(tx: Transaction, task_id: str) -> Row:
+    """The newest worktree of a task as ``orchestrator_state`` shows it (R-051). Raises WorktreeNotFound."""
+    row = tx.one(
+        "SELECT * FROM orchestrator_state WHERE task_id = ? ORDER BY created_at DESC, cleaned_at IS NULL DESC LIMIT 1",
+        (task_id,),
+    )
+    if row is None:
+        require_live(tx, task_id)
+        raise AssertionError(task_id)
+    return row
+
+
 def listed(tx: Transaction, *, status: str | None = None) -> list[Worktree]:
     """All worktrees that are not cleaned up, or all in one state."""
     rows = tx.all(
@@ -116,14 +133,15 @@ def plan(
     return of_row(row)
 
 
-def settled(tx: Transaction) -> list[Worktree]:
+def settled(tx: Transaction, *, asked_only: bool = False) -> list[Worktree]:
     """Worktrees to be cleaned up: asked for, or left by a settled task and not looked at yet; nobody works in them."""
     rows = tx.all(
         "SELECT w.* FROM git_worktree_tracker w JOIN specs_task t USING (task_id) "
         "WHERE w.status IN ('active', 'merged') AND w.kept_because IS NULL "
-        "AND (w.cleanup IS NOT NULL OR t.status IN ('completed', 'failed', 'cancelled')) "
+        "AND (w.cleanup IS NOT NULL OR (NOT ? AND t.status IN ('completed', 'failed', 'cancelled'))) "
         "AND NOT EXISTS (SELECT 1 FROM agent_lifecycle a "
-        "WHERE a.task_id = w.task_id AND a.status IN ('starting', 'running')) ORDER BY w.worktree_id"
+        "WHERE a.task_id = w.task_id AND a.status IN ('starting', 'running')) ORDER BY w.worktree_id",
+        (asked_only,),
     )
     return [of_row(row) for row in rows]
 

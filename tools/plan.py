@@ -11,7 +11,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import clock, plan_export, plans, readers, states
+from ..server import clock, coordination, plan_export, plans, readers, states
 from ..server import tasks as domain
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
@@ -240,7 +240,7 @@ async def _update(yard: Yard, task_id: str, new_status: str) -> PlanResult:
             hint="new_status is completed, cancelled, ready or pending; add changes a task's other fields.",
         )
     caller = await yard.caller()
-    done = await yard.run(caller, domain.update_status, task_id, new_status, now=clock.now(), actor=caller.name)
+    done = await yard.run(caller, coordination.update_status, task_id, new_status, now=clock.now(), actor=caller.name)
     return PlanResult(
         action="update",
         tasks_updated=1,

@@ -9,6 +9,9 @@ from importlib import import_module
 
 from ..errors import InvalidInput
 from .base import Command
+from .described import parameters_of
+
+__all__ = ["CATEGORIES", "NAMES", "get", "parameters_of"]
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "Work Distribution": ("find-available-work", "create-parallel-tasks", "coordinate-dependencies"),

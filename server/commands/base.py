@@ -2,7 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -43,6 +44,22 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+@contextmanager
+def told_as(kind: type[CrewyardError], *, of: type[CrewyardError]) -> Iterator[None]:
+    """What is refused with ``of`` bears the documents' name for it here."""
+    try:
+        yield
+    except of as error:
+        raise kind(error.message, hint=error.hint, **error.details) from error
+
+
+def required(command: str, action: str, name: str, value: str | None) -> str:
+    """The value of a parameter that this action cannot do without. Raises InvalidInput."""
+    if not value:
+        raise InvalidInput(f"{command} with ACTION={action} needs {name}.", hint=f"Give {name}=….", parameter=name)
+    return value
+
+
 @dataclass(frozen=True)
 class Example:
     """A call for the documentation, which shows what it really answers."""
@@ -70,6 +87,7 @@ class Command:
     errors: tuple[type[CrewyardError], ...] = ()
     criteria: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()  # from the documents, and why
     examples: tuple[Example, ...] = ()
     acts: bool = False
 
