@@ -46,6 +46,7 @@ from .errors import (
     DiskFull,
     GitError,
     NotMerged,
+    ResourceExhaustion,
     SpawnFailed,
     StartupTimeout,
     StillInUse,
@@ -352,6 +353,7 @@ class GitOperations:
         task = crew.store.read(tasks.get, task_id)
         wanted = agent_type or task["agent_type"] or crew.settings.default_agent
         self._require_fit([wanted])
+        self._require_room()
         session = wishes.Session(
             task_id,
             wanted,
@@ -365,6 +367,18 @@ class GitOperations:
         if begun["agent_id"] is None:
             raise SpawnFailed(begun["error_message"] or "The agent could not be started.", task_id=task_id)
         return Spawned(begun["agent_id"], begun["pid"], begun["workspace"], begun["started_at"])
+
+    def _require_room(self) -> None:
+        """Raises ResourceExhaustion. A busy CPU slows launches down only, and is waited for."""
+        crew = self._crew
+        at_work = len(crew.store.read(agents.live))
+        refusal = gates.of_machine(crew.machine.load(), crew.settings.launch, agents_at_work=at_work)
+        if refusal is not None and refusal.reason != "cpu":
+            raise ResourceExhaustion(
+                f"No agent is started now: {refusal.message}.",
+                hint="Call again when there is room; assign(…) waits for it by itself.",
+                reason=refusal.reason,
+            )
 
     def _measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
         rows = [self._crew.store.read(agents.get, agent_id) for agent_id in agent_ids]
