@@ -18,6 +18,7 @@ from . import (
     agents,
     assignments,
     clock,
+    events,
     gates,
     hidden,
     host,
@@ -193,10 +194,9 @@ class GitOperations:
         present = crew.store.read(worktrees.live, task_id)
         if present is None:
             base = base_branch or crew.target
-            if base == crew.target and crew.repository.tip(base) is None:
-                base_commit = crew.repository.head(crew.root)
-            else:
-                base_commit = crew.repository.require_tip(base)
+            if base == crew.target and preflight.prepare(crew.repository, crew.paths):
+                self._tell_of_branch(actor)
+            base_commit = crew.repository.require_tip(base)
             planned = crew.store.run(
                 worktrees.plan,
                 task_id,
@@ -213,6 +213,19 @@ class GitOperations:
         if done["status"] == "cleaned":
             raise _not_made(done)
         return CreatedWorktree(planned.path, planned.branch, planned.base_commit, created=present is None)
+
+    def _tell_of_branch(self, actor: str) -> None:
+        """The integration branch was missing, and has been made from HEAD."""
+        crew = self._crew
+        crew.store.run(
+            events.record,
+            now=clock.now(),
+            actor=actor,
+            subject_type="branch",
+            subject_id=crew.target,
+            kind="integration_branch_made",
+            commit=crew.repository.require_tip(crew.target),
+        )
 
     def _cleanup(self, task_id: str | None, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
         crew = self._crew

@@ -66,6 +66,9 @@ def _assigned(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
         return f"Task {task_id} is assigned, but nothing is recorded of an agent.", CREW
     if work["status"] == "completed":  # by somebody's word on a conflict, without an agent
         return _awaiting_merge(tx, task, now, bounds)
+    if assignments.is_reserved(work):
+        since = f"Task {task_id} is reserved for an agent of type {work['agent_type']} since {work['assigned_at']}"
+        return f"{since}; none is started before somebody asks for it.", call("agents", action="spawn", task_id=task_id)
     known = agents.of_task(tx, task_id)
     starting = next((row for row in reversed(known) if row["status"] == "starting"), None)
     if starting is not None:
