@@ -105,7 +105,8 @@ def with_another(
         assignments.release(tx, work["orchestrator_task_id"], why=why, now=now, actor=actor)
     elif task["status"] == "failed":
         tasks.release(tx, task_id, why=why, now=now, actor=actor)
-    row = wishes.assign(tx, task_id, agent_type, limit, None, everywhere, now, actor)
+    session = wishes.Session(task_id, agent_type, limit, everywhere)
+    row = wishes.assign(tx, session, now=now, actor=actor)
     return _asked_of_task(tx, row, task["error_message"])
 
 
