@@ -21,7 +21,7 @@ def invoker(git_repo: Path) -> ClaudeAgentInvoker:
 
 def test_r148_r151_the_machine_is_looked_at_now(invoker: ClaudeAgentInvoker) -> None:
     found = invoker.invoke_command(NAME, {"ACTION": "check", "CHECK_INTERVAL_SECONDS": "45"})
-    assert (found["success"], found["action"]) == (True, "monitor_resource_usage")
+    assert (found["success"], found["action"]) == (True, "check")
     assert len(found["cpu"]["per_core"]) == os.cpu_count()
     assert found["memory"]["virtual"]["total"] == pytest.approx(psutil.virtual_memory().total / 2**20, abs=1)
     assert found["can_spawn_agents"] is (not found["reasons"])
