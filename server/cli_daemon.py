@@ -1,24 +1,17 @@
 """The commands around the daemon: ``start``, ``stop``, ``status`` (contract 2; R-298 to R-304)."""
 
 import dataclasses
-import io
 import json
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_options import HttpAddress, Json, Repo, address_of, names_of, opened, refusal, refusals, say
+from .cli_options import HttpAddress, Json, Repo, address_of, names_of, refusal, refusals, say
 
 if TYPE_CHECKING:
     from .daemon_start import Started
     from .daemon_stop import Stopped
-    from .status import Status
-
-WATCH_SECONDS = 1.0
 
 
 def start(
@@ -72,57 +65,18 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")] = False,
 ) -> None:
     """Show tasks, agents with their CPU and memory, merges, the daemon and who supervises."""
-    from .status import Look
+    from . import status_command
 
-    with opened(repo) as (paths, store):
-        look = Look(paths, store)
-        if not watch:
-            _show(look.now(), as_json=as_json)
-            return
-        try:
-            _watch(look.now, as_json=as_json)
-        except KeyboardInterrupt:
-            raise typer.Exit(0) from None
+    try:
+        status_command.show(repo, as_json=as_json, watch=watch)
+    except KeyboardInterrupt:
+        raise typer.Exit(0 if watch else 130) from None
 
 
 def register(app: typer.Typer) -> None:
     """Make them commands of ``app``."""
     for command in (start, stop, status):
         app.command()(command)
-
-
-# -------------------------------------------------------------------------------------------------- status
-
-
-def _show(seen: "Status", *, as_json: bool) -> None:
-    from . import views
-
-    if as_json:
-        typer.echo(json.dumps(seen.as_dict()))
-    else:
-        views.print_status(seen)
-
-
-def _watch(look: "Callable[[], Status]", *, as_json: bool) -> None:
-    """In place on a terminal, one after the other elsewhere."""
-    if as_json or not sys.stdout.isatty():
-        while True:
-            _show(look(), as_json=as_json)
-            sys.stdout.flush()
-            time.sleep(WATCH_SECONDS)
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    from . import views
-
-    with Live(auto_refresh=False, screen=True, vertical_overflow="ellipsis") as live:
-        while True:
-            screen = io.StringIO()
-            drawn = Console(file=screen, force_terminal=True, width=live.console.width, highlight=False)
-            views.print_status(look(), drawn)
-            live.update(Text.from_ansi(screen.getvalue()), refresh=True)
-            time.sleep(WATCH_SECONDS)
 
 
 # --------------------------------------------------------------------------------------------------- start

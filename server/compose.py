@@ -92,15 +92,16 @@ def serve_as_daemon(root: Path, host: str, port: int, *, only: Collection[str] |
 
     The word that it is ready, or why it never will be, goes to the descriptor ``started_by``.
     """
-    from . import daemon, daemon_start, transport
+    from . import daemon, daemon_start, locating, transport
 
     configure_logging(anew=True)  # its log is read later, and wants times
     starter = os.fdopen(os.dup(started_by), "w", encoding="utf-8")  # a copy: no child of ours would hold it open
     os.close(started_by)
+    configuration = locating.fingerprint(root)
 
     def serve(yard: Yard) -> None:
         def ready(url: str, kept_in: str) -> None:
-            life.record(url, kept_in, now=clock.now())
+            life.record(url, kept_in, now=clock.now(), configuration=configuration)
             logging.getLogger(__name__).info("the daemon of %s is ready at %s", root, url)
             with starter:
                 json.dump({}, starter)

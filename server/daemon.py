@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import process
 from .errors import SingletonViolation
-from .paths import Paths
+from .paths import InData, Paths
 from .process import Identity
 
 _held: set[int] = set()  # descriptors of locks
@@ -22,7 +22,10 @@ _held: set[int] = set()  # descriptors of locks
 
 @dataclass(frozen=True)
 class Daemon:
-    """A daemon that is ready. ``token_in`` says where its bearer token is kept."""
+    """A daemon that is ready. ``token_in`` says where its bearer token is kept.
+
+    ``configuration`` is the fingerprint of the settings that it began with (``locating``), where it is known.
+    """
 
     pid: int
     start_time: str
@@ -30,6 +33,7 @@ class Daemon:
     url: str
     token_in: str
     started_at: str
+    configuration: str = ""
 
     @property
     def agents_url(self) -> str:
@@ -42,7 +46,7 @@ class Daemon:
         return Identity(self.pid, self.start_time, self.boot_id)
 
 
-def running(paths: Paths) -> Daemon | None:
+def running(paths: InData) -> Daemon | None:
     """The daemon of this repository, where one lives."""
     recorded = _read(paths)
     return recorded if recorded is not None and process.is_alive(recorded.identity) else None
@@ -54,13 +58,13 @@ class Life:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
 
-    def record(self, url: str, token_in: str, *, now: str) -> None:
+    def record(self, url: str, token_in: str, *, now: str, configuration: str = "") -> None:
         """Let others know: from here on ``running`` finds this process."""
         me = process.myself()
         path = self._paths.daemon_record
         fresh = path.with_suffix(".new")
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(Daemon(me.pid, me.start_time, me.boot_id, url, token_in, now)), file)
+            json.dump(asdict(Daemon(me.pid, me.start_time, me.boot_id, url, token_in, now, configuration)), file)
         fresh.replace(path)
 
 
@@ -119,7 +123,7 @@ def _let_go_in_child() -> None:
 os.register_at_fork(after_in_child=_let_go_in_child)
 
 
-def _read(paths: Paths) -> Daemon | None:
+def _read(paths: InData) -> Daemon | None:
     try:
         return Daemon(**json.loads(paths.daemon_record.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):

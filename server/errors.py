@@ -50,8 +50,9 @@ CrewyardError
 │   ├── MergeCheckFailed    merge_check_failed
 │   └── HookFailed          hook_failed
 └── StoreError              database_error
+    ├── DatabaseBusy        database_busy
     ├── DatabaseCorrupt     database_corrupt
-    └── DatabaseBusy        database_busy
+    └── OldSchema           database_outdated
 """
 
 from typing import Any, ClassVar
@@ -391,3 +392,9 @@ class DatabaseBusy(StoreError):
 
     code = "database_busy"
     retryable = True
+
+
+class OldSchema(StoreError):
+    """The database is of an older version."""
+
+    code = "database_outdated"

@@ -116,14 +116,6 @@ def _space(total: float, available: float, used: float) -> Space:
     return Space(total / 2**20, available / 2**20, used / 2**20, 100 * used / whole if whole else 0.0)
 
 
-def uptime_of(pid: int) -> float | None:
-    """Seconds since the process began; None where there is none."""
-    try:
-        return max(0.0, time.time() - psutil.Process(pid).create_time())
-    except psutil.Error:
-        return None
-
-
 def own_names() -> set[str]:
     """The addresses of this machine, and its name."""
     families = (socket.AF_INET, socket.AF_INET6)

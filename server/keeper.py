@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import (
+    agent_processes,
     agents,
     assignments,
     clock,
@@ -28,11 +29,9 @@ from .crew import ACTOR, Crew
 from .errors import GitError, WrongBranch
 from .journals import Journal, Reader
 from .launcher import restart_policy
-from .process import Identity
 from .sections import Agent
 from .spending import Spending
 from .store import Row, Transaction
-from .usage import Tree
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def take_in(crew: Crew, reader: Reader, row: Row) -> None:
     if row["runner_pid"] is None:
         row = _note_claim(crew, row)
     journal = reader.read(run_dir)
-    if journal.ended is None and journal.not_started is None and not runner_lives(row):
+    if journal.ended is None and journal.not_started is None and not agent_processes.runner_lives(row):
         journal = Reader().read(run_dir)  # its last words may have come between the two looks
         if journal.ended is None and journal.not_started is None:
             _lost(crew, row, journal)
@@ -96,40 +95,10 @@ def _note_claim(crew: Crew, row: Row) -> Row:
     return crew.store.read(agents.get, row["agent_id"])
 
 
-def runner_lives(row: Row) -> bool:
-    """Whether the agent's runner runs, or is only just being started."""
-    who = runner_identity(row)
-    if who is not None:
-        return process.is_alive(who)
-    # A claim without a name in it is a runner in its first microsecond, or one that died there.
-    claimed = (Path(row["run_dir"]) / "claim").exists()
-    return claimed and clock.seconds_between(row["created_at"], clock.now()) < launches.CLAIM_SECONDS
-
-
-def runner_identity(row: Row) -> Identity | None:
-    """The runner as it put itself down in its claim, or as recorded where it has not come to that."""
-    claim = journals.runner_of(Path(row["run_dir"]))
-    if claim is not None and row["boot_id"] in (None, process.boot_id()):
-        return Identity(*claim, process.boot_id())
-    if row["runner_pid"] is not None:
-        return Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"])
-    return None
-
-
-def agent_identity(row: Row) -> Identity | None:
-    """The agent itself, as far as it was started."""
-    return None if row["pid"] is None else Identity(row["pid"], row["pid_start_time"], row["boot_id"])
-
-
-def tree_of(row: Row) -> Tree:
-    """The agent's processes."""
-    return Tree(runner_identity(row), agent_identity(row))
-
-
 def end_requested(row: Row) -> None:
     """Carry out a recorded wish to end an agent: its runner does it, with the grace that was asked for."""
     run_dir = Path(row["run_dir"])
-    who = runner_identity(row)
+    who = agent_processes.runner_identity(row)
     if who is None or not run_dir.exists():
         return
     runners.ask_to_end(run_dir, who, row["kill_grace_seconds"])
@@ -204,7 +173,7 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
         else:
             _end(crew, row, journal, how, code="startup_failed")
         return
-    if row["runner_pid"] is None and runner_lives(row):  # it claimed the launch in this very moment
+    if row["runner_pid"] is None and agent_processes.runner_lives(row):  # it claimed the launch in this very moment
         return
     crew.require_lease()
     process.end_agent(run_dir / "prompt.md", journals.group_of(run_dir))

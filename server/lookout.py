@@ -4,7 +4,7 @@ import os
 import select
 from dataclasses import dataclass, field
 
-from . import agents, assignments, clock, dispatches, holds, keeper, merges, process
+from . import agent_processes, agents, assignments, clock, dispatches, holds, merges, process
 from .crew import Crew
 
 
@@ -41,7 +41,7 @@ class Lookout:
         for agent_id in set(self._watched) - set(live):
             os.close(self._watched.pop(agent_id))
         for agent_id, row in live.items():
-            if agent_id not in self._watched and (who := keeper.runner_identity(row)) is not None:
+            if agent_id not in self._watched and (who := agent_processes.runner_identity(row)) is not None:
                 descriptor = process.watch(who)
                 if descriptor is not None:
                     self._watched[agent_id] = descriptor

@@ -3,7 +3,7 @@
 import collections
 from dataclasses import dataclass, field
 
-from . import agents, clock, host, keeper, samples, shortages
+from . import agent_processes, agents, clock, host, samples, shortages
 from .crew import ACTOR, Crew
 from .machine import Machine
 from .usage import Sampler
@@ -22,7 +22,7 @@ class Meter:
     def look(self, crew: Crew) -> None:
         """One sample, and at most one span of old ones thinned."""
         seen, live = crew.machine.glance(), crew.store.read(agents.live)
-        used = self._sampler.glance({row["agent_id"]: keeper.tree_of(row) for row in live})
+        used = self._sampler.glance({row["agent_id"]: agent_processes.tree_of(row) for row in live})
         now = clock.now()
         figures = {name: (each.cpu_percent, each.memory_mb) for name, each in used.items()}
         crew.note(samples.record, seen, figures, now=now)

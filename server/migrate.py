@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import clock
-from .errors import StoreError
+from .errors import OldSchema, StoreError
 
 SCHEMA = Path(__file__).parent.parent / "schema.sql"
 METRICS_HEADING = "metrics.db: resource samples"
@@ -186,15 +186,24 @@ def bring_up_to_date(
             _apply(connection, path, name, schema_parts()[name], VERSION)
     have = _version(connection, "main")
     if have > version:
-        raise StoreError(
-            f"{path} was written by a newer Crewyard (schema {have}, this one knows {version}).",
-            hint="Upgrade Crewyard, or put the backup that lies beside the file in its place.",
-        )
+        raise _too_new(path, have, version)
     if have < version:
         back_up(connection, path, have)
     for step in migrations:
         if step.version > _version(connection, step.database):
             _apply(connection, path, step.database, step.sql, step.version)
+
+
+def require_present(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreError unless the database is of the schema that this version knows; changes nothing."""
+    have = _version(connection, "main")
+    if have > VERSION:
+        raise _too_new(path, have, VERSION)
+    if have < VERSION or _version(connection, "metrics") < VERSION:
+        raise OldSchema(
+            f"{path} is of schema {have}; this version works with {VERSION}.",
+            hint="`crewyard start` or `crewyard run PLAN` brings it up to date, after a backup.",
+        )
 
 
 def back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
@@ -210,6 +219,13 @@ def back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
         target.close()
     part.rename(copy)
     return copy
+
+
+def _too_new(path: Path, have: int, version: int) -> StoreError:
+    return StoreError(
+        f"{path} was written by a newer Crewyard (schema {have}, this one knows {version}).",
+        hint="Upgrade Crewyard, or put the backup that lies beside the file in its place.",
+    )
 
 
 def _version(connection: sqlite3.Connection, name: str) -> int:

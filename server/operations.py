@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import anyio.to_thread
 
 from . import (
+    agent_processes,
     agents,
     assignments,
     clock,
@@ -24,7 +25,6 @@ from . import (
     host,
     identity,
     janitor,
-    keeper,
     launches,
     lease,
     leftovers,
@@ -395,7 +395,7 @@ class GitOperations:
 
     def _measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
         rows = [self._crew.store.read(agents.get, agent_id) for agent_id in agent_ids]
-        trees = {row["agent_id"]: keeper.tree_of(row) for row in rows}
+        trees = {row["agent_id"]: agent_processes.tree_of(row) for row in rows}
         used = Sampler().look(trees)
         found = {}
         for row in rows:
@@ -403,7 +403,7 @@ class GitOperations:
             usage = used.get(name)
             found[name] = Measured(
                 root is not None and process.is_alive(root),
-                keeper.runner_lives(row),
+                agent_processes.runner_lives(row),
                 None if usage is None else usage.cpu_percent,
                 None if usage is None else usage.memory_mb,
                 0 if usage is None else usage.processes,

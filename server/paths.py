@@ -2,20 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .settings import Settings
+if TYPE_CHECKING:
+    from .settings import Settings
 
 
-@dataclass(frozen=True)
-class Paths:
-    """All the places of one repository; nothing else builds them."""
-
-    root: Path
-    settings: Settings
+class InData:
+    """The places that follow from the data folder alone."""
 
     @property
     def data(self) -> Path:
-        return self.root / self.settings.crew.data_dir
+        raise NotImplementedError
 
     @property
     def database(self) -> Path:
@@ -80,6 +78,42 @@ class Paths:
     def daemon_log(self) -> Path:
         return self.own / "daemon.log"
 
+    @property
+    def configuration_checked(self) -> Path:
+        """What of the configuration was last found good: it need not be checked anew each time somebody looks."""
+        return self.own / "configuration.checked"
+
+    @property
+    def setups(self) -> Path:
+        """What the setting ``worktree.setup`` printed, a file a task or merge."""
+        return self.own / "setups"
+
+    def setup_log(self, subject: str) -> Path:
+        return self.setups / f"{subject}.log"
+
+
+@dataclass(frozen=True)
+class DataFolder(InData):
+    """Those places, for who looks without the settings."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder
+
+
+@dataclass(frozen=True)
+class Paths(InData):
+    """All the places of one repository; nothing else builds them."""
+
+    root: Path
+    settings: "Settings"
+
+    @property
+    def data(self) -> Path:
+        return self.root / self.settings.crew.data_dir
+
     def worktree(self, task_id: str) -> Path:
         return (self.root / self.settings.crew.worktree_path.format(task_id=task_id)).resolve()
 
@@ -92,14 +126,6 @@ class Paths:
     def pooled(self, worktree_id: int) -> Path:
         """Where a task's worktree waits for the next task: in the same file system, under a name of its own."""
         return self.worktrees / f"pool-{worktree_id}"
-
-    @property
-    def setups(self) -> Path:
-        """What the setting ``worktree.setup`` printed, a file a task or merge."""
-        return self.own / "setups"
-
-    def setup_log(self, subject: str) -> Path:
-        return self.setups / f"{subject}.log"
 
     def branch(self, task_id: str) -> str:
         return self.settings.crew.branch_name.format(task_id=task_id)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 from .errors import SpawnFailed
 from .runner import group
 
@@ -47,6 +45,8 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except FileNotFoundError:  # macOS, untested
+        import psutil
+
         return str(int(psutil.boot_time()))
 
 
@@ -77,6 +77,15 @@ def myself() -> Identity:
 def is_alive(who: Identity) -> bool:
     """Whether that very process still runs."""
     return who.boot_id == boot_id() and start_time(who.pid) == who.start_time
+
+
+def age_of(who: Identity) -> float | None:
+    """Seconds since that very process began; None where it has ended."""
+    if not is_alive(who):
+        return None
+    if not hasattr(time, "CLOCK_BOOTTIME"):  # macOS, untested
+        return max(0.0, time.time() - float(who.start_time))
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(who.start_time) / os.sysconf("SC_CLK_TCK"))
 
 
 def send(who: Identity, number: signal.Signals) -> bool:
@@ -163,6 +172,8 @@ def start_detached(command: Sequence[str], *, log: Path, inherits: int) -> Child
 
 def users_of(path: Path) -> list[tuple[Identity, str]]:
     """The processes, we ourselves left out, that have the file open, each with its command line."""
+    import psutil
+
     found = []
     for each in psutil.process_iter():
         try:
@@ -196,6 +207,8 @@ def _end_left(mark: str, own_group: Path | None) -> None:
 
 def agents_by_prompt_file(runs: Path) -> dict[Path, int]:
     """How many processes carry the prompt file of each agent whose run folder lies in ``runs``."""
+    import psutil
+
     prefix = f"{AGENT_VARIABLE}={runs}/".encode()
     found: dict[Path, int] = {}
     for pid in psutil.pids():
@@ -217,6 +230,8 @@ def wait_for_marked(mark: str, seconds: float) -> bool:
 
 
 def _marked(wanted: bytes) -> Iterator[Identity]:
+    import psutil
+
     for pid in psutil.pids():
         if pid != os.getpid() and wanted in _environment(pid):
             who = identify(pid)
@@ -229,6 +244,8 @@ def is_git_at_work(checkout: Path, ours: str) -> bool:
 
     Another user's, of which nobody can tell where it works, counts.
     """
+    import psutil
+
     for each in psutil.process_iter():
         try:
             if each.name() != "git" or "cat-file" in each.cmdline() or ours in each.environ():
@@ -252,6 +269,8 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def _start_time_elsewhere(pid: int) -> str | None:
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())

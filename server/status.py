@@ -1,19 +1,23 @@
 """``crewyard status``: what the database says, checked against the processes of this moment (R-300, R-305).
 
 A row says what was recorded last. Where nobody supervises, an agent's process may be gone and its row still say
-``running``; a lease may be in force and its holder dead. Both are told here as they are.
+``running``; a lease may be in force and its holder dead. Both are told here as they are. A look changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from . import agents, clock, daemon, host, keeper, overview, process
+from . import agent_processes, agents, attention, clock, daemon, locating, overview, process
+from .attention import Need
 from .daemon import Daemon
+from .errors import OldSchema
+from .locating import Located
 from .overview import AgentView, Overview
-from .paths import Paths
 from .process import Identity
-from .store import Row, Store, Transaction
+from .store import Reader, Row, Store, Transaction
 from .usage import Sampler
 
 
@@ -42,17 +46,24 @@ class AgentNow:
 
 @dataclass(frozen=True)
 class Status:
-    """The yard. ``seen.supervisor`` is held only by a process that lives."""
+    """The yard. ``seen.supervisor`` is held only by a process that lives; ``notes`` are what a person should know."""
 
     seen: Overview
     daemon: DaemonNow | None
     supervisor_uptime_seconds: float | None
     agents: list[AgentNow]
+    needs: list[Need] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def agents_running(self) -> int:
         """Those whose process was found; of ``len(agents)`` that were started and have not ended."""
         return sum(each.process_alive and each.view.status == "running" for each in self.agents)
+
+    @property
+    def agents_max(self) -> int | None:
+        """How many the dispatches at work let run at the same time; None where none is."""
+        return sum(row.max_parallel for row in self.seen.dispatches if row.status == "active") or None
 
     def as_dict(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -61,40 +72,75 @@ class Status:
             asdict(each.view) | {key: value for key, value in vars(each).items() if key != "view"}
             for each in self.agents
         ]
+        if told["supervisor"] is not None and not told["supervisor"]["is_held"]:
+            told["supervisor"] |= {"pid": None, "last_pid": told["supervisor"]["pid"]}
         return told | {
             "daemon": None if self.daemon is None else asdict(self.daemon),
             "supervisor_uptime_seconds": self.supervisor_uptime_seconds,
             "agents_running": self.agents_running,
             "agents_recorded": len(self.agents),
+            "agents_max": self.agents_max,
+            "needs_person": [asdict(each) for each in self.needs],
+            "notes": self.notes,
         }
+
+
+@contextmanager
+def looking(start: Path) -> "Iterator[Look]":
+    """A look at the yard that ``start`` lies in. Raises InvalidInput where there is none, GitError, StoreError."""
+    located = locating.locate(start)
+    store: Reader | Store
+    try:
+        store = Reader(located.files.database)
+    except OldSchema:
+        store = Store(located.files.database)  # migrated as by any other command, after a backup
+    try:
+        yield Look(located, store)
+    finally:
+        store.close()
 
 
 @dataclass
 class Look:
-    """Looks at one yard, again and again."""
+    """Looks at one yard, again and again. At first an agent's CPU is that since its start, then since the last look."""
 
-    paths: Paths
-    store: Store
-    _sampler: Sampler = field(default_factory=Sampler)
+    located: Located
+    store: Reader | Store
+    _sampler: Sampler = field(default_factory=lambda: Sampler(waits=False))
 
     def now(self) -> Status:
         """The yard at this moment."""
         moment = clock.now()
-        seen, holder, rows = self.store.read(_rows, moment)
-        present = daemon.running(self.paths)
+        seen, needs, holder, rows = self.store.read(_rows, moment, auto_approve=self.located.approves_by_itself)
+        present = daemon.running(self.located.files)
         supervisor = seen.supervisor
-        if supervisor is not None and supervisor.is_held and holder is not None and not process.is_alive(holder):
+        age = process.age_of(holder) if holder is not None and supervisor is not None and supervisor.is_held else None
+        if supervisor is not None and age is None:
             supervisor = replace(supervisor, is_held=False)
-        supervised = supervisor is not None and supervisor.is_held
         return Status(
             replace(seen, supervisor=supervisor),
             None if present is None else _daemon(present),
-            host.uptime_of(supervisor.pid) if supervisor is not None and supervised else None,
-            self._agents(seen.agents, rows, supervised=supervised),
+            None if age is None else round(age, 3),
+            self._agents(seen.agents, rows, supervised=age is not None),
+            needs,
+            self._notes(present),
         )
 
+    def _notes(self, present: Daemon | None) -> list[str]:
+        found = []
+        if wrong := locating.check(self.located):
+            found.append(
+                f"The configuration cannot be used: {wrong} What is shown is true; nothing new can be started."
+            )
+        if present is not None and present.configuration not in ("", self.located.fingerprint):
+            found.append(
+                f"{locating.FILE_NAME} has changed since the daemon started, which goes on with the old one: "
+                "`crewyard stop`, then `crewyard start` takes it in."
+            )
+        return found
+
     def _agents(self, views: Sequence[AgentView], rows: dict[str, Row], *, supervised: bool) -> list[AgentNow]:
-        trees = {view.agent_id: keeper.tree_of(rows[view.agent_id]) for view in views}
+        trees = {view.agent_id: agent_processes.tree_of(rows[view.agent_id]) for view in views}
         kept = {name: tree for name, tree in trees.items() if _lives(tree.keeper)}
         use = self._sampler.look(kept)
         found = []
@@ -113,11 +159,14 @@ def _lives(who: Identity | None) -> bool:
     return who is not None and process.is_alive(who)
 
 
-def _rows(tx: Transaction, now: str) -> tuple[Overview, Identity | None, dict[str, Row]]:
+def _rows(
+    tx: Transaction, now: str, *, auto_approve: bool
+) -> tuple[Overview, list[Need], Identity | None, dict[str, Row]]:
     seen = overview.overview(tx, now=now, uptime=clock.uptime())
     row = tx.one("SELECT pid, start_time, boot_id FROM supervisor_lease WHERE id = 1")
     holder = None if row is None else Identity(*row)
-    return seen, holder, {each["agent_id"]: each for each in agents.live(tx)}
+    needs = attention.needs(tx, auto_approve=auto_approve)
+    return seen, needs, holder, {each["agent_id"]: each for each in agents.live(tx)}
 
 
 def _gone(view: AgentView, *, is_alive: bool, supervised: bool) -> str:
@@ -128,6 +177,5 @@ def _gone(view: AgentView, *, is_alive: bool, supervised: bool) -> str:
 
 
 def _daemon(present: Daemon) -> DaemonNow:
-    return DaemonNow(
-        present.pid, present.url, present.token_in, present.started_at, round(host.uptime_of(present.pid) or 0.0, 3)
-    )
+    age = process.age_of(present.identity) or 0.0
+    return DaemonNow(present.pid, present.url, present.token_in, present.started_at, round(age, 3))

@@ -137,6 +137,39 @@ def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connect
         raise
 
 
+class Reader:
+    """The database for whoever only looks: it makes, migrates and writes nothing. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError where it is no database, or not of the present schema."""
+        self.path = path
+        self._lock = threading.Lock()
+        with _mapped_errors(path):
+            self._connection = _read_only(path)
+        with _closed_on_error(self._connection), _mapped_errors(path):
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("ATTACH DATABASE ? AS metrics", (f"{_metrics(path).absolute().as_uri()}?mode=ro",))
+            migrate.require_present(self._connection, path)
+
+    def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``Store.read``."""
+        with self._lock:
+            return in_transaction(self._connection, self.path, None, unit, args, kwargs)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_TIMEOUT_SECONDS,
+    )
+
+
 class Store:
     """The database, for callers with a thread of their own. Safe to share between threads."""
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import psutil
-
-from .process import Identity, boot_id
+from .process import Identity, age_of, boot_id
 
 K = TypeVar("K")
 FIRST_SECONDS = 0.2
@@ -60,16 +58,20 @@ class Process(NamedTuple):
 
 @dataclass
 class Sampler:
-    """Measures trees, again and again."""
+    """Measures trees, again and again; a first look takes ``FIRST_SECONDS``.
 
+    One that ``waits`` not for that tells at first of what was used since the agent began, as ps does.
+    """
+
+    waits: bool = True
     _seconds: dict[Any, float] | None = None
     _at: float = field(default=0.0)
 
     def look(self, trees: Mapping[K, Tree]) -> dict[K, Usage]:
-        """By the trees' names; one of which nothing runs is left out. A first look takes ``FIRST_SECONDS``."""
+        """By the trees' names; one of which nothing runs is left out."""
         if not trees:
             return {}
-        if self._seconds is None:
+        if self._seconds is None and self.waits:
             self.glance(trees)
             time.sleep(FIRST_SECONDS)
         return self.glance(trees)
@@ -79,10 +81,13 @@ class Sampler:
         before, began = self._seconds or {}, self._at
         used, self._at = _used(trees), time.monotonic()
         self._seconds = {name: seconds for name, (seconds, _) in used.items()}
-        passed = (self._at - began) * (os.cpu_count() or 1)
+        cores = os.cpu_count() or 1
+        passed = (self._at - began) * cores
         return {
             name: Usage(
-                max(0.0, seconds - before[name]) / passed * 100 if name in before else None,
+                max(0.0, seconds - before[name]) / passed * 100
+                if name in before
+                else self._since_it_began(seconds / cores, trees[name]),
                 sum(each.memory_mb for each in of_it),
                 len(of_it),
                 sum(each.threads for each in of_it),
@@ -90,6 +95,11 @@ class Sampler:
             for name, (seconds, of_it) in used.items()
             if of_it
         }
+
+    def _since_it_began(self, seconds: float, tree: Tree) -> float | None:
+        oldest = tree.keeper or tree.root
+        age = None if self.waits or oldest is None else age_of(oldest)
+        return min(100.0, seconds / age * 100) if age else None
 
 
 def _used(trees: Mapping[K, Tree]) -> dict[K, tuple[float, list[Process]]]:
@@ -147,6 +157,8 @@ def _all_by_proc() -> Iterator[Process]:
 
 def _all_elsewhere() -> Iterator[Process]:
     """Where there is no ``/proc``: macOS, untested."""
+    import psutil
+
     for each in psutil.process_iter():
         try:
             with each.oneshot():

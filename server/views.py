@@ -1,45 +1,15 @@
-"""What ``crewyard status`` and ``crewyard plan show`` print: fitted to a terminal, plain and whole for a pipe."""
+"""What ``crewyard plan show`` prints: fitted to a terminal, plain and whole for a pipe."""
 
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from . import clock
 from .graph import Graph, GraphTask
-from .overview import DispatchView, MergeView, Overview
+from .status_view import STYLES, counted, number
 
-if TYPE_CHECKING:
-    from .status import AgentNow, Status
-
-STYLES = {
-    "completed": "green", "in_progress": "cyan", "running": "cyan", "assigned": "yellow", "starting": "yellow",
-    "ready": "bold", "failed": "red", "cancelled": "dim", "pending": "dim", "checking": "blue", "queued": "blue",
-    "active": "cyan", "paused": "yellow", "running?": "red", "starting?": "red",
-}  # fmt: skip
 LONGEST_TITLE_TO_CUT = 24
-
-
-def print_status(status: "Status", console: Console | None = None) -> None:
-    """The yard at a glance."""
-    console = console or _console()
-    seen = status.seen
-    _print_tasks(console, seen)
-    _print_processes(console, status)
-    for hold in seen.holds:
-        whom = "No agent" if hold.scope == "*" else f"No {hold.scope}"
-        until = f" until {clock.local_time(hold.until)}" if hold.until else ""
-        _say(console, f"Held          {whom} is started{until}: {hold.message}", "yellow")
-    _section(console, "Dispatches", [_dispatch_row(row, seen.at) for row in seen.dispatches], state=1)
-    heading = f"Agents, {status.agents_running}/{len(status.agents)} running"
-    _section(console, heading, [_agent_row(row, seen.at) for row in status.agents], state=1)
-    _section(console, "Merge queue", [_merge_row(row, seen.at) for row in seen.merges], state=1)
-    waiting = {state: number for state, number in seen.messages.items() if number and state in ("pending", "delivered")}
-    if waiting:
-        _say(console, f"Messages      {_counted(waiting)}")
 
 
 def print_graph(graph: Graph) -> None:
@@ -50,100 +20,16 @@ def print_graph(graph: Graph) -> None:
         return
     blockers = _blockers(graph)
     widths = [max(cell_len(text) for text in column) for column in zip(*_ids_and_states(graph), strict=True)]
-    for number, step in enumerate(_steps(graph), start=1):
-        _say(console, f"step {number}", "dim")
+    for place, step in enumerate(_steps(graph), start=1):
+        _say(console, f"step {place}", "dim")
         for task in step:
             _print_task(console, task, widths, blockers.get(task.task_id, []), task.task_id in graph.critical_path)
     states = [task.status for task in graph.tasks]
-    counted = _counted({state: states.count(state) for state in dict.fromkeys(states)})
-    _say(console, f"{_number(len(graph.tasks), 'task')}: {counted}. {_number(len(graph.edges), 'dependency')}.")
+    told = counted({state: states.count(state) for state in dict.fromkeys(states)})
+    _say(console, f"{number(len(graph.tasks), 'task')}: {told}. {number(len(graph.edges), 'dependency')}.")
     if graph.critical_path:
         hours = sum(task.estimated_hours for task in graph.tasks if task.task_id in graph.critical_path)
         _say(console, f"* the longest way through what is open, {hours:g} h: {' → '.join(graph.critical_path)}")
-
-
-# ------------------------------------------------------------------------------------------------ overview
-
-
-def _print_tasks(console: Console, seen: Overview) -> None:
-    total = sum(seen.tasks.values())
-    if not total:
-        _say(console, "The plan is empty. `crewyard run PLAN` imports a plan and works it off.")
-        return
-    counted = _counted({state: number for state, number in seen.tasks.items() if number})
-    _say(console, f"Tasks         {total}: {counted}")
-    if seen.in_review:
-        _say(console, f"In review     {', '.join(seen.in_review)}", "red")
-        if not seen.dispatches:
-            _say(console, "              They need a person; `crewyard run PLAN` tries them again.", "dim")
-
-
-def _print_processes(console: Console, status: "Status") -> None:
-    lease, daemon = status.seen.supervisor, status.daemon
-    if daemon is not None:
-        _say(console, f"Daemon        process {daemon.pid}, {daemon.url}, for {_duration(daemon.uptime_seconds)}")
-    else:
-        _say(console, "Daemon        none: `crewyard start` starts it", "dim")
-    if lease is not None and lease.is_held:
-        uptime = status.supervisor_uptime_seconds
-        which = " (the daemon)" if daemon is not None and daemon.pid == lease.pid else ""
-        age = "" if uptime is None else f", for {_duration(uptime)}"
-        _say(console, f"Supervisor    process {lease.pid}{which}{age}")
-    elif status.seen.dispatches or status.agents:
-        _say(console, f"Supervisor    none: {_who_goes_on(status.seen.dispatches)}", "yellow")
-    else:
-        _say(console, "Supervisor    none, and nothing to supervise")
-
-
-def _who_goes_on(dispatches: list[DispatchView]) -> str:
-    """A paused dispatch is resumed by whoever asks for its tasks; an active one by any supervisor."""
-    if all(row.status == "paused" for row in dispatches):
-        return "`crewyard run PLAN` goes on where it was interrupted"
-    return "`crewyard start`, `run PLAN` or `serve` goes on"
-
-
-def _dispatch_row(row: DispatchView, now: str) -> list[str]:
-    work = f"{_number(row.tasks, 'task')}, {row.agents_at_work} of {row.max_parallel} agents at work"
-    return [row.dispatch_id, row.status, f"{work}, for {_lasted(row.created_at, now)}"]
-
-
-def _agent_row(row: "AgentNow", now: str) -> list[str]:
-    view = row.view
-    sign = f"last sign {_lasted(view.last_heartbeat, now)} ago" if view.last_heartbeat else "no sign yet"
-    tries = f", {_number(view.restarts, 'restart')}" if view.restarts else ""
-    return [
-        view.agent_id,
-        f"{view.status}?" if row.note else view.status,
-        view.task_id or "",
-        f"pid {view.pid or '-'}",
-        "-" if view.uptime_seconds is None else _duration(view.uptime_seconds),
-        f"CPU {'-' if row.cpu_percent is None else f'{row.cpu_percent:.1f} %'}",
-        f"RAM {'-' if row.memory_mb is None else f'{row.memory_mb:.0f} MB'}",
-        row.note or sign + tries,
-    ]
-
-
-def _merge_row(row: MergeView, now: str) -> list[str]:
-    wait = f"again in {_lasted(now, row.waits_until)}: " if row.waits_until and row.waits_until > now else ""
-    first = (row.error or "").splitlines()[:1]
-    return [f"{row.position}. {row.task_id}", row.status, f"into {row.target_branch}", wait + "".join(first)]
-
-
-def _section(console: Console, name: str, rows: list[list[str]], *, state: int) -> None:
-    """A heading and its rows, in columns; on a terminal each row is one line."""
-    if not rows:
-        return
-    _say(console, f"\n{name}", "bold")
-    widths = [max(cell_len(text) for text in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = Text("  ")
-        for index, (text, width) in enumerate(zip(row, widths, strict=True)):
-            line.append(set_cell_size(text, width), STYLES.get(text, "") if index == state else "")
-            line.append("  ")
-        line.rstrip()
-        if console.is_terminal:
-            line.truncate(console.width, overflow="ellipsis")
-        console.print(line, soft_wrap=True)
 
 
 # --------------------------------------------------------------------------------------------------- graph
@@ -214,22 +100,3 @@ def _console() -> Console:
 
 def _say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
-
-
-def _counted(numbers: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in numbers.items())
-
-
-def _number(number: int, noun: str) -> str:
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number} {noun if number == 1 else many}"
-
-
-def _lasted(since: str, until: str) -> str:
-    return _duration(clock.seconds_between(since, until))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{max(0.0, seconds):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from . import agents, alerts, clock, health, keeper, reports
+from . import agent_processes, agents, alerts, clock, health, reports
 from .crew import ACTOR, Crew
 from .health import Judgement, Seen
 from .store import Row, Transaction
@@ -25,7 +25,7 @@ class Vigil:
         self._since = {name: since for name, since in self._since.items() if name in self._signs}
         for row in running:
             seen = Seen(
-                keeper.runner_lives(row),
+                agent_processes.runner_lives(row),
                 time.monotonic() - self._signs[row["agent_id"]][1],
                 row["cpu_percent"],
                 row["memory_mb"],

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from crewyard.server import (
+    agent_processes,
     agents,
     assignments,
     auditor,
@@ -103,10 +104,10 @@ def test_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard
     run_dir = Path(row["run_dir"])
     both = [process.Identity(row["runner_pid"], row["runner_start_time"], row["boot_id"]), crew.runners.start(run_dir)]
     wait_until(lambda: journals.Reader().read(run_dir).started is not None)
-    stays = keeper.runner_identity(row)
+    stays = agent_processes.runner_identity(row)
     for who in both:
         assert who in (None, stays) or process.wait_until_gone(who, 10), "whichever comes second goes"
-    assert keeper.runner_lives(row)
+    assert agent_processes.runner_lives(row)
     assert (run_dir / "journal.jsonl").read_text().count('"started"') == 1
     process.send(stays, signal.SIGTERM)
 
@@ -258,7 +259,7 @@ def test_an_agent_whose_yard_was_deleted_ends_with_its_runner(crew: Crew, yard, 
     launcher.launch(crew, assigned(crew, yard, description="```crew-script\nsleep 600\n```"))
     row = only_agent(crew)
     wait_until(lambda: journals.Reader().read(Path(row["run_dir"])).started is not None)
-    runner = keeper.runner_identity(row)
+    runner = agent_processes.runner_identity(row)
     crew.runners.close()
     gone = Path(row["run_dir"]).rename(yard.folder / "gone")  # at once: its runner may just be writing there
     shutil.rmtree(gone, ignore_errors=True)
@@ -276,7 +277,7 @@ def test_a_wish_to_end_an_agent_whose_writer_died_before_he_sent_the_signal_is_c
     row = only_agent(crew)
     (Path(row["run_dir"]) / "kill").write_text(str(row["kill_grace_seconds"]))
     keeper.end_requested(row)
-    assert process.wait_until_gone(keeper.runner_identity(row), 20)
+    assert process.wait_until_gone(agent_processes.runner_identity(row), 20)
 
 
 def test_a_parent_of_runners_that_does_not_answer_is_followed_by_another(crew: Crew, yard, monkeypatch) -> None:
@@ -288,7 +289,7 @@ def test_a_parent_of_runners_that_does_not_answer_is_followed_by_another(crew: C
     done = crew.runners.check(["true"], cwd=yard.repo, log=yard.folder / "x.log", timeout_seconds=20, environment={})
     assert done.code == 0
     assert process.start_time(parent) is None
-    assert keeper.runner_lives(first), "what it had started goes on"
+    assert agent_processes.runner_lives(first), "what it had started goes on"
 
 
 def test_a_launch_that_no_runner_can_be_started_for_is_an_attempt_that_failed(crew: Crew, yard, monkeypatch) -> None:

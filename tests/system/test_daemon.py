@@ -551,7 +551,7 @@ def test_status_shows_what_agents_use_and_what_is_no_more(yard: Yard) -> None:
     assert (idle["process_alive"], idle["cpu_percent"]) == (False, None)
     assert "nobody supervises" in idle["note"]
     said = yard.crewyard("status").out
-    assert "Agents, 1/2 running" in said
+    assert "Agents, 1 running\n" in said
     assert "running?" in said
     assert "CPU -" in said
 
@@ -592,6 +592,28 @@ def test_on_a_terminal_it_is_drawn_again_in_place(yard: Yard) -> None:
     assert watching.wait(20) == 0
     assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l") == 1, "the screen is given back"
     assert b"Aborted" not in shown
+
+
+def test_r300_status_tells_what_it_can_although_the_configuration_is_broken(yard: Yard) -> None:
+    yard.start()
+    for broken, why in (("[crew\n", "cannot be read"), ("[crew]\nmax_paralel = 1\n", "max_parallel")):
+        (yard.repo / "crewyard.toml").write_text(broken)
+        told = yard.crewyard("status", "--json")
+
+        assert (told.code, told.json["daemon"] is None) == (0, False)
+        assert any(why in note for note in told.json["notes"])
+        assert any("has changed since the daemon started" in note for note in told.json["notes"])
+    yard.configure()
+    assert yard.crewyard("status").out.startswith("Note          crewyard.toml has changed since the daemon started")
+
+
+def test_status_looks_at_a_database_of_which_only_a_killed_server_is_left(yard: Yard) -> None:
+    begun = yard.start()
+    process.send(identity(begun), signal.SIGKILL)
+    assert process.wait_until_gone(identity(begun), 10)
+
+    seen = yard.status()
+    assert (seen["daemon"], seen["supervisor"]["pid"], seen["supervisor"]["last_pid"]) == (None, None, begun["pid"])
 
 
 def test_the_other_name_of_the_command_is_the_same_program(yard: Yard) -> None:
