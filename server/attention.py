@@ -1,8 +1,8 @@
-"""What waits for a person: tasks in review, questions of agents, merges to approve, launches that were stopped."""
+"""What waits for a person: tasks in review, questions of agents, merges to approve."""
 
 from dataclasses import dataclass
 
-from . import agents, holds, merges, reports
+from . import agents, merges, reports
 from .store import Transaction
 
 LONGEST = 200
@@ -19,7 +19,7 @@ class Need:
 
 def needs(tx: Transaction, *, auto_approve: bool, limit: int = 100) -> list[Need]:
     """What nobody but a person can move, at most ``limit`` of each sort."""
-    return [*_reviews(tx, limit), *_questions(tx), *([] if auto_approve else _approvals(tx)[:limit]), *_stops(tx)]
+    return [*_reviews(tx, limit), *_questions(tx), *([] if auto_approve else _approvals(tx)[:limit])]
 
 
 def _reviews(tx: Transaction, limit: int) -> list[Need]:
@@ -48,12 +48,6 @@ def _approvals(tx: Transaction) -> list[Need]:
         for row in merges.queue(tx)
         if row["approved_by"] is None
     ]
-
-
-def _stops(tx: Transaction) -> list[Need]:
-    stopped = holds.get(tx, holds.EVERYONE, "stopped")
-    work = tx.value("SELECT count(*) FROM dispatch WHERE status IN ('active', 'paused')")
-    return [Need("crew", "was stopped with work left", "crewyard start")] if stopped is not None and work else []
 
 
 def _first_line(text: str | None) -> str:

@@ -5,14 +5,13 @@ import io
 import json
 import logging
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .. import __version__
-from . import cli_audit, cli_command, cli_daemon, cli_summary, cli_worktrees, next_calls
+from . import cli_audit, cli_command, cli_daemon, cli_summary, cli_watch, cli_worktrees, next_calls
 from .cli_options import Json, Repo, address_of, guard, names_of, opened, refusals, refuse_agents, say
 from .errors import CrewyardError
 
@@ -20,7 +19,7 @@ app = typer.Typer(
     name="crewyard",
     help="Run a crew of coding agents in parallel on one git repository.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 plan_app = typer.Typer(help="Import, show and export plans.", no_args_is_help=True)
@@ -122,28 +121,9 @@ def init(repo: Repo = Path()) -> None:
 cli_daemon.register(app)
 cli_worktrees.register(app)
 cli_summary.register(app)
+cli_watch.register(app)
 cli_command.register(app)
 cli_audit.register(app)
-
-
-@app.command()
-def logs(
-    agent: Annotated[str, typer.Argument(help="An agent's id, or a task's: then its last agent.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the agent writes, until it ends.")] = False,
-    repo: Repo = Path(),
-) -> None:
-    """Print what an agent wrote."""
-    from . import agents, states
-
-    with opened(repo) as (_, store):
-        row = store.read(agents.named, agent)
-        folder = Path(row["run_dir"])
-        for name in ("output.log.1", "output.log"):
-            position = _copy(folder / name, 0)
-        while follow and row["status"] in states.LIVE_AGENT:
-            time.sleep(0.2)
-            row = store.read(agents.get, row["agent_id"])
-            position = _copy(folder / "output.log", position)
 
 
 @plan_app.command("import")
@@ -215,7 +195,7 @@ def demo(
 
 
 # An agent may look, at the plan and how it goes, but not at another's log. `serve` makes it a server of its own.
-guard(app, {"status", "worktrees", "plan show", "plan export", "serve", "demo"})
+guard(app, {"status", "top", "why", "doctor", "worktrees", "plan show", "plan export", "serve", "demo"})
 
 
 def _announce(begun: Any) -> None:
@@ -234,20 +214,6 @@ def _announce(begun: Any) -> None:
         say(f"Trying again what failed before: {', '.join(begun.reopened)}.")
     if begun.dispatch_id is None:
         say("Every task of this plan is done already.")
-
-
-def _copy(path: Path, position: int) -> int:
-    """Print a log from ``position`` on; returns where it ends now."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(position if position <= size else 0)
-            data = file.read()
-            sys.stdout.buffer.write(data)
-            sys.stdout.flush()
-            return file.tell()
-    except FileNotFoundError:
-        return 0
 
 
 if __name__ == "__main__":

@@ -12,8 +12,16 @@ from .cli_options import Json, Repo
 FAILED = 1
 
 
+def _names(incomplete: str) -> list[str]:
+    from . import commands
+
+    return [name for name in commands.NAMES if name.startswith(incomplete)]
+
+
 def command(
-    name: Annotated[str | None, typer.Argument(help="Its name; without one, all of them are listed.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Its name; without one, all of them are listed.", autocompletion=_names)
+    ] = None,
     parameters: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
     describe: Annotated[bool, typer.Option("--describe", help="Show what it takes, and do nothing.")] = False,
     repo: Repo = Path(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .cli_options import Json, Repo, opened, refusal, refusals, say
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def worktrees(context: typer.Context, repo: Repo = Path(), as_json: Json = False
 
 @worktrees_app.command()
 def approve(
-    tasks: Annotated[list[str], typer.Argument(help="Tasks whose work may be merged.", metavar="TASK...")],
+    tasks: Annotated[
+        list[str],
+        typer.Argument(help="Tasks whose work may be merged.", metavar="TASK...", autocompletion=completion.tasks),
+    ],
     repo: Repo = Path(),
     as_json: Json = False,
 ) -> None:

@@ -14,7 +14,7 @@ from .checkouts import Checkout
 from .paths import Paths
 from .repository import Repository
 from .settings import Settings
-from .store import Row, Store, Transaction
+from .store import Reader, Row, Store, Transaction
 from .worktrees import Candidate, Worktree
 
 FILES_NAMED = 3
@@ -33,7 +33,7 @@ class Seen:
     pooled: set[str]
 
 
-def look(repository: Repository, settings: Settings, store: Store | None) -> list[Candidate]:
+def look(repository: Repository, settings: Settings, store: Store | Reader | None) -> list[Candidate]:
     """Every worktree of a task, those on record first, then the orphans."""
     seen = store.read(_seen) if store is not None else Seen([], {}, {}, {}, set())
     paths, checkouts = Paths(repository.root, settings), repository.checkouts()

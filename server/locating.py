@@ -80,6 +80,11 @@ def check(located: Located) -> str | None:
     return None
 
 
+def data_of(root: Path) -> DataFolder:
+    """Where the data of the repository at ``root`` lie, whatever else stands in its settings."""
+    return _at(root).files
+
+
 def fingerprint(root: Path) -> str:
     """Of the repository's file of settings; one that is missing has its own."""
     try:

@@ -22,7 +22,6 @@ STYLES = {
     "ready": "bold", "failed": "red", "cancelled": "dim", "pending": "dim", "checking": "blue", "queued": "blue",
     "active": "cyan", "paused": "yellow", "running?": "red", "starting?": "red",
 }  # fmt: skip
-NEEDS_SHOWN = 8
 BUILT_IN = ("scripted",)
 
 Part = tuple[str, str]
@@ -49,8 +48,8 @@ def print_status(status: "Status", console: "Console | None" = None) -> None:
 def lines_of(status: "Status") -> list[Line]:
     """The yard, line by line; those that begin with two blanks are rows."""
     seen = status.seen
-    lines = [[(f"Note          {note}", "yellow")] for note in status.notes]
-    lines += [*_tasks(seen), *_processes(status), *_holds(seen.holds), *_needs(status)]
+    lines = lines_of_state(status)
+    lines += _section("Needs a person", [[each.subject, each.what, f"→ {each.call}"] for each in status.needs])
     lines += _section("Dispatches", [_dispatch_row(row, seen.at) for row in seen.dispatches])
     most = f"/{status.agents_max}" if status.agents_max else ""
     lines += _section(
@@ -61,6 +60,12 @@ def lines_of(status: "Status") -> list[Line]:
     if waiting:
         lines.append([(f"Messages      {counted(waiting)}", "")])
     return lines
+
+
+def lines_of_state(status: "Status") -> list[Line]:
+    """What there is to say of the yard as a whole."""
+    lines = [[(f"Note          {note}", "yellow")] for note in status.notes]
+    return [*lines, *_tasks(status.seen), *_processes(status), *_holds(status.seen.holds)]
 
 
 def _tasks(seen: Overview) -> list[Line]:
@@ -100,14 +105,6 @@ def _holds(holds: list[HoldView]) -> list[Line]:
         whom = "No agent" if hold.scope == "*" else f"No {hold.scope}"
         until = f" until {clock.local_time(hold.until)}" if hold.until else ""
         lines.append([(f"Held          {whom} is started{until}: {hold.message}", "yellow")])
-    return lines
-
-
-def _needs(status: "Status") -> list[Line]:
-    shown = status.needs[:NEEDS_SHOWN]
-    lines = _section("Needs a person", [[each.subject, each.what, f"→ {each.call}"] for each in shown])
-    if len(status.needs) > len(shown):
-        lines.append([(f"  and {len(status.needs) - len(shown)} more: `crewyard status --json` names them", "dim")])
     return lines
 
 

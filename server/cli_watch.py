@@ -1,0 +1,127 @@
+"""The commands that only look: ``top``, ``logs``, ``why``, ``doctor`` (R-300, R-305, R-306)."""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .cli_options import Json, Repo, opened, refusal, refusals, say
+from .completion import agents_and_tasks, subjects
+from .errors import NotFound
+
+if TYPE_CHECKING:
+    from .doctor import Examination
+
+
+def top(repo: Repo = Path()) -> None:
+    """Watch agents, tasks, merges, messages and the machine on one screen; q or Ctrl-C quits."""
+    from . import top as screen
+
+    raise typer.Exit(screen.show(repo))
+
+
+def logs(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT|TASK",
+            help="An agent's id, or a task's: then its last agent.",
+            autocompletion=agents_and_tasks,
+        ),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as it is written; of a task until the task has ended.")
+    ] = False,
+    lines: Annotated[int | None, typer.Option("--lines", "-n", min=0, help="Only the last so many lines.")] = None,
+    repo: Repo = Path(),
+) -> None:
+    """Print what an agent wrote."""
+    from . import log_follow
+    from .status import looking
+
+    with looking(repo) as look:
+        try:
+            if follow:
+                log_follow.follow(look.store, name, lines, _write, say)
+            elif not log_follow.print_once(look.store, name, lines, _write):
+                say(f"Nothing has been written under {name} yet; -f waits for it.")
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+        except BrokenPipeError:  # whoever read it has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+def why(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A task, agent, message, dispatch or merge (merge-1).", autocompletion=subjects
+        ),
+    ],
+    repo: Repo = Path(),
+    as_json: Json = False,
+) -> None:
+    """Say why something does not run, merge or arrive, and what to call next.
+
+    Ends with 1 where nothing has that id.
+    """
+    from . import clock, settings
+    from . import why as domain
+
+    with refusals(as_json, refusal), opened(repo) as (paths, store):
+        conf = settings.load(paths.root)
+        bounds = domain.Bounds(conf.default_agent, conf.instance_limits, conf.merge.auto_approve)
+        try:
+            told = store.read(domain.explain, subject, now=clock.now(), bounds=bounds)
+        except NotFound as error:
+            if as_json:
+                typer.echo(json.dumps(refusal(error)))
+            say(f"crewyard: {error.message}\n  → `crewyard status` and `crewyard plan show` list what there is.")
+            raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps({"subject": subject, **dataclasses.asdict(told)}))
+    else:
+        typer.echo(told.because)
+        typer.echo(f"  → {told.next_call}")
+
+
+def doctor(repo: Repo = Path(), as_json: Json = False) -> None:
+    """Look whether everything is fit for work, and say how to cure what is not. Nothing is changed.
+
+    Ends with 0 where no problem was found (warnings may be left), 1 where something must be cured.
+    """
+    from . import doctor as surgery
+
+    found = surgery.examine(repo)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict()))
+    else:
+        _print_findings(found)
+    raise typer.Exit(1 if found.problems else 0)
+
+
+def register(app: typer.Typer) -> None:
+    """Make them commands of ``app``."""
+    for command in (top, logs, why, doctor):
+        app.command()(command)
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _print_findings(found: "Examination") -> None:
+    colours = {"ok": None, "warning": typer.colors.YELLOW, "problem": typer.colors.RED}
+    for each in found.findings:
+        typer.secho(f"{each.state:<8} {each.check}: {each.what}", fg=colours[each.state])
+        if each.cure:
+            typer.echo(f"         → {each.cure}")
+    warnings, problems = found.warnings, found.problems
+    typer.echo(f"{len(found.findings)} checks: {problems or 'no'} {'problem' if problems == 1 else 'problems'}, "
+               f"{warnings or 'no'} {'warning' if warnings == 1 else 'warnings'}.")  # fmt: skip

@@ -1,0 +1,205 @@
+"""``crewyard doctor``: each check sees what is wrong, names the cure, and changes nothing."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from crewyard.server import clock, doctor, migrate
+from crewyard.server.doctor import Examination, Finding, programs
+from crewyard.server.sections import Agent
+from crewyard.server.store import Store
+
+WITH_AGENT = '[agents.builder]\ncommand = ["sh", "-c", "true"]\n'
+
+
+@pytest.fixture
+def repo(git_repo: Path) -> Path:
+    (git_repo / "crewyard.toml").write_text(WITH_AGENT)
+    (git_repo / "data" / "crewyard").mkdir(parents=True, mode=0o700)
+    Store(git_repo / "data" / "orchestrator.db").close()
+    return git_repo
+
+
+def of(found: Examination, check: str) -> list[Finding]:
+    return [each for each in found.findings if each.check == check]
+
+
+def only(found: Examination, check: str, state: str) -> Finding:
+    [finding] = [each for each in of(found, check) if each.state == state]
+    return finding
+
+
+def all_files(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """What lies there, the files that SQLite keeps beside a database while it is read left out."""
+    return {
+        str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+    }
+
+
+def test_a_yard_in_order_has_no_problem_and_no_warning(repo: Path) -> None:
+    found = doctor.examine(repo)
+
+    assert [each for each in found.findings if each.state != "ok"] == []
+    assert (found.problems, found.warnings, found.as_dict()["status"]) == (0, 0, "ok")
+    assert {each.check for each in found.findings} == {name for name, _ in doctor.CHECKS}
+
+
+@pytest.mark.parametrize("damage", ["nothing", "settings", "database", "old"])
+def test_a_look_changes_nothing(repo: Path, damage: str) -> None:
+    if damage == "settings":
+        (repo / "crewyard.toml").write_text("[crew\n")
+    if damage == "database":
+        (repo / "data" / "orchestrator.db").write_bytes(b"no database" * 500)
+    if damage == "old":
+        with closing(sqlite3.connect(repo / "data" / "orchestrator.db")) as connection:
+            connection.execute("PRAGMA user_version = 1")
+    before = all_files(repo)
+
+    doctor.examine(repo)
+
+    assert all_files(repo) == before
+
+
+def test_outside_of_a_repository_the_rest_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    found = doctor.examine(tmp_path)
+
+    assert "git init" in only(found, "repository", "problem").cure
+    assert of(found, "git")[0].state == "ok"
+    assert of(found, "memory and disk") != []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[crew]\nmax_parallel = 2\nmax_paralel = 3\n", 3),
+        ('[agents.a]\ncommand = ["sh"]\n[agents.b]\nkind = "cod"\n', 4),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_line(repo: Path, text: str, line: int) -> None:
+    (repo / "crewyard.toml").write_text(text)
+    finding = only(doctor.examine(repo), "configuration", "problem")
+
+    assert f"(line {line})" in finding.what
+
+
+def test_broken_toml_is_named_with_its_line_and_the_database_is_looked_at(repo: Path) -> None:
+    (repo / "crewyard.toml").write_text("[crew]\nmax_parallel = \n")
+    found = doctor.examine(repo)
+
+    assert "line 2" in only(found, "configuration", "problem").what
+    assert of(found, "database")[0].state == "ok"
+
+
+def test_a_file_that_is_no_database_is_a_problem_and_the_rest_is_looked_at(repo: Path) -> None:
+    (repo / "data" / "orchestrator.db").write_bytes(b"no database" * 500)
+    found = doctor.examine(repo)
+
+    assert "backup" in only(found, "database", "problem").cure
+    assert of(found, "agent programs")[0].state == "ok"
+
+
+def test_a_row_that_names_one_that_is_not_there_is_a_problem(repo: Path) -> None:
+    with closing(sqlite3.connect(repo / "data" / "orchestrator.db")) as connection, connection:
+        connection.execute("INSERT INTO dispatch_task VALUES ('nobody', 'nothing')")
+    finding = only(doctor.examine(repo), "database", "problem")
+
+    assert "dispatch_task names a row of" in finding.what
+
+
+@pytest.mark.parametrize(("version", "state"), [(migrate.VERSION + 1, "problem"), (migrate.VERSION - 1, "warning")])
+def test_a_database_of_another_version_is_told_of_and_left_as_it_is(repo: Path, version: int, state: str) -> None:
+    path = repo / "data" / "orchestrator.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+
+    assert f"schema {version}" in only(doctor.examine(repo), "database", state).what
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == version
+
+
+def test_what_others_may_read_is_named_with_the_call_that_closes_it(repo: Path) -> None:
+    (repo / "data" / "orchestrator.db").chmod(0o644)
+    (repo / "crewyard.toml").chmod(0o666)
+    found = doctor.examine(repo)
+    told = [each for each in of(found, "rights") if each.state == "warning"]
+
+    assert f"`chmod -R go-rwx -- {repo / 'data' / 'orchestrator.db'}`" == told[0].cure
+    assert f"`chmod go-w -- {repo / 'crewyard.toml'}`" == told[1].cure
+
+
+def test_a_program_that_is_not_there_is_a_problem(repo: Path) -> None:
+    (repo / "crewyard.toml").write_text('[agents.builder]\ncommand = ["no-such-program-anywhere"]\n')
+
+    assert "no-such-program-anywhere" in only(doctor.examine(repo), "agent programs", "problem").what
+
+
+def test_uncommitted_changes_that_agents_would_not_see_are_a_problem(repo: Path, git: Callable[..., str]) -> None:
+    tracked = git(repo, "ls-files").splitlines()[0]
+    (repo / tracked).write_text("changed\n")
+
+    assert tracked in only(doctor.examine(repo), "integration branch", "problem").what
+
+
+def test_a_merge_that_was_left_half_done_is_a_problem(repo: Path) -> None:
+    (repo / ".git" / "MERGE_HEAD").write_text("0" * 40 + "\n")
+
+    assert only(doctor.examine(repo), "repository", "problem").cure.endswith("`git merge --abort`.")
+
+
+def test_work_that_nobody_supervises_is_a_warning(repo: Path) -> None:
+    store = Store(repo / "data" / "orchestrator.db")
+    store.run(
+        lambda tx: tx.run(
+            "INSERT INTO dispatch (dispatch_id, scope_key, max_parallel, created_by, created_at) "
+            "VALUES ('d', 'k', 1, 'x', ?)",
+            (clock.now(),),
+        )
+    )
+    store.close()
+
+    assert "crewyard start" in only(doctor.examine(repo), "supervision", "warning").cure
+
+
+# --------------------------------------------------------------------------------- programs and their log-ins
+
+
+def log_in(agent: Agent, home: Path, **environ: str) -> Finding:
+    return programs._log_in("builder", agent, "claude", {"HOME": str(home), **environ})
+
+
+def test_a_log_in_is_looked_for_and_what_cannot_be_known_is_said(tmp_path: Path) -> None:
+    agent = Agent(kind="command", command=["claude"])
+    assert log_in(agent, tmp_path).state == "warning"
+
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude" / ".credentials.json").touch(mode=0o000)
+    finding = log_in(agent, tmp_path)
+    assert finding.state == "ok"
+    assert "only its provider knows" in finding.what
+
+
+def test_a_key_that_agents_do_not_get_is_a_problem_with_the_setting_that_hands_it_on(tmp_path: Path) -> None:
+    agent = Agent(kind="command", command=["claude"])
+    finding = log_in(agent, tmp_path, ANTHROPIC_API_KEY="secret-word")
+
+    assert (finding.state, finding.cure) == (
+        "problem",
+        'Add environment = ["ANTHROPIC_API_KEY"] to [agents.builder].',
+    )
+    handed_on = Agent(kind="command", command=["claude"], environment=["ANTHROPIC_API_KEY"])
+    finding = log_in(handed_on, tmp_path, ANTHROPIC_API_KEY="secret-word")
+    assert finding.state == "ok"
+    assert "secret-word" not in finding.what
+
+
+def test_every_cure_is_a_sentence_and_only_what_is_wrong_has_one(repo: Path) -> None:
+    (repo / "crewyard.toml").write_text('[agents.builder]\ncommand = ["no-such-program-anywhere"]\n')
+    (repo / "data" / "orchestrator.db").chmod(0o644)
+    for each in doctor.examine(repo).findings:
+        assert bool(each.cure) == (each.state != "ok"), each
