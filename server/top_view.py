@@ -4,6 +4,7 @@ Each section gets the rows that it needs as long as there is room; where there i
 most last, and each says how much more there is.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from .status_view import STYLES, lasted, lines_of_state, number
 from .store import Row
 
 WIDE = 120
+TROUBLE_LINES = 4
 LINES_OF_STATE = 6  # notes, holds and the like: a screen has more to show
 
 
@@ -124,8 +126,7 @@ def _head(picture: Picture, width: int) -> list[Text]:
     short = Text(title)
     short.truncate(max(1, width - len(right) - 2), overflow="ellipsis")
     lines = [Text.assemble((short.plain, "bold"), " " * (gap if short.plain == title else 2), (right, "dim"))]
-    if picture.trouble:
-        lines.append(Text(picture.trouble, "yellow"))
+    lines += [Text(part, "yellow") for part in textwrap.wrap(picture.trouble, max(20, width))[:TROUBLE_LINES]]
     if picture.host is not None:
         lines.append(Text(_of_host(picture.host)))
     if picture.status is None:
