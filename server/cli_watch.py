@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import next_calls
 from .cli_options import Json, Repo, opened, refusal, refusals, say
 from .completion import agents_and_tasks, subjects
 from .errors import NotFound
@@ -75,19 +76,20 @@ def why(
 
     with refusals(as_json, refusal), opened(repo) as (paths, store):
         conf = settings.load(paths.root)
-        bounds = domain.Bounds(conf.default_agent, conf.instance_limits, conf.merge.auto_approve)
+        bounds = domain.Bounds(conf.default_agent, conf.instance_limits, conf.merge.auto_approve, clock.uptime())
         try:
             told = store.read(domain.explain, subject, now=clock.now(), bounds=bounds)
         except NotFound as error:
             if as_json:
                 typer.echo(json.dumps(refusal(error)))
-            say(f"crewyard: {error.message}\n  → `crewyard status` and `crewyard plan show` list what there is.")
+            say(f"crewyard: {error.message}\n  → {next_calls.for_terminal(error.hint)}")
             raise typer.Exit(1) from None
     if as_json:
-        typer.echo(json.dumps({"subject": subject, **dataclasses.asdict(told)}))
+        line = next_calls.command_line(told.next_call)
+        typer.echo(json.dumps({**dataclasses.asdict(told), "command_line": line}))
     else:
-        typer.echo(told.because)
-        typer.echo(f"  → {told.next_call}")
+        typer.echo(next_calls.for_terminal(told.because))
+        typer.echo(f"  → {next_calls.for_terminal(told.next_call)}")
 
 
 def doctor(repo: Repo = Path(), as_json: Json = False) -> None:
@@ -121,7 +123,7 @@ def _print_findings(found: "Examination") -> None:
     for each in found.findings:
         typer.secho(f"{each.state:<8} {each.check}: {each.what}", fg=colours[each.state])
         if each.cure:
-            typer.echo(f"         → {each.cure}")
+            typer.echo(f"         → {next_calls.for_terminal(each.cure)}")
     warnings, problems = found.warnings, found.problems
     typer.echo(f"{len(found.findings)} checks: {problems or 'no'} {'problem' if problems == 1 else 'problems'}, "
                f"{warnings or 'no'} {'warning' if warnings == 1 else 'warnings'}.")  # fmt: skip
