@@ -69,5 +69,6 @@ ADVICE: dict[str, str] = {
     # Crewyard itself
     "database_error": "Look at the disk and at the rights on the data folder.",
     "database_busy": "Another process writes; try again.",
+    "database_outdated": "The next `crewyard start` or `run` brings it up to date, after a backup.",
     "internal_error": "That is a fault of Crewyard's; the server's log has more.",
 }

@@ -93,6 +93,20 @@ def test_the_commands_of_the_readme_exist() -> None:
     assert {"run", "init", "status", "logs", "plan"} <= named
 
 
+def test_the_commands_that_may_end_with_one_are_those_that_say_so() -> None:
+    """``run`` has a table of its own."""
+    from crewyard.server import cli
+
+    table = README.split("| Command | ends with 1 where |")[1].split("\n\n")[0]
+    said = {
+        command.name or command.callback.__name__
+        for command in cli.app.registered_commands
+        if command.callback and re.search(r"\b1\s+(when|where)\b", command.callback.__doc__ or "")
+    }
+
+    assert set(re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE)) == said - {"run"}
+
+
 def test_every_target_of_make_in_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
