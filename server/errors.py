@@ -50,8 +50,8 @@ CrewyardError
 │   ├── MergeCheckFailed    merge_check_failed
 │   └── HookFailed          hook_failed
 └── StoreError              database_error
-    ├── DatabaseBusy        database_busy
     ├── DatabaseCorrupt     database_corrupt
+    ├── DatabaseBusy        database_busy
     └── OldSchema           database_outdated
 """
 

@@ -45,11 +45,6 @@ class Watch:
         with self._lock:
             return self._look()
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether the CPU's load is known yet."""
-        return bool(self._busy)
-
     def look(self) -> Machine:
         """As ``glance``; takes a moment where no look lies within the last minute, for the CPU's load to be this
         minute's.

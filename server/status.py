@@ -4,6 +4,7 @@ A row says what was recorded last. Where nobody supervises, an agent's process m
 ``running``; a lease may be in force and its holder dead. Both are told here as they are. A look changes nothing.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +19,7 @@ from .locating import Located
 from .overview import AgentView, Overview
 from .process import Identity
 from .store import Reader, Row, Store, Transaction
-from .usage import Sampler
+from .usage import Sampler, Tree, Usage
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Look:
 
     located: Located
     store: Reader | Store
-    _sampler: Sampler = field(default_factory=lambda: Sampler(waits=False))
+    _sampler: Sampler = field(default_factory=Sampler)
 
     def now(self) -> Status:
         """The yard at this moment."""
@@ -142,17 +143,26 @@ class Look:
     def _agents(self, views: Sequence[AgentView], rows: dict[str, Row], *, supervised: bool) -> list[AgentNow]:
         trees = {view.agent_id: agent_processes.tree_of(rows[view.agent_id]) for view in views}
         kept = {name: tree for name, tree in trees.items() if _lives(tree.keeper)}
-        use = self._sampler.look(kept)
+        use = self._sampler.glance(kept)
         found = []
         for view in views:
             used = use.get(view.agent_id)
             is_kept = view.agent_id in kept
             is_alive = is_kept or _lives(trees[view.agent_id].root)
             note = "" if is_kept else _gone(view, is_alive=is_alive, supervised=supervised)
-            cpu = None if used is None or used.cpu_percent is None else round(used.cpu_percent, 1)
+            cpu = None if used is None else round(_cpu_of(used, trees[view.agent_id]), 1)
             memory = None if used is None else round(used.memory_mb, 1)
             found.append(AgentNow(view, is_alive, cpu, memory, used.processes if used else 0, note))
         return found
+
+
+def _cpu_of(used: Usage, tree: Tree) -> float:
+    """Percent of all cores since the last look; at first since the agent began, as ps tells it."""
+    if used.cpu_percent is not None:
+        return used.cpu_percent
+    began = tree.keeper or tree.root
+    age = None if began is None else process.age_of(began)
+    return min(100.0, 100 * used.seconds / age / (os.cpu_count() or 1)) if age else 0.0
 
 
 def _lives(who: Identity | None) -> bool:

@@ -122,10 +122,10 @@ class Watch:
     def _host(self) -> Host | None:
         if self._machine is None:
             return None
-        load = self._machine.load()
-        cores = os.cpu_count() or 1
-        cpu = load.cpu_percent if self._machine.is_measured else None
-        return Host(cpu, cores, os.getloadavg()[0], load.free_memory_mb, load.memory_mb, load.free_disk_mb)
+        seen = self._machine.glance()
+        cpu = seen.cpu_percent if seen.per_core else None
+        memory, disk = seen.memory, seen.disk
+        return Host(cpu, os.cpu_count() or 1, seen.load_average[0], memory.available, memory.total, disk.available)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

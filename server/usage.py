@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from .process import Identity, age_of, boot_id
+from .process import Identity, boot_id
 
 K = TypeVar("K")
 FIRST_SECONDS = 0.2
@@ -32,13 +32,14 @@ class Tree:
 class Usage:
     """What a tree uses: of the CPU since the last look (100 is all cores), resident memory, processes, threads.
 
-    ``cpu_percent`` is None of a tree that was not there at the last look.
+    ``cpu_percent`` is None of a tree that was not there at the last look; ``seconds`` are all that it has used so far.
     """
 
     cpu_percent: float | None
     memory_mb: float
     processes: int
     threads: int
+    seconds: float = 0.0
 
 
 class Process(NamedTuple):
@@ -58,20 +59,16 @@ class Process(NamedTuple):
 
 @dataclass
 class Sampler:
-    """Measures trees, again and again; a first look takes ``FIRST_SECONDS``.
+    """Measures trees, again and again."""
 
-    One that ``waits`` not for that tells at first of what was used since the agent began, as ps does.
-    """
-
-    waits: bool = True
     _seconds: dict[Any, float] | None = None
     _at: float = field(default=0.0)
 
     def look(self, trees: Mapping[K, Tree]) -> dict[K, Usage]:
-        """By the trees' names; one of which nothing runs is left out."""
+        """By the trees' names; one of which nothing runs is left out. A first look takes ``FIRST_SECONDS``."""
         if not trees:
             return {}
-        if self._seconds is None and self.waits:
+        if self._seconds is None:
             self.glance(trees)
             time.sleep(FIRST_SECONDS)
         return self.glance(trees)
@@ -81,25 +78,18 @@ class Sampler:
         before, began = self._seconds or {}, self._at
         used, self._at = _used(trees), time.monotonic()
         self._seconds = {name: seconds for name, (seconds, _) in used.items()}
-        cores = os.cpu_count() or 1
-        passed = (self._at - began) * cores
+        passed = (self._at - began) * (os.cpu_count() or 1)
         return {
             name: Usage(
-                max(0.0, seconds - before[name]) / passed * 100
-                if name in before
-                else self._since_it_began(seconds / cores, trees[name]),
+                max(0.0, seconds - before[name]) / passed * 100 if name in before else None,
                 sum(each.memory_mb for each in of_it),
                 len(of_it),
                 sum(each.threads for each in of_it),
+                seconds,
             )
             for name, (seconds, of_it) in used.items()
             if of_it
         }
-
-    def _since_it_began(self, seconds: float, tree: Tree) -> float | None:
-        oldest = tree.keeper or tree.root
-        age = None if self.waits or oldest is None else age_of(oldest)
-        return min(100.0, seconds / age * 100) if age else None
 
 
 def _used(trees: Mapping[K, Tree]) -> dict[K, tuple[float, list[Process]]]:

@@ -104,7 +104,7 @@ def test_the_commands_that_may_end_with_one_are_those_that_say_so() -> None:
         if command.callback and re.search(r"\b1\s+(when|where)\b", command.callback.__doc__ or "")
     }
 
-    assert set(re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE)) == said - {"run"}
+    assert set(re.findall(r"^\| `crewyard ([a-z]+)` \|", table, re.MULTILINE)) == said - {"run"}
 
 
 def test_every_target_of_make_in_the_readme_exists() -> None:
