@@ -199,7 +199,7 @@ def test_r121_deadlocked_tasks_are_never_started_and_hold_no_dispatch_open(bench
     assert bench.store.read(dispatches.is_over, dispatch_id)
     assert claim(bench, dispatch_id) == []
     with pytest.raises(NoAvailableWork):
-        bench.store.run(wishes.assign, "A", "builder", None, None, everywhere=False, now=NOW, actor="lead")
+        bench.store.run(wishes.assign, wishes.Session("A", "builder", None, everywhere=False), now=NOW, actor="lead")
     assert bench.value("SELECT count(*) FROM agent_lifecycle WHERE task_id <> 'Y'") == 0
 
 
