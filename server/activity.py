@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from . import clock
+from . import clock, trends
 from .facts import METRICS, Activity, Agent, Failure, Hold, Measure, Merge, Restart, Task
 from .phases import DUE, KINDS, Span, Step, Window, clipped, in_hand, spans
 from .store import Row, Transaction
@@ -223,16 +223,18 @@ def _measures(tx: Transaction, bounds: dict[str, str]) -> dict[str, Measure]:
     by_type: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_type[row["metric_type"]].append(row)
-    return {name: _measure(found) for name, found in by_type.items()}
+    return {name: _measure(name, found) for name, found in by_type.items()}
 
 
-def _measure(rows: Sequence[Row]) -> Measure:
+def _measure(name: str, rows: Sequence[Row]) -> Measure:
     ats = [_ms(row["timestamp"]) for row in rows]
     gaps = sorted(later - at for at, later in pairwise(ats))
     usual = gaps[len(gaps) // 2] / 1000 if gaps else 1.0
     weights = [row["span_seconds"] or max(usual, 0.001) for row in rows]
     mean = sum(row["value"] * weight for row, weight in zip(rows, weights, strict=True)) / sum(weights)
-    return Measure(len(rows), mean, max(row["highest"] for row in rows), rows[0]["value"], rows[-1]["value"])
+    values = [row["value"] for row in rows]
+    grown = trends.trend(values, trends.band_of(name))
+    return Measure(len(rows), mean, max(row["highest"] for row in rows), values[0], values[-1], grown)
 
 
 def _blockers(tx: Transaction, since: str) -> dict[str, tuple[str, ...]]:

@@ -99,6 +99,7 @@ class Measure:
     maximum: float
     first: float
     last: float
+    trend: str
 
 
 @dataclass(frozen=True)

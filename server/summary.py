@@ -15,7 +15,6 @@ from .wording import counted, cut
 MARK = "crewyard activity summary"
 TARGET_SPEED_UP = (3.0, 6.0)
 RESOURCES = {"cpu_percent": "cpu", "memory_percent": "memory", "swap_percent": "swap", "disk_percent": "disk"}
-STEADY = 1.0  # percentage points
 MESSAGE = 200
 
 
@@ -158,12 +157,11 @@ def _resources(measures: Mapping[str, Measure]) -> dict[str, Any]:
 def _measure(measure: Measure | None) -> dict[str, Any] | None:
     if measure is None:
         return None
-    grown = measure.last - measure.first
     return {
         "average": round(measure.mean, 1),
         "maximum": round(measure.maximum, 1),
-        "change": round(grown, 1),
-        "trend": "stable" if abs(grown) < STEADY else "increasing" if grown > 0 else "decreasing",
+        "change": round(measure.last - measure.first, 1),
+        "trend": measure.trend,
         "samples": measure.samples,
     }
 

@@ -173,7 +173,7 @@ def test_r157_what_began_before_the_range_counts_from_its_beginning() -> None:
 def test_r153_r156_resources_are_what_was_measured_in_the_range() -> None:
     with history() as made:
         made.later(7_200_000)
-        for ago, cpu, disk in ((5000, 99.0, 10.0), (120, 20.0, 50.0), (60, 40.0, 52.0), (0, 60.0, 55.0)):
+        for ago, cpu, disk in ((5000, 99.0, 10.0), (120, 20.0, 50.0), (60, 40.0, 52.0), (0, 60.0, 60.0)):
             at = clock.plus(made.now, -ago)
             for name, value in (("cpu_percent", cpu), ("disk_percent", disk)):
                 made.store.run(add_sample, at, name, value)
@@ -181,7 +181,7 @@ def test_r153_r156_resources_are_what_was_measured_in_the_range() -> None:
 
         assert seen["cpu"] == {"average": 40.0, "maximum": 60.0, "change": 40.0, "trend": "increasing", "samples": 3}
         assert seen["utilisation"] == 0.4
-        assert (seen["disk"]["change"], seen["disk"]["trend"]) == (5.0, "increasing")
+        assert (seen["disk"]["change"], seen["disk"]["trend"]) == (10.0, "increasing")
         assert (seen["memory"], seen["swap"], seen["active_agents"]) == (None, None, None)
 
 
