@@ -45,7 +45,7 @@ docs: venv-dev  ## write the documents that are made from the code
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"
 lock:           ## newest versions that pyproject.toml allows, into the two locks
 	@$(COMPILE) --upgrade --group install pyproject.toml -o requirements.lock
-	@$(COMPILE) --upgrade --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(COMPILE) --upgrade --group dev --extra otel -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 venv:           ## what the program needs, into .venv
 	@$(set_up) run

@@ -52,6 +52,13 @@ ADVICE: dict[str, str] = {
     # What was asked for
     "invalid_input": "Correct what was given; nothing was changed.",
     "dependency_cycle": "Take one of these dependencies away.",
+    "validation_failed": "Correct what is named; nothing was changed.",
+    "worktree_not_found": "Look at the list of worktrees.",
+    "process_not_found": "It has ended; its log says how.",
+    "invalid_base_branch": "Name a branch that there is.",
+    "merge_already_done": "Nothing is left to be merged.",
+    "kill_failed": "It did not end in time; wait a moment, or end it with force.",
+    "cleanup_failed": "Look at the reason that is given, then clean up again.",
     "not_found": "Look at the list for the right name.",
     "task_not_found": "Look at the plan for the right id.",
     "agent_not_found": "Look at the list of agents for the right id.",

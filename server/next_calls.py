@@ -11,6 +11,7 @@ from typing import Any
 
 TOOLS = (
     "plan", "assign", "agents", "worktrees", "route", "detect_deadlocks", "handle_agent_errors", "why", "report",
+    "monitor_resource_usage", "generate_activity_summary",
 )  # fmt: skip
 # By tool and action; an argument that was not given is left out with its option, a placeholder stands as it is.
 COMMAND_LINES: dict[tuple[str, str], str] = {
@@ -31,6 +32,10 @@ COMMAND_LINES: dict[tuple[str, str], str] = {
     ("detect_deadlocks", "detect"): "crewyard command detect-deadlocks",
     ("handle_agent_errors", "detect"): "crewyard command handle-agent-errors",
     ("handle_agent_errors", "handle"): "crewyard command handle-agent-errors ACTION=handle ERROR_ID={error_id}",
+    ("detect_deadlocks", ""): "crewyard command detect-deadlocks",
+    ("handle_agent_errors", ""): "crewyard command handle-agent-errors",
+    ("monitor_resource_usage", ""): "crewyard command monitor-resource-usage",
+    ("generate_activity_summary", ""): "crewyard command generate-activity-summary",
     ("worktrees", "list"): "crewyard worktrees",
     ("worktrees", "queue"): "crewyard status",
     ("worktrees", "create"): "crewyard command create-worktree TASK_ID={task_id}",

@@ -52,6 +52,7 @@ from .lookout import Lookout
 from .meter import Meter
 from .radar import Radar
 from .store import Row, Transaction
+from .telemetry import Telemetry
 from .vigil import Vigil
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Supervisor:
         self._clocks = clock.Pair.now()
         self._acting_since = clock.now()
         self._first_try = threading.Event()
+        self._telemetry = Telemetry.of(crew)
 
     def start(self) -> None:
         """Returns when the thread runs and has tried for the lease once."""
@@ -142,6 +144,8 @@ class Supervisor:
             self._end_agents()
         self._jobs.close()
         self.crew.runners.close()
+        if self._telemetry is not None:
+            self._telemetry.close()
         self._release()
 
     # ----------------------------------------------------------------------------------------------- lease
@@ -207,6 +211,8 @@ class Supervisor:
             steps = [self._prove, self._merge, self._launch, self._make_worktrees, self._tidy]
         for step in steps:
             self._guarded(step)
+        if self._telemetry is not None:
+            self._guarded(self._telemetry.nudge)
 
     def _is_charged(self, task_id: str) -> bool:
         return self._charge is None or task_id in self._charge.tasks
