@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -131,11 +131,9 @@ def test_a_collector_that_is_down_fails_and_slows_nothing_and_is_told_later(
     collector.released.set()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     assert yard.run(yard.plan({"task_id": "B"}, name="next.json")).code == 0
-    assert {attributes(span)["crewyard.task.id"] for span in collector.named("merge")} == {"A", "B"}
-    assert len(collector.named("dispatch")) == 2
-    assert len({span.trace_id for span in collector.spans}) == 2
-    [(told,)] = yard.rows("SELECT sum(data ->> 'number') FROM event WHERE kind = 'spans_exported'")
-    assert told == len(collector.spans)
+    told_again(yard, lambda: {"A", "B"} <= {attributes(each)["crewyard.task.id"] for each in collector.named("merge")})
+    traces = {each.trace_id for each in collector.named("merge")}
+    assert len(traces) == len(collector.named("merge"))  # a run of one task each
 
 
 def test_what_was_told_before_is_not_told_again(yard: Yard, collector: Collector) -> None:
@@ -160,11 +158,23 @@ def test_a_server_that_is_killed_before_it_noted_what_was_taken_tells_the_same_s
     before = {span.span_id for span in collector.spans}
     collector.keeps_silent = False
     collector.released.set()
-    assert yard.run(plan).code == 0
-    times = [span.span_id for span in collector.spans]
     assert before
-    assert all(times.count(each) == 2 for each in before)
-    assert len({span.span_id for span in collector.spans}) == 1 + 2 + 2
+    assert yard.run(plan).code == 0
+    told_again(yard, lambda: all(len(told(collector, each)) >= 2 for each in before))
+    assert all(len({span.SerializeToString() for span in told(collector, each)}) == 1 for each in before)
+
+
+def told(collector: Collector, span_id: bytes) -> list[Any]:
+    return [span for span in collector.spans if span.span_id == span_id]
+
+
+def told_again(yard: Yard, is_told: Callable[[], bool]) -> None:
+    """A run waits for its collector for three seconds at most; what a slow machine left is told by the next."""
+    for number in range(5):
+        if is_told():
+            return
+        assert yard.run(yard.plan({"task_id": f"more-{number}"}, name=f"more-{number}.json")).code == 0
+    assert is_told()
 
 
 def test_without_a_collector_nothing_is_put_down(yard: Yard) -> None:
