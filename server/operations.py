@@ -383,10 +383,8 @@ class GitOperations:
 
     def _require_room(self) -> None:
         """Raises ResourceExhaustion. A busy CPU slows launches down only, and is waited for."""
-        crew = self._crew
-        at_work = len(crew.store.read(agents.live))
-        refusal = gates.of_machine(crew.machine.load(), crew.settings.launch, agents_at_work=at_work)
-        if refusal is not None and refusal.reason != "cpu":
+        refusal = next((each for each in self._room().refusals if each.reason in ("memory", "disk")), None)
+        if refusal is not None:
             raise ResourceExhaustion(
                 f"No agent is started now: {refusal.message}.",
                 hint="Call again when there is room; assign(…) waits for it by itself.",

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from .. import clock, error_events, recoveries, restarts
+from .. import clock, error_events, recoveries, restarting
 from ..errors import (
     ErrorNotFound,
     IllegalTransition,
@@ -17,7 +17,7 @@ from ..errors import (
 from ..failures import Severity
 from ..identity import Caller
 from ..recoveries import Escalation, Handled, Means, Strategy
-from ..restarts import Asked, Standing
+from ..restarts import Asked
 from ..store import Row, Transaction
 from ..wording import cut
 from ..yard import Yard
@@ -150,15 +150,10 @@ async def _means(yard: Yard, caller: Caller, given: Given) -> Means:
 
 async def _started(yard: Yard, asked: Asked, action: str, **more: Any) -> Errors:
     """Waits a moment for the new agent; the wish is recorded and stays."""
-
-    async def settled() -> Standing | None:
-        standing = await yard.store.read(restarts.standing, asked, now=clock.now())
-        return standing if standing.new_agent is not None or standing.hindrance is not None else None
-
-    standing = await yard.changes.until(settled, timeout_seconds=START_SECONDS)
-    new = None if standing is None else standing.new_agent
+    standing = await restarting.launched(yard, asked, START_SECONDS)
+    new = standing.new_agent
     waits = f"It is recorded; why(subject='{asked.task_id}') tells what it waits for."
-    hindrance = waits if standing is None else standing.hindrance
+    hindrance = standing.hindrance
     return Errors(
         recovery_action=action,
         new_agent_id=None if new is None else new["agent_id"],

@@ -98,7 +98,7 @@ def test_a_launch_that_was_recorded_and_not_made_is_given_up_and_not_counted(cre
     assert not (Path(row["run_dir"]) / "journal.jsonl").exists()
 
 
-def test_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard, wait_until: Wait) -> None:
+def test_r034_r171_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard, wait_until: Wait) -> None:
     launcher.launch(crew, assigned(crew, yard, description="```crew-script\nsleep 600\n```"))
     row = only_agent(crew)
     run_dir = Path(row["run_dir"])
@@ -186,7 +186,7 @@ def test_a_check_is_ended_with_its_daemons_when_its_time_is_over(crew: Crew, yar
     assert process.start_time(int(where.read_text())) is None
 
 
-def test_processes_of_an_agent_that_nobody_counts_any_more_are_ended(crew: Crew, yard) -> None:
+def test_r173_processes_of_an_agent_that_nobody_counts_any_more_are_ended(crew: Crew, yard) -> None:
     agent_id = planned(crew, assigned(crew, yard))
     prompt = Path(only_agent(crew)["run_dir"]) / "prompt.md"
     mine = {process.AGENT_VARIABLE: str(prompt)}

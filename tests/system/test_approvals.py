@@ -64,7 +64,7 @@ def test_a_run_says_that_it_waits_and_goes_on_at_once_when_a_person_approves(yar
     assert {row["approved_by"] for row in yard.rows("SELECT approved_by FROM merge_request")} == {"lead"}
 
 
-def test_an_agent_of_an_authorized_role_approves_what_others_did(yard) -> None:
+def test_r195_an_agent_of_an_authorized_role_approves_what_others_did(yard) -> None:
     program = yard.folder / "reviewer.py"
     program.write_text(REVIEWER)
     command = json.dumps([sys.executable, str(program)])
@@ -77,7 +77,7 @@ def test_an_agent_of_an_authorized_role_approves_what_others_did(yard) -> None:
     assert (row["approved_by"], bool(row["approved_at"])) == (reviewer, True)
 
 
-def test_merges_that_wait_too_long_hold_launches_until_one_is_approved(yard, wait_until: Any) -> None:
+def test_r137_merges_that_wait_too_long_hold_launches_until_one_is_approved(yard, wait_until: Any) -> None:
     gate: Path = yard.folder / "gate"
     steps = f"while [ ! -e '{gate}' ]; do sleep 0.02; done"
     yard.configure(

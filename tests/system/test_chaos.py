@@ -42,7 +42,7 @@ def test_each_kind_of_strike_has_its_round_here() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_survives_that_somebody_kills(kind: str, tmp_path: Path) -> None:
+def test_r035_a_run_survives_that_somebody_kills(kind: str, tmp_path: Path) -> None:
     done = chaos.play(KINDS.index(kind) + 1, kind, tmp_path / "yard", quick=True)
     assert done.wrong == [], f"again: python scripts/chaos.py --rounds 1 --seed {done.seed} --only '{kind}'"
     assert done.hit, "nothing was there to be struck"

@@ -139,7 +139,7 @@ def test_a_branch_that_a_person_has_checked_out_is_not_removed_under_them(crew: 
     assert "is checked out in" in crew.store.read(worktrees.get, worktree.worktree_id)["kept_because"]
 
 
-def test_all_that_force_removes_is_under_the_salvage_ref_but_what_git_ignores(
+def test_r192_all_that_force_removes_is_under_the_salvage_ref_but_what_git_ignores(
     crew: Crew, settled: Any, git: Any
 ) -> None:
     worktree = settled("A")

@@ -106,7 +106,7 @@ def test_a_branch_that_conflicts_with_the_batch_waits_for_its_own_turn(
     assert merge_subjects(yard) == ["Merge task A: A", "Merge task C: C"]
 
 
-def test_with_max_batch_1_each_merge_is_checked_by_itself(configured, checks, yard, proven_task: Proven) -> None:
+def test_r196_with_max_batch_1_each_merge_is_checked_by_itself(configured, checks, yard, proven_task: Proven) -> None:
     crew = configured(checks("true", "max_batch = 1\n"))
     for n in range(3):
         proven_task(f"T{n}")

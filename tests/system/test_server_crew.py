@@ -57,7 +57,7 @@ async def call(request: pytest.FixtureRequest, git_repo: Path) -> AsyncIterator[
         yield succeed
 
 
-async def test_tasks_are_assigned_worked_off_merged_and_cleaned_up(git_repo: Path, git: Any, call: Any) -> None:
+async def test_r195_tasks_are_assigned_worked_off_merged_and_cleaned_up(git_repo: Path, git: Any, call: Any) -> None:
     await call("plan", action="add", tasks=[{"task_id": "A"}, {"task_id": "B", "depends_on": ["A"]}])
     dispatch = await call("assign")
     assert [each["task_id"] for each in dispatch["assignments"]] == ["A"]
@@ -71,7 +71,7 @@ async def test_tasks_are_assigned_worked_off_merged_and_cleaned_up(git_repo: Pat
     assert (await call("agents", action="log", agent_id=first["agent_id"]))["text"] == "A"
 
 
-async def test_a_worktree_is_made_and_cleaned_up_on_demand(call: Any) -> None:
+async def test_r190_a_worktree_is_made_and_cleaned_up_on_demand(call: Any) -> None:
     await call("plan", action="add", tasks=[{"task_id": "A"}])
     made = await call("worktrees", action="create", task_id="A")
     assert Path(made["worktree_path"]).is_dir()
@@ -119,7 +119,7 @@ async def test_an_agent_is_restarted_on_demand(call: Any) -> None:
     assert (await call("agents", action="health"))["agents_restarted"] == 1
 
 
-async def test_the_stalled_are_killed_on_demand_and_their_tasks_go_on(call: Any) -> None:
+async def test_r163_the_stalled_are_killed_on_demand_and_their_tasks_go_on(call: Any) -> None:
     await call("plan", action="add", tasks=[{"task_id": "A", "agent_type": "sleeper"}])
     old = await call("agents", action="spawn", task_id="A")
     assert (await call("agents", action="kill_stalled"))["agents_killed"] == 0

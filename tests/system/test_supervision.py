@@ -78,7 +78,7 @@ def events(yard, kind: str) -> list[Any]:
 # --------------------------------------------------------------------------------------------------------- silence
 
 
-def test_a_silent_agent_is_ended_and_another_goes_on_with_its_work(yard, script: Script) -> None:
+def test_r171_a_silent_agent_is_ended_and_another_goes_on_with_its_work(yard, script: Script) -> None:
     yard.configure(f"grace_period_seconds = 0.5\n{WATCHFUL}")
     steps = ("1: write half.txt x", "1: say deep-in-thought", "1: hang", "write done.txt y")
     running = yard.start(yard.plan({"task_id": "A", "description": script(*steps)}))

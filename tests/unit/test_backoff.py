@@ -8,7 +8,7 @@ from crewyard.server.settings import Crew, Settings
 TASK = backoff.Policy(max_restarts=3, base=2.0, cap=120.0, healthy_after=600.0, max_launches=20)
 
 
-def test_the_delays_double_and_the_fourth_failure_is_the_last() -> None:
+def test_r117_the_delays_double_and_the_fourth_failure_is_the_last() -> None:
     verdicts = [backoff.after_failure("agent_failed", done, TASK) for done in range(4)]
     assert [verdict.delay_seconds for verdict in verdicts] == [2.0, 4.0, 8.0, None]
 
@@ -25,12 +25,12 @@ def test_a_delay_of_a_huge_attempt_is_the_cap() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(code for code, kind in failures.BY_CODE.items() if not kind.retryable))
-def test_what_trying_again_does_not_mend_is_not_tried_again(code: str) -> None:
+def test_r118_what_trying_again_does_not_mend_is_not_tried_again(code: str) -> None:
     assert backoff.after_failure(code, 0, TASK).delay_seconds is None
 
 
 @pytest.mark.parametrize("code", ["agent_timeout", "resource_exhaustion"])
-def test_what_is_slow_or_large_is_tried_twice_more_only(code: str) -> None:
+def test_r118_what_is_slow_or_large_is_tried_twice_more_only(code: str) -> None:
     verdicts = [backoff.after_failure(code, done, TASK) for done in range(3)]
     assert [verdict.delay_seconds is None for verdict in verdicts] == [False, False, True]
 

@@ -25,7 +25,7 @@ def seen(**facts: Any) -> Seen:
         (1e9, "stalled", True),
     ],
 )
-def test_silence(silent: float, health: str, critical: bool) -> None:
+def test_r168_silence(silent: float, health: str, critical: bool) -> None:
     judged = judge(seen(silent_seconds=silent), LIMITS)
     assert (judged.health, judged.is_critical) == (health, critical)
     assert bool(judged.reasons) is (health != "healthy")
@@ -42,7 +42,7 @@ def test_silence(silent: float, health: str, critical: bool) -> None:
         (100.0, "warning", True),
     ],
 )
-def test_use_of_the_cpu_in_bands_closed_below(cpu: float | None, health: str, critical: bool) -> None:
+def test_r169_use_of_the_cpu_in_bands_closed_below(cpu: float | None, health: str, critical: bool) -> None:
     judged = judge(seen(cpu_percent=cpu), LIMITS)
     assert (judged.health, judged.is_critical) == (health, critical)
 
@@ -64,7 +64,7 @@ def test_use_of_the_cpu_in_bands_closed_below(cpu: float | None, health: str, cr
         (4096.1, 4096, "warning", True),
     ],
 )
-def test_memory_is_too_much_strictly_above_its_border(
+def test_r170_memory_is_too_much_strictly_above_its_border(
     memory: float | None, limit: int | None, health: str, critical: bool
 ) -> None:
     judged = judge(seen(memory_mb=memory, memory_limit_mb=limit), LIMITS)

@@ -42,7 +42,7 @@ def told(store: Store, box: str, seconds: float) -> list[dict[str, Any]]:
     return [json.loads(each["content"]) for each in rows]
 
 
-def test_what_is_not_acknowledged_comes_again_30_60_and_120_s_after_its_lease(store: Store) -> None:
+def test_r146_r188_what_is_not_acknowledged_comes_again_30_60_and_120_s_after_its_lease(store: Store) -> None:
     name = send(store)
     begun = 0
     for wait in (30, 60, 120):
@@ -97,7 +97,7 @@ def test_the_sender_of_what_failed_is_told_once(store: Store) -> None:
     assert report["error"] == "Your message to builder has failed: delivered 1 times, never acknowledged."
 
 
-def test_mail_that_nobody_takes_for_a_day_expires_and_its_sender_is_told(store: Store) -> None:
+def test_r189_mail_that_nobody_takes_for_a_day_expires_and_its_sender_is_told(store: Store) -> None:
     name = send(store)
     store.run(messages.sweep, now=after(DAY - 1))
     assert row(store, name)["status"] == "pending"

@@ -47,7 +47,7 @@ def _prove(tx: Transaction, assignment_id: str) -> None:
     merges.enqueue(tx, assignment_id, head="h", target="roadmap", approved_by=None, now=NOW, actor="test")
 
 
-def test_an_agent_that_is_launched_is_told_its_task_and_what_that_builds_on(bench: Any) -> None:
+def test_r175_r182_an_agent_that_is_launched_is_told_its_task_and_what_that_builds_on(bench: Any) -> None:
     bench.add_tasks("A", "B")
     bench.add_edge("A", "B")
     bench.add_agent("A")

@@ -11,7 +11,7 @@ from crewyard.server.errors import SingletonViolation
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_list_shows_live_agents_with_the_documented_fields(bench: Any, call: Any) -> None:
+async def test_r164_r167_the_list_shows_live_agents_with_the_documented_fields(bench: Any, call: Any) -> None:
     bench.add_tasks("A", "B")
     first, second = bench.add_agent("A"), bench.add_agent("B", agent_type="architect")
     bench.end_agent(second)
@@ -62,7 +62,7 @@ async def test_a_heartbeat_is_written_and_the_next_is_due_in_a_minute(bench: Any
         assert (await of_a("agents", action="list"))["total"] == 1
 
 
-async def test_kill_waits_for_the_end_and_tells_how(bench: Any, call: Any) -> None:
+async def test_r166_kill_waits_for_the_end_and_tells_how(bench: Any, call: Any) -> None:
     bench.add_tasks("A")
     agent_id = bench.add_agent("A")
     result: dict[str, Any] = {}
@@ -125,7 +125,7 @@ async def test_the_log_is_the_end_of_the_output(bench: Any, call: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("call", ["auto"], indirect=True)  # an error is made before the eras differ
-async def test_errors(call: Any, arguments: Any, code: str) -> None:
+async def test_r172_errors(call: Any, arguments: Any, code: str) -> None:
     assert (await call.fails("agents", **arguments))["code"] == code
 
 

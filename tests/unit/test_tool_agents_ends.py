@@ -105,7 +105,7 @@ async def test_a_stalled_agent_that_nobody_ends_is_told_of(bench: Any, call: Any
     assert bench.row("agent_lifecycle")["kill_grace_seconds"] == 0
 
 
-async def test_an_agent_is_restarted_and_the_new_one_named(bench: Any, call: Any) -> None:
+async def test_r165_r174_an_agent_is_restarted_and_the_new_one_named(bench: Any, call: Any) -> None:
     bench.add_tasks("A")
     old = bench.add_agent("A")
     new: list[str] = []
@@ -207,7 +207,7 @@ async def test_a_long_list_of_restarts_is_cut_and_says_so(bench: Any, call: Any)
         ({"action": "log", "agent_id": "x", "grace_period_seconds": 0}, "invalid_input"),
     ],
 )
-async def test_errors(bench: Any, call: Any, arguments: Any, code: str) -> None:
+async def test_r165_errors(bench: Any, call: Any, arguments: Any, code: str) -> None:
     bench.add_tasks("A")
     bench.add_agent("A")
     error = await call.fails("agents", **arguments)

@@ -21,7 +21,7 @@ def everything(bench: Any) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in bench.store.read(lambda tx: tx.all("SELECT * FROM agent_lifecycle"))]
 
 
-async def test_it_counts_the_agents_by_their_health_and_shows_the_worst_first(bench: Any, call: Any) -> None:
+async def test_r166_it_counts_the_agents_by_their_health_and_shows_the_worst_first(bench: Any, call: Any) -> None:
     bench.add_tasks("A", "B", "C", "D")
     well, slow, stalled, asks = (bench.add_agent(task) for task in "ABCD")
     silence(bench, slow, 130)
@@ -47,7 +47,7 @@ async def test_it_counts_the_agents_by_their_health_and_shows_the_worst_first(be
     assert everything(bench) == before, "a look is no heartbeat (R-110)"
 
 
-async def test_one_agent_or_one_type_is_looked_at_alone(bench: Any, call: Any) -> None:
+async def test_r164_one_agent_or_one_type_is_looked_at_alone(bench: Any, call: Any) -> None:
     bench.add_tasks("A", "B")
     builder, architect = bench.add_agent("A"), bench.add_agent("B", agent_type="architect")
     silence(bench, builder, 400)

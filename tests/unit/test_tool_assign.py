@@ -9,7 +9,7 @@ from crewyard.server.errors import DirtyWorkingDirectory
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_dispatch_hands_out_what_is_ready(bench: Any, call: Any) -> None:
+async def test_r175_r178_r179_a_dispatch_hands_out_what_is_ready(bench: Any, call: Any) -> None:
     bench.add_tasks("A", "B", "C")
     bench.add_edge("A", "C")
     done = await call("assign", task_ids=["A", "B", "C"], max_parallel=4)
@@ -29,7 +29,7 @@ async def test_without_ids_every_open_task_is_worked_off_within_the_limits(bench
     assert types.count("architect") == 1
 
 
-async def test_a_priority_is_a_scope(bench: Any, call: Any) -> None:
+async def test_r176_a_priority_is_a_scope(bench: Any, call: Any) -> None:
     bench.store.run(lambda tx: tx.run("INSERT INTO roadmap_priority (id) VALUES ('P1')"))
     bench.add_tasks("A", priority_id="P1")
     bench.add_tasks("B")
@@ -45,7 +45,7 @@ async def test_the_same_tasks_join_their_dispatch(bench: Any, call: Any) -> None
     assert first["dispatch_id"] == (await call("assign", task_ids=["B", "A"], max_parallel=1))["dispatch_id"]
 
 
-async def test_force_starts_what_is_blocked(bench: Any, call: Any) -> None:
+async def test_r177_force_starts_what_is_blocked(bench: Any, call: Any) -> None:
     bench.add_tasks("A", "B")
     bench.add_edge("A", "B")
     assert (await call.fails("assign", task_ids=["B"], follow=False))["code"] == "no_available_work"
@@ -54,7 +54,7 @@ async def test_force_starts_what_is_blocked(bench: Any, call: Any) -> None:
     assert bench.value("SELECT count(*) FROM event WHERE kind = 'dependencies_overridden'") == 1
 
 
-async def test_find_tells_what_can_start_and_what_waits(bench: Any, call: Any) -> None:
+async def test_r180_find_tells_what_can_start_and_what_waits(bench: Any, call: Any) -> None:
     bench.add_tasks("A", priority=1)
     bench.add_tasks("B", "C", priority=9)
     bench.add_edge("A", "C")
@@ -99,12 +99,12 @@ async def test_a_dispatch_is_paused_resumed_and_cancelled(bench: Any, call: Any)
     ],
 )
 @pytest.mark.parametrize("call", ["auto"], indirect=True)  # an error is made before the eras differ
-async def test_errors(bench: Any, call: Any, arguments: Any, code: str) -> None:
+async def test_r181_errors(bench: Any, call: Any, arguments: Any, code: str) -> None:
     assert (await call.fails("assign", **arguments))["code"] == code
     assert bench.value("SELECT count(*) FROM dispatch") == 0
 
 
-async def test_a_repository_that_is_not_fit_is_refused_before_anything_is_assigned(bench: Any, call: Any) -> None:
+async def test_r182_a_repository_that_is_not_fit_is_refused_before_anything_is_assigned(bench: Any, call: Any) -> None:
     bench.add_tasks("A")
     bench.operations.refuse = DirtyWorkingDirectory("changes", hint="Commit them.")
     error = await call.fails("assign")

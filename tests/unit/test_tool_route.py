@@ -12,7 +12,9 @@ from crewyard.server import clock
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_message_to_a_type_is_kept_until_an_agent_of_it_polls(bench: Any, call: Any, worker: Any) -> None:
+async def test_r183_r188_a_message_to_a_type_is_kept_until_an_agent_of_it_polls(
+    bench: Any, call: Any, worker: Any
+) -> None:
     sent = await call("route", target_agent="builder", message_type="question", content={"a": 1}, priority="high")
     assert sent["delivery_status"] == "pending"
     assert bench.value("SELECT status FROM agent_message WHERE message_id = ?", sent["message_id"]) == "pending"
@@ -35,7 +37,7 @@ async def test_a_message_to_a_type_is_kept_until_an_agent_of_it_polls(bench: Any
     assert kinds == ["message_pending", "message_delivered", "message_acknowledged"]
 
 
-async def test_the_most_urgent_and_oldest_come_first(call: Any) -> None:
+async def test_r189_the_most_urgent_and_oldest_come_first(call: Any) -> None:
     for priority in (5, 1, 10, 1):
         await call("route", target="lead", content=f"p{priority}", priority=priority)
     got = await call("route", action="poll", limit=3)
@@ -43,7 +45,7 @@ async def test_the_most_urgent_and_oldest_come_first(call: Any) -> None:
     assert got["unread"] == 1
 
 
-async def test_all_reaches_everyone_but_the_sender(bench: Any, call: Any) -> None:
+async def test_r184_all_reaches_everyone_but_the_sender(bench: Any, call: Any) -> None:
     bench.add_tasks("A", "B")
     ids = [bench.add_agent("A"), bench.add_agent("B")]
     sent = await call("route", target_agent="ALL", content="hello")
@@ -52,7 +54,7 @@ async def test_all_reaches_everyone_but_the_sender(bench: Any, call: Any) -> Non
     assert bench.value("SELECT count(*) FROM agent_message") == 3
 
 
-async def test_a_long_poll_wakes_when_a_message_comes(bench: Any, call: Any, worker: Any) -> None:
+async def test_r185_a_long_poll_wakes_when_a_message_comes(bench: Any, call: Any, worker: Any) -> None:
     bench.add_tasks("A")
     async with worker("A") as of_a, anyio.create_task_group() as tasks:
         woke: dict[str, Any] = {}
@@ -71,7 +73,7 @@ async def test_a_long_poll_wakes_when_a_message_comes(bench: Any, call: Any, wor
         assert time.monotonic() - begun < 2
 
 
-async def test_a_poll_of_an_empty_mailbox_answers_at_once(call: Any) -> None:
+async def test_r187_a_poll_of_an_empty_mailbox_answers_at_once(call: Any) -> None:
     got = await call("route", action="poll")
     assert got["messages"] == []
     assert got["messages_processed"] == 0
@@ -159,7 +161,7 @@ async def test_a_poll_for_more_than_it_gives_says_so(call: Any) -> None:
     assert "note" not in await call("route", action="poll", limit=21)
 
 
-async def test_what_was_acknowledged_before_is_told_apart_from_what_is_given_twice(call: Any) -> None:
+async def test_r184_r186_what_was_acknowledged_before_is_told_apart_from_what_is_given_twice(call: Any) -> None:
     done, fresh = [(await call("route", target="lead", content="x"))["message_id"] for _ in range(2)]
     assert "note" not in await call("route", action="acknowledge", message_ids=[done, done])
     again = await call("route", action="acknowledge", message_ids=[done, fresh, fresh])

@@ -33,7 +33,7 @@ def enqueue(bench: Any, task_id: str) -> None:
     bench.store.run(merges.enqueue, work, head="c0ffee", target="roadmap", approved_by=None, now=NOW, actor="test")
 
 
-async def test_live_worktrees_are_listed_in_pages(bench: Any, call: Any) -> None:
+async def test_r191_r193_live_worktrees_are_listed_in_pages(bench: Any, call: Any) -> None:
     for n in range(100):
         add_worktree(bench, f"T{n:03d}")
     first = await call("worktrees", limit=60)
@@ -47,7 +47,7 @@ async def test_live_worktrees_are_listed_in_pages(bench: Any, call: Any) -> None
     assert set(shown[0]) == {"task_id", "worktree_path", "branch_name", "status", "base_branch"}
 
 
-async def test_create_tells_path_and_branch(bench: Any, call: Any) -> None:
+async def test_r193_r194_create_tells_path_and_branch(bench: Any, call: Any) -> None:
     add_worktree(bench, "B")
     done = await call("worktrees", action="create", task_id="A", base_branch="main")
     assert (done["worktree_path"], done["branch_name"]) == ("/w/A", "branch-A")
@@ -68,7 +68,7 @@ async def test_merge_tells_the_commit_or_the_place_in_the_queue(bench: Any, call
     assert (error["code"], error["details"]) == ("merge_conflicts", {"conflicted_files": ["a"]})
 
 
-async def test_cleanup_tells_what_was_freed_and_kept(bench: Any, call: Any) -> None:
+async def test_r192_r194_cleanup_tells_what_was_freed_and_kept(bench: Any, call: Any) -> None:
     done = await call("worktrees", action="cleanup", all=True)
     assert (done["cleaned_up"], done["disk_space_freed_mb"]) == (1, 1.5)
     assert done["salvage_refs"] == ["refs/crewyard/salvage/A/1"]
