@@ -40,6 +40,8 @@ serve: venv     ## the MCP server on stdio, as .mcp.json starts it
 
 docs: venv-dev  ## write the documents that are made from the code
 	@$(BIN)/python scripts/make_configuration.py
+	@$(BIN)/python scripts/make_commands.py --run
+	@$(BIN)/python scripts/make_requirements.py
 
 # Where uv is at hand. No name of a registry is written down; whoever installs uses his own.
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command "make lock"

@@ -7,6 +7,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from .base import Command
 
@@ -31,7 +32,7 @@ def parameters_of(command: Command) -> list[Parameter]:
         Parameter(
             name.upper(),
             _kind(field.annotation, field.metadata),
-            "none" if field.default is None else json.dumps(field.default),
+            _default(field),
             field.description or "",
             field.is_required(),
         )
@@ -39,6 +40,11 @@ def parameters_of(command: Command) -> list[Parameter]:
     ]
     shared = [each for each in found if each.key == "ORCHESTRATOR_INSTANCE_ID"]
     return [each for each in found if each not in shared] + shared
+
+
+def _default(field: FieldInfo) -> str:
+    value = None if field.is_required() else field.get_default(call_default_factory=True)
+    return "none" if value is None else json.dumps(value)
 
 
 def _kind(annotation: Any, constraints: Iterable[object] = ()) -> str:

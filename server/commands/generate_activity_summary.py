@@ -77,6 +77,7 @@ COMMAND = Command(
         "specs_task",
         "specs_task_dependency",
         "dispatch",
+        "dispatch_task",
         "orchestrator_task",
         "agent_lifecycle",
         "agent_restart_log",

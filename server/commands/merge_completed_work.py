@@ -154,6 +154,7 @@ COMMAND = Command(
     reads=("merge_request", "orchestrator_task", "specs_task", "agent_lifecycle", "git_worktree_tracker"),
     writes=(
         "merge_request",
+        "agent_lifecycle",
         "orchestrator_task",
         "specs_task",
         "specs_task_dependency",
@@ -162,6 +163,8 @@ COMMAND = Command(
         "metrics",
         "supervisor_lease",
         "event",
+        "agent_restart_log",
+        "error_events",
     ),
     rules=("CFR-013", "CFR-014"),
     errors=(

@@ -79,6 +79,7 @@ COMMAND = Command(
     reads=("specs_task", "specs_task_dependency", "orchestrator_task", "launch_hold", "supervisor_lease"),
     writes=(
         "agent_lifecycle",
+        "agent_restart_log",
         "orchestrator_task",
         "specs_task",
         "git_worktree_tracker",

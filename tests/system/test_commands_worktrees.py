@@ -1,6 +1,7 @@
 """The commands that make, merge and remove worktrees: real git, one test a requirement (R-127 to R-141)."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -261,3 +262,33 @@ def test_r005_the_documents_flow_from_finding_to_cleaning_up(yard, invoke: Invok
         "A.md", "B.md", "C.md", "D.md",
     ]  # fmt: skip
     assert yard.worktrees() == 1
+
+
+def test_r040_each_command_of_the_flow_keeps_to_its_time(yard, invoke: Invoke, wait_until) -> None:
+    """agents and worktrees 5 s at the least, assign 5 s, route 1 s: what the documents grant."""
+    add(yard, "A")
+    took = {}
+
+    def timed(name: str, **parameters: Any) -> dict[str, Any]:
+        began = time.monotonic()
+        answer = invoke(name, **parameters)
+        took[name] = time.monotonic() - began
+        return answer
+
+    timed("create-parallel-tasks", TASKS="A")
+    timed("create-worktree", TASK_ID="A")
+    pid = timed("spawn-agent-session", TASK_ID="A")["pid"]
+    timed("monitor-agent-lifecycle")
+    timed("route-inter-agent-messages")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    timed("merge-completed-work", TASK_ID="A")
+    timed("cleanup-worktrees", TASK_ID="A")
+    assert {name: round(seconds, 1) for name, seconds in took.items() if seconds > 5} == {}
+
+
+def test_r199_path_and_branch_stand_in_the_tracker_and_beside_the_assignment(yard, invoke: Invoke, worked) -> None:
+    answer = worked("A")
+    [tracked] = yard.rows("SELECT worktree_path, branch_name FROM git_worktree_tracker")
+    [assigned] = yard.rows("SELECT worktree_path, branch_name FROM orchestrator_task")
+    assert tuple(tracked) == tuple(assigned) == (answer["worktree_path"], "roadmap-implementation_task-A")
+    assert invoke("merge-completed-work", TASK_ID="A")["success"]
