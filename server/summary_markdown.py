@@ -104,11 +104,11 @@ def _path(path: Figures, most: int) -> str:
     links = path["links"]
     if not links:
         return _section("Critical path taken", ["No task was completed."])
+    longest = sorted(range(len(links)), key=lambda each: -links[each]["seconds"])[:most]
     rows = [
         [_when(link["began"]), link["task_id"], _waited(link), lasted(link["seconds"])]
-        for link in sorted(links, key=lambda each: -each["seconds"])[:most]
+        for link in map(links.__getitem__, sorted(longest))
     ]
-    rows.sort()
     intro = f"{lasted(path['seconds'])} in {counted(len(links), 'link')}; these took longest:"
     return _section("Critical path taken", [intro, "", *_table(("From", "Task", "What", "Time"), rows, most)])
 

@@ -96,6 +96,15 @@ def test_r153_every_section_stands_in_the_markdown(made: History) -> None:
     assert re.search(r"^\| completed \| 5 \|$", text, re.MULTILINE)
 
 
+def test_links_of_the_critical_path_within_one_second_stand_in_their_order() -> None:
+    figures = summary.of(crowd(1, lanes=1), "all")
+    work = figures["critical_path"]["links"][0]
+    figures["critical_path"]["links"] = [{**work, "phase": "slot", "seconds": 0.1}, {**work, "seconds": 0.2}]
+
+    path = summary_markdown.to_markdown(figures, "detailed").split("## Critical path taken")[1].split("##")[0]
+    assert path.index("waiting for a slot") < path.index("agents at work")
+
+
 def test_a_title_cannot_break_a_table_or_bring_markup(made: History) -> None:
     activity = crowd(1, lanes=1, title="a | b\n<script>`x`\\|")
     text = summary_markdown.to_markdown(summary.of(activity, "all"), "detailed")
