@@ -223,6 +223,10 @@ def alike(value: Any, key: str, repo: str) -> Any:
         return value if len(value) <= LONGEST_TEXT else value[:LONGEST_TEXT] + "…"
     if isinstance(value, bool) or value is None:
         return value
+    return _alike_number(value, key)
+
+
+def _alike_number(value: float, key: str) -> float:
     if key == "pid":
         return 4711
     if key == "pending" and value > 1:  # our own mail, of which several may be told together
@@ -253,7 +257,7 @@ def index() -> str:
         "```",
         "",
         "Values may be text. Every answer has `success`, `action` and `timestamp`; a refusal `error` (a code),",
-        "`message`, `hint` and the ids concerned, and the command line ends with 1. The commands and the MCP tools call",
+        "`message`, `hint` and the ids concerned, and the command line ends with 1. The commands and the tools call",
         "the same code; a command acts in its own process where no server does, and then for what it was asked for",
         "alone. Agents of the crew have no commands. In the examples times, process ids, commits and measurements",
         "are made alike.",

@@ -33,7 +33,7 @@ def parameters_of(command: Command) -> list[Parameter]:
             name.upper(),
             _kind(field.annotation, field.metadata),
             _default(field),
-            field.description or "",
+            field.description or ("what to do" if name == "action" else ""),
             field.is_required(),
         )
         for name, field in command.parameters.model_fields.items()

@@ -103,5 +103,8 @@ COMMAND = Command(
         "Nothing is written.",
     ),
     related=("create-parallel-tasks", "coordinate-dependencies", "spawn-agent-session"),
-    examples=(Example("Up to four tasks for four agents.", {"MAX_PARALLEL": "4"}),),
+    examples=(
+        Example("Up to four tasks for four agents.", {"MAX_PARALLEL": "4"}),
+        Example("One of those that are not urgent.", {"PRIORITY_FILTER": "low", "MAX_PARALLEL": "1"}),
+    ),
 )

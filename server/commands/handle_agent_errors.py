@@ -221,6 +221,6 @@ COMMAND = Command(
         "It is resolved in the transaction that shows that its task went on.",
     ),
     related=("auto-restart-agent", "detect-deadlocks", "monitor-agent-lifecycle"),
-    examples=(Example("What is not resolved."), Example("Of one task.", {"ACTION": "detect", "TASK_ID": "first"})),
+    examples=(Example("What is not resolved."), Example("Of one task.", {"ACTION": "detect", "TASK_ID": "broken"})),
     acts=True,
 )
