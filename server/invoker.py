@@ -19,6 +19,7 @@ from .store import Transaction
 from .yard import NoSupervisor, Yard
 
 ORCHESTRATOR = "orchestrator"
+STOP_SECONDS = 30.0  # a program goes on after a command, and what it started is not to go on beside it
 
 
 class ClaudeAgentInvoker:
@@ -58,6 +59,7 @@ def _frame(action: str, *, success: bool) -> dict[str, Any]:
 
 async def _invoked(yard: Yard, command: Command, given: Parameters) -> Answer:
     yard.supervise = yard.operations.supervisor_at_hand if command.acts else NoSupervisor
+    yard.stop_seconds = STOP_SECONDS
     async with yard.opened():
         caller = await _lead(yard, command)
         if not command.writes:

@@ -104,6 +104,10 @@ class GitOperations:
             self._opened = _crew(self._root, self._settings)
         return self._opened
 
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.repository.close()
+
     async def require_fit(self, agent_types: Collection[str]) -> None:
         """Raises GitError, DirtyWorkingDirectory or ConfigurationError where a dispatch could not go well."""
         await _on_thread(self._require_fit, agent_types)

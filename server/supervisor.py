@@ -198,6 +198,7 @@ class Supervisor:
                 self.crew.store.run(lease.release, self.crew.term, now=clock.now())
         self.crew.term = 0
         self.crew.bell.close()
+        self.crew.repository.close()
 
     # ------------------------------------------------------------------------------------------------ tick
 

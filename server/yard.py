@@ -95,6 +95,10 @@ class Room:
 class Operations(Protocol):
     """What needs git or processes. Each raises a CrewyardError and then has changed nothing."""
 
+    def close(self) -> None:
+        """End what stays open between calls; the next call opens it again."""
+        ...
+
     async def require_fit(self, agent_types: Collection[str]) -> None:
         """Raises GitError, DirtyWorkingDirectory or ConfigurationError where a dispatch could not go well."""
         ...
@@ -207,6 +211,7 @@ class Yard:
     supervise: Callable[[], Supervisor] = NoSupervisor
     token: str | None = None
     presented: Callable[[], str] | None = None
+    stop_seconds: float = STOP_SECONDS  # how long a close waits for the supervisor; a client does not wait long
     _opened: _Opened = field(default_factory=_Opened)
 
     def for_agents(self, presented: Callable[[], str]) -> "Yard":
@@ -292,9 +297,10 @@ class Yard:
     async def _close(self) -> None:
         shared = self._opened
         store, shared.store, shared.changes = shared.store, None, None
-        with anyio.move_on_after(STOP_SECONDS) as stopping:
+        with anyio.move_on_after(self.stop_seconds) as stopping:
             await anyio.to_thread.run_sync(shared.supervisor.stop, abandon_on_cancel=True)
         if stopping.cancelled_caught:
-            logger.warning("the supervisor was still busy after %g s", STOP_SECONDS)
+            logger.warning("the supervisor was still busy after %g s", self.stop_seconds)
+        self.operations.close()
         if store is not None:
             await store.close()

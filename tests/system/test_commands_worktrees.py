@@ -1,12 +1,15 @@
 """The commands that make, merge and remove worktrees: real git, one test a requirement (R-127 to R-141)."""
 
+import gc
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from crewyard import ClaudeAgentInvoker
@@ -53,6 +56,22 @@ def state(yard, task_id: str) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------ create-worktree
+
+
+def test_a_command_leaves_neither_a_process_nor_a_thread_in_the_program_that_invoked_it(yard, invoke: Invoke) -> None:
+    add(yard, "A")
+    before = set(psutil.Process().children())
+    gc.disable()  # which ends what nobody refers to any more, some time
+    try:
+        assert invoke("create-worktree", TASK_ID="A", BASE_BRANCH="none")["error"] == "invalid_base_branch"
+        assert invoke("create-worktree", TASK_ID="A")["success"]
+        assert not invoke("merge-completed-work", TASK_ID="A")["success"]
+        assert not invoke("cleanup-worktrees", TASK_ID="B")["success"]
+        assert invoke("cleanup-worktrees", TASK_ID="A", FORCE_CLEANUP="true")["success"]
+    finally:
+        gc.enable()
+    assert [each.cmdline() for each in set(psutil.Process().children()) - before] == []
+    assert [each.name for each in threading.enumerate() if each.name.startswith("crewyard")] == []
 
 
 def test_r127_r129_branch_and_worktree_have_the_documents_names_and_are_clean(yard, invoke: Invoke) -> None:

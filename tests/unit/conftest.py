@@ -52,6 +52,8 @@ class StandIn:
         if self.refuse is not None:
             raise self.refuse
 
+    def close(self) -> None: ...
+
     async def require_fit(self, agent_types: Any) -> None:
         self._take("require_fit", agent_types=set(agent_types))
 
