@@ -411,7 +411,7 @@ def test_another_name_is_answered_only_where_it_is_allowed(git_repo: Path) -> No
 
 # ------------------------------------------------------------------------------------------- the command line
 
-SAFE = {"status", "worktrees", "plan show", "plan export", "demo"}
+SAFE = {"status", "top", "why", "doctor", "worktrees", "plan show", "plan export", "demo"}
 
 
 def commands() -> list[str]:
@@ -433,6 +433,7 @@ ARGUMENTS = {
     "run": ["plan.json"],
     "serve": ["--http", "127.0.0.1:0"],
     "logs": ["A"],
+    "why": ["A"],
     "plan import": ["plan.json"],
     "worktrees approve": ["A"],
 }
@@ -481,7 +482,7 @@ def test_an_agent_that_ended_has_no_say_from_its_shell_either(
 
 def test_an_agent_may_look_at_the_plan_from_its_shell(git_repo: Path, store_of: Callable[[Path], Store]) -> None:
     store_of(git_repo).run(_agent, "A", "secret-of-A", process.myself(), str(git_repo))
-    for command in sorted(SAFE - {"demo"}):
+    for command in sorted(SAFE - {"demo", "top"}):
         told = called(git_repo, command, "secret-of-A", CREWYARD_REPOSITORY=str(git_repo))
         assert told.returncode == 0, (command, told.stderr)
 

@@ -43,7 +43,11 @@ def run_with_a_failure_and_a_conflict(yard: Any, script: Any) -> None:
             "task_id": "right",
             "description": script("sleep 0.3", "write both.txt right", "commit r", "resolve both.txt"),
         },
-        {"task_id": "last", "description": script("write last.txt l", "commit l"), "depends_on": ["flaky", "right"]},
+        {
+            "task_id": "last",
+            "description": script("write last.txt l", "commit l"),
+            "depends_on": ["flaky", "left", "right"],
+        },
     )
     assert yard.run(plan, "--max-parallel", "2").code == 0
 
