@@ -175,12 +175,13 @@ def complete(tx: Transaction, task_id: str, *, now: str, actor: str, why: str = 
     ]
     unblocked = []
     for dependent in sorted(waiting):
-        row = tx.one(
-            "UPDATE specs_task SET unmet_blockers = unmet_blockers - 1, updated_at = ? WHERE task_id = ? "
-            "RETURNING unmet_blockers, status",
-            (now, dependent),
-        )
-        if row is not None and row["unmet_blockers"] == 0 and row["status"] == "pending":
+        row = tx.only("SELECT unmet_blockers, status FROM specs_task WHERE task_id = ?", (dependent,))
+        left = max(0, row["unmet_blockers"] - 1)
+        if left == 0 and row["status"] == "pending":
+            # A program that writes edges past us leaves the counters behind: the edges are what counts.
+            left = len(open_blockers(tx, dependent))
+        tx.run("UPDATE specs_task SET unmet_blockers = ?, updated_at = ? WHERE task_id = ?", (left, now, dependent))
+        if left == 0 and row["status"] == "pending":
             events.transition(tx, states.TASK, dependent, "ready", now=now, actor=actor, why=f"{task_id} is completed")
             unblocked.append(dependent)
     return Completion(dependencies_resolved=len(waiting), unblocked=unblocked)

@@ -203,6 +203,23 @@ def test_r121_deadlocked_tasks_are_never_started_and_hold_no_dispatch_open(bench
     assert bench.value("SELECT count(*) FROM agent_lifecycle WHERE task_id <> 'Y'") == 0
 
 
+def test_edges_that_were_written_past_the_counters_neither_hinder_a_completion_nor_are_passed_over(bench: Any) -> None:
+    bench.add_tasks("A", "B", "C", "D")
+    bench.add_edge("A", "D")
+    for blocking, dependent in (("A", "C"), ("B", "D")):
+        bench.store.run(
+            lambda tx, *edge: tx.run(
+                "INSERT INTO specs_task_dependency (blocking_task_id, dependent_task_id, created_at) VALUES (?, ?, ?)",
+                (*edge, NOW),
+            ),
+            blocking,
+            dependent,
+        )
+    assert bench.store.run(tasks.complete, "A", now=NOW, actor="test").unblocked == []
+    assert bench.value("SELECT unmet_blockers FROM specs_task WHERE task_id = 'D'") == 1
+    assert bench.store.run(tasks.complete, "B", now=NOW, actor="test").unblocked == ["D"]
+
+
 def test_r121_a_dispatch_goes_on_while_a_blocker_of_the_pending_moves(bench: Any) -> None:
     bench.add_tasks("A", "B", "C")
     bench.add_edge("A", "B")
