@@ -51,6 +51,16 @@ def has_refused(tx: Transaction, merge_id: int) -> bool | None:
     return None if status is None else status == "rejected"
 
 
+def last_into(tx: Transaction, target: str) -> str | None:
+    """The commit of the last merge into a branch."""
+    commit: str | None = tx.value(
+        "SELECT merge_commit FROM merge_request WHERE target_branch = ? AND status = 'merged' "
+        "ORDER BY ended_at DESC, merge_id DESC LIMIT 1",
+        (target,),
+    )
+    return commit
+
+
 def latest(tx: Transaction, task_id: str) -> Row | None:
     """The task's newest merge request."""
     return tx.one("SELECT * FROM merge_request WHERE task_id = ? ORDER BY merge_id DESC LIMIT 1", (task_id,))

@@ -21,6 +21,12 @@ def database(patient: Patient) -> Iterator[Finding]:
     except StoreError as error:
         yield problem(error.message, error.hint)
         return
+    metrics = path.with_name("metrics.db")
+    if not metrics.exists():
+        yield warning(
+            f"{metrics} is gone, and with it what was measured of the machine and of agents.",
+            "The next `crewyard start` or `run` makes a new one; put a backup in its place before, if you have one.",
+        )
     if health.damage:
         shown = "; ".join(health.damage[:SHOWN])
         yield problem(

@@ -72,7 +72,7 @@ def admit(start: Path) -> Patient:
     """Find out what there is to look at."""
     repository, no_repository, misconfigured = None, None, None
     try:
-        repository = Repository.discover(start)
+        repository = Repository.discover(start.resolve())
     except GitError as error:
         no_repository = error
     root = start.resolve() if repository is None else repository.root

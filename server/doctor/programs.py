@@ -13,6 +13,7 @@ from .. import kinds
 from ..environment import ALLOWED
 from ..errors import ConfigurationError
 from ..sections import Agent
+from ..settings import FILE_NAME
 from .patient import Finding, Patient, fine, problem, warning
 
 
@@ -47,9 +48,12 @@ def configured(patient: Patient) -> Iterator[Finding]:
     if patient.misconfigured is not None or patient.root is None:
         return
     if not patient.settings.agents:
+        there = (patient.root / FILE_NAME).exists()
         yield warning(
             "No agent is configured; only the built-in scripted one can be started.",
-            "`crewyard init` writes a crewyard.toml with the agent that it finds.",
+            f"Give {FILE_NAME} a table [agents.code_developer] with the kind or command of your agent's program."
+            if there
+            else f"`crewyard init` writes a {FILE_NAME} with the agent that it finds.",
         )
     for name, agent in patient.settings.agents.items():
         try:

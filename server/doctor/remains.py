@@ -1,6 +1,7 @@
 """What a killed supervisor, or another life of this yard, has left behind."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from .. import agent_processes, agents, credentials, leftovers, process
 from ..store import Transaction
@@ -28,7 +29,14 @@ def worktrees(patient: Patient) -> Iterator[Finding]:
                 f"{_many(len(idle), 'worktree')} may be removed: {_shown([each.task_id for each in idle])}.",
                 "`crewyard start` lets the next supervisor do it.",
             )
-    if not orphans:
+    gone = [each for each in found if not Path(each.worktree_path).exists()]
+    if gone:
+        yield warning(
+            f"{_many(len(gone), 'worktree')} of ours {'is' if len(gone) == 1 else 'are'} gone from the disk: "
+            f"{_shown([each.task_id for each in gone])}; what was committed is on the task's branch.",
+            "The next agent on the task gets it anew; `crewyard why TASK` says what becomes of the task.",
+        )
+    if not orphans and not gone:
         yield fine(f"{_many(len(found), 'worktree')}, none of another database")
 
 

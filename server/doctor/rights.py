@@ -28,7 +28,14 @@ def rights(patient: Patient) -> Iterator[Finding]:
             f"Others may look into {_shown(open_ones)}, where tokens and agents' output lie.",
             "`chmod -R go-rwx -- " + " ".join(str(path) for path in open_ones[:SHOWN]) + "`",
         )
-    if not os.access(data.data, os.W_OK | os.X_OK):
+    if data.data.stat().st_mode & stat.S_IWOTH:
+        yield warning(f"Anybody may put files in the place of ours in {data.data}.", f"`chmod o-w -- {data.data}`")
+    if os.statvfs(data.data).f_flag & os.ST_RDONLY:
+        yield problem(
+            f"{data.data} lies on a file system that is mounted read-only.",
+            "Mount it for writing, or set data_dir in [crew] to a folder elsewhere.",
+        )
+    elif not os.access(data.data, os.W_OK | os.X_OK):
         yield problem(f"{data.data} cannot be written to.", f"`chmod u+rwx -- {data.data}`")
     if not (foreign or open_ones):
         yield fine("what is ours is for its owner only")

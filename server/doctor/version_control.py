@@ -1,12 +1,14 @@
 """git, the repository, its configuration and the branch that work is merged into."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import preflight
+from .. import merges, preflight
 from ..errors import CrewyardError, DirtyWorkingDirectory, GitError
 from ..git_calls import GitCalls
+from ..repository import Repository
 from ..settings import FILE_NAME
 from .patient import Finding, Patient, fine, problem, warning
 
@@ -61,7 +63,7 @@ def integration_branch(patient: Patient) -> Iterator[Finding]:
     if found is None or patient.misconfigured is not None:
         return
     if found.tip(target) is None:
-        yield fine(f"{target} is not there yet; the first run makes it from HEAD")
+        yield _missing_branch(patient, found, target)
     else:
         yield fine(f"{target} is at {(found.tip(target) or '')[:10]}")
     try:
@@ -74,6 +76,19 @@ def integration_branch(patient: Patient) -> Iterator[Finding]:
     else:
         for note in notes:
             yield warning(note, "Do so, where the agents should have it.")
+
+
+def _missing_branch(patient: Patient, found: Repository, target: str) -> Finding:
+    """A run makes it from HEAD, which loses nothing as long as HEAD has all that was merged into it."""
+    merged = None if patient.store is None else patient.store.read(merges.last_into, target)
+    if merged is None:
+        return fine(f"{target} is not there yet; the first run makes it from HEAD")
+    if found.is_ancestor(merged, "HEAD"):
+        return fine(f"{target} is gone, and HEAD has all that was merged into it; the next run makes it from there")
+    return problem(
+        f"{target} is gone, and HEAD does not have what was merged into it; the last merge is {merged[:12]}.",
+        f"`git branch {shlex.quote(target)} {merged}` brings it back, before anything is run.",
+    )
 
 
 def committer(patient: Patient) -> Iterator[Finding]:

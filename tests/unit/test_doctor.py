@@ -10,7 +10,7 @@ import pytest
 from crewyard.server import clock, doctor, migrate
 from crewyard.server.doctor import Examination, Finding, programs
 from crewyard.server.sections import Agent
-from crewyard.server.store import Store
+from crewyard.server.store import Store, Transaction
 
 WITH_AGENT = '[agents.builder]\ncommand = ["sh", "-c", "true"]\n'
 
@@ -164,6 +164,58 @@ def test_work_that_nobody_supervises_is_a_warning(repo: Path) -> None:
     store.close()
 
     assert "crewyard start" in only(doctor.examine(repo), "supervision", "warning").cure
+
+
+def test_a_branch_that_is_gone_is_a_problem_only_where_head_lacks_what_was_merged(
+    repo: Path, git: Callable[..., str], insert: Callable[..., None]
+) -> None:
+    git(repo, "checkout", "-q", "--detach")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "merged")
+    merged = git(repo, "rev-parse", "HEAD").strip()
+    store = Store(repo / "data" / "orchestrator.db")
+    now = clock.now()
+
+    def merge(tx: Transaction) -> None:
+        insert(tx, "specs_task", task_id="A", title="A", created_at=now, updated_at=now)
+        insert(tx, "orchestrator_task", orchestrator_task_id="o", task_id="A", agent_type="builder", status="merged",
+               priority=5, assigned_at=now, created_at=now)  # fmt: skip
+        insert(tx, "merge_request", task_id="A", orchestrator_task_id="o", branch_name="b", target_branch="roadmap",
+               head_commit=merged, status="merged", merge_commit=merged, created_at=now, ended_at=now)  # fmt: skip
+
+    store.run(merge)
+    store.close()
+    assert "HEAD has all" in only(doctor.examine(repo), "integration branch", "ok").what
+    git(repo, "checkout", "-q", "main")
+    assert only(doctor.examine(repo), "integration branch", "problem").cure.startswith(f"`git branch roadmap {merged}`")
+
+
+def test_a_worktree_that_somebody_removed_is_told_of(repo: Path, insert: Callable[..., None]) -> None:
+    store = Store(repo / "data" / "orchestrator.db")
+    now = clock.now()
+
+    def lost(tx: Transaction) -> None:
+        insert(tx, "specs_task", task_id="A", title="A", created_at=now, updated_at=now)
+        insert(tx, "git_worktree_tracker", task_id="A", branch_name="b", worktree_path=str(repo / "gone"),
+               status="active", base_branch="main", base_commit="c", created_at=now)  # fmt: skip
+
+    store.run(lost)
+    store.close()
+    assert any("gone from the disk: A" in each.what for each in of(doctor.examine(repo), "worktrees"))
+
+
+def test_a_data_folder_that_anybody_may_write_and_samples_that_are_gone_are_told_of(repo: Path) -> None:
+    (repo / "data").chmod(0o777)
+    (repo / "data" / "metrics.db").unlink()
+    found = doctor.examine(repo)
+    assert only(found, "rights", "warning").cure == f"`chmod o-w -- {repo / 'data'}`"
+    assert "metrics.db is gone" in only(found, "database", "warning").what
+
+
+def test_where_no_agent_is_configured_the_cure_is_one_that_can_be_followed(repo: Path) -> None:
+    (repo / "crewyard.toml").write_text("")
+    assert "[agents.code_developer]" in only(doctor.examine(repo), "agent programs", "warning").cure
+    (repo / "crewyard.toml").unlink()
+    assert "crewyard init" in only(doctor.examine(repo), "agent programs", "warning").cure
 
 
 # --------------------------------------------------------------------------------- programs and their log-ins
