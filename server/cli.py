@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import cli_audit, cli_command, cli_daemon, cli_summary, cli_watch, cli_worktrees, next_calls
+from . import cli_audit, cli_command, cli_daemon, cli_send, cli_summary, cli_watch, cli_worktrees, next_calls
 from .cli_options import Json, Repo, address_of, guard, names_of, opened, refusals, refuse_agents, say
 from .errors import CrewyardError
 
@@ -122,6 +122,7 @@ cli_daemon.register(app)
 cli_worktrees.register(app)
 cli_summary.register(app)
 cli_watch.register(app)
+cli_send.register(app)
 cli_command.register(app)
 cli_audit.register(app)
 

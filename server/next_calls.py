@@ -13,35 +13,61 @@ TOOLS = (
     "plan", "assign", "agents", "worktrees", "route", "detect_deadlocks", "handle_agent_errors", "why", "report",
     "monitor_resource_usage", "generate_activity_summary",
 )  # fmt: skip
-# By tool and action; an argument that was not given is left out with its option, a placeholder stands as it is.
+# By tool and action, and a strategy where it makes another command of it. Of ``[this|that]`` the first alternative
+# stands whose values were given, else the first of them all; of ``[this]`` nothing where its value was not given. A
+# value that is to be filled in stands as a placeholder.
+_COMMAND = "crewyard command"
+_MESSAGES = f"{_COMMAND} route-inter-agent-messages"
+_ERRORS = f"{_COMMAND} handle-agent-errors"
+_ERROR = "[ERROR_ID={error_id}|TASK_ID={task_id}]"
 COMMAND_LINES: dict[tuple[str, str], str] = {
     ("why", ""): "crewyard why {subject}",
     ("plan", "show"): "crewyard plan show",
     ("plan", "import"): "crewyard plan import {path}",
+    ("plan", "add"): "crewyard plan import {path}",
     ("plan", "export"): "crewyard plan export",
-    ("plan", "update"): "crewyard command coordinate-dependencies TASK_ID={task_id} NEW_STATUS={new_status}",
+    ("plan", "update"): f"{_COMMAND} coordinate-dependencies TASK_ID={{task_id}} NEW_STATUS={{new_status}}",
+    ("assign", ""): "crewyard run {plan}",
     ("assign", "assign"): "crewyard run {plan}",
-    ("assign", "find"): "crewyard command find-available-work",
+    ("assign", "find"): f"{_COMMAND} find-available-work",
     ("assign", "resume"): "crewyard run {plan}",
+    ("assign", "cancel"): f"{_COMMAND} coordinate-dependencies TASK_ID={{task_id}} NEW_STATUS=cancelled",
     ("agents", "list"): "crewyard status",
     ("agents", "health"): "crewyard status",
     ("agents", "log"): "crewyard logs {agent_id}",
-    ("agents", "spawn"): "crewyard command spawn-agent-session TASK_ID={task_id}",
-    ("agents", "restart"): "crewyard command auto-restart-agent AGENT_ID={agent_id}",
-    ("agents", "kill"): "crewyard command kill-stalled-agent AGENT_ID={agent_id}",
-    ("detect_deadlocks", "detect"): "crewyard command detect-deadlocks",
-    ("handle_agent_errors", "detect"): "crewyard command handle-agent-errors",
-    ("handle_agent_errors", "handle"): "crewyard command handle-agent-errors ACTION=handle ERROR_ID={error_id}",
-    ("detect_deadlocks", ""): "crewyard command detect-deadlocks",
-    ("handle_agent_errors", ""): "crewyard command handle-agent-errors",
-    ("monitor_resource_usage", ""): "crewyard command monitor-resource-usage",
-    ("generate_activity_summary", ""): "crewyard command generate-activity-summary",
+    ("agents", "spawn"): f"{_COMMAND} spawn-agent-session TASK_ID={{task_id}}",
+    ("agents", "restart"): f"{_COMMAND} auto-restart-agent AGENT_ID={{agent_id}}",
+    ("agents", "restart_failed"): f"{_COMMAND} auto-restart-agent ACTION=restart_all_failed",
+    ("agents", "kill"): f"{_COMMAND} kill-stalled-agent AGENT_ID={{agent_id}}",
+    ("route", "send"): "crewyard send {target_agent} {content}",
+    ("route", "poll"): f"{_MESSAGES} ACTION=deliver",
+    ("route", "acknowledge"): f"{_MESSAGES} ACTION=acknowledge MESSAGE_IDS={{message_id}}",
+    ("route", "status"): f"{_MESSAGES} ACTION=poll",
+    ("detect_deadlocks", ""): f"{_COMMAND} detect-deadlocks",
+    ("detect_deadlocks", "detect"): f"{_COMMAND} detect-deadlocks",
+    ("detect_deadlocks", "analyze"): f"{_COMMAND} detect-deadlocks ACTION=analyze CYCLE={{cycle}}",
+    ("handle_agent_errors", ""): _ERRORS,
+    ("handle_agent_errors", "detect"): _ERRORS,
+    ("handle_agent_errors", "handle"): f"{_ERRORS} ACTION=handle {_ERROR}",
+    ("handle_agent_errors", "recover"): (
+        f"{_ERRORS} ACTION=recover {_ERROR} [RECOVERY_STRATEGY={{recovery_strategy}}]"
+    ),
+    ("handle_agent_errors", "escalate"): f"{_ERRORS} ACTION=escalate {_ERROR}",
+    ("monitor_resource_usage", ""): f"{_COMMAND} monitor-resource-usage",
+    ("generate_activity_summary", ""): f"{_COMMAND} generate-activity-summary",
     ("worktrees", "list"): "crewyard worktrees",
     ("worktrees", "queue"): "crewyard status",
-    ("worktrees", "create"): "crewyard command create-worktree TASK_ID={task_id}",
+    ("worktrees", "conflicts"): "crewyard events --kind collision_found",
+    ("worktrees", "create"): f"{_COMMAND} create-worktree TASK_ID={{task_id}}",
     ("worktrees", "merge"): "crewyard worktrees approve {task_id}",
-    ("worktrees", "cleanup"): "crewyard command cleanup-worktrees TASK_ID={task_id}",
+    ("worktrees", "resolve"): (
+        f"{_COMMAND} merge-completed-work ACTION=resolve_conflicts TASK_ID={{task_id}} CONFLICT_STRATEGY={{strategy}}"
+    ),
+    ("worktrees", "resolve agent"): f"{_COMMAND} coordinate-dependencies TASK_ID={{task_id}} NEW_STATUS=ready",
+    ("worktrees", "cleanup"): f"{_COMMAND} cleanup-worktrees [TASK_ID={{task_id}}|ACTION={{all}}|ACTION={{dry_run}}]",
 }
+# What a command calls otherwise than the tool.
+VALUES = {("all", True): "cleanup_all", ("dry_run", True): "list_candidates"}
 PLACEHOLDERS = {
     "subject": "ID",
     "path": "PLAN",
@@ -49,7 +75,15 @@ PLACEHOLDERS = {
     "agent_id": "AGENT",
     "task_id": "TASK",
     "error_id": "ERROR",
+    "message_id": "MESSAGE",
+    "target_agent": "AGENT",
+    "content": "TEXT",
+    "cycle": "TASK,TASK",
+    "strategy": "STRATEGY",
+    "new_status": "STATUS",
 }
+_CHOICE = re.compile(r"\[([^]]*)\]")
+_FIELD = re.compile(r"{(\w+)}")
 _CALL = re.compile(rf"\b({'|'.join(TOOLS)})\(([^()]*)\)")
 
 
@@ -69,7 +103,7 @@ def parsed(text: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         raise ValueError(text)
     given = re.sub(r"=(true|false)\b", lambda found: f"={found[1].capitalize()}", match[2])
-    given = given.replace("[…]", "None").replace("…", "None")
+    given = re.sub(r"\[…\]|'…'|…", "None", given)
     if not given.strip() or given.strip() == "None":
         return match[1], {}
     try:
@@ -87,11 +121,25 @@ def command_line(text: str) -> str | None:
         tool, given = parsed(text)
     except ValueError:
         return None
-    line = COMMAND_LINES.get((tool, str(given.get("action") or "")))
+    action = str(given.get("action") or "")
+    line = COMMAND_LINES.get((tool, f"{action} {given.get('strategy')}"), COMMAND_LINES.get((tool, action)))
     if line is None or (tool, given.get("approve", True)) == ("worktrees", False):
         return None
-    known = {name: shlex.quote(str(value)) for name, value in given.items() if value is not None}
-    return line.format_map({**PLACEHOLDERS, "new_status": "STATUS", **known})
+    known = {name: _typed(name, value) for name, value in given.items() if value is not None and value is not False}
+    chosen = _CHOICE.sub(lambda found: _chosen(found[1].split("|"), known), line)
+    return chosen.format_map({**PLACEHOLDERS, **known}).rstrip()
+
+
+def _chosen(alternatives: list[str], known: dict[str, str]) -> str:
+    fit = (each for each in alternatives if set(_FIELD.findall(each)) <= set(known))
+    return next(fit, alternatives[0] if len(alternatives) > 1 else "")
+
+
+def _typed(name: str, value: Any) -> str:
+    """A value as a shell takes it."""
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    return shlex.quote(VALUES.get((name, value), str(value)))
 
 
 def for_terminal(text: str) -> str:

@@ -1,21 +1,18 @@
 """Hints are calls that the tools take, and at a terminal commands that there are."""
 
 import ast
-import importlib.util
+import importlib
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
-from crewyard.server import advice, commands, failures, next_calls
-from crewyard.server.cli import app
+from crewyard.server import advice, failures, next_calls
 from crewyard.server.errors import CrewyardError
 from crewyard.tools import for_lead, for_worker
 
-from .tool_calls import PLACEHOLDER, fault_of
+from .tool_calls import PLACEHOLDER, fault_of, fault_of_line
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("server", "tools", "resources") for path in (ROOT / folder).rglob("*.py"))
@@ -68,7 +65,28 @@ def test_the_calls_of_every_tool_are_known() -> None:
         ("worktrees(action='merge', task_id=…, approve=true)", "crewyard worktrees approve TASK"),
         ("assign(action='resume', dispatch_id='d-1')", "crewyard run PLAN"),
         ("why(subject=…)", "crewyard why ID"),
-        ("route(action='poll')", None),
+        ("route(action='send', target_agent='b-1', content='…')", "crewyard send b-1 TEXT"),
+        ("route(action='send', target_agent='b-1', content='the red one')", "crewyard send b-1 'the red one'"),
+        ("route(action='poll')", "crewyard command route-inter-agent-messages ACTION=deliver"),
+        (
+            "handle_agent_errors(action='recover', error_id='err-1', recovery_strategy='manual_intervention')",
+            "crewyard command handle-agent-errors ACTION=recover ERROR_ID=err-1 RECOVERY_STRATEGY=manual_intervention",
+        ),
+        (
+            "handle_agent_errors(action='escalate', task_id='A')",
+            "crewyard command handle-agent-errors ACTION=escalate TASK_ID=A",
+        ),
+        (
+            "handle_agent_errors(action='recover', error_id=…)",
+            "crewyard command handle-agent-errors ACTION=recover ERROR_ID=ERROR",
+        ),
+        (
+            "detect_deadlocks(action='analyze', cycle=['A', 'B'])",
+            "crewyard command detect-deadlocks ACTION=analyze CYCLE=A,B",
+        ),
+        ("worktrees(action='cleanup', all=True)", "crewyard command cleanup-worktrees ACTION=cleanup_all"),
+        ("worktrees(action='cleanup', dry_run=true)", "crewyard command cleanup-worktrees ACTION=list_candidates"),
+        ("worktrees(action='cleanup', task_id='A')", "crewyard command cleanup-worktrees TASK_ID=A"),
         ("agents(1)", None),
         ("agents(action=)", None),
         ("no call", None),
@@ -79,8 +97,8 @@ def test_a_call_is_typed_as_a_command(call: str, line: str | None) -> None:
 
 
 def test_a_hint_at_a_terminal_names_commands_where_there_are_any() -> None:
-    hint = "agents(action='list') shows them; route(action='poll') gives the rest."
-    assert next_calls.for_terminal(hint) == "`crewyard status` shows them; route(action='poll') gives the rest."
+    hint = "agents(action='list') shows them; report(action='question') asks the lead."
+    assert next_calls.for_terminal(hint) == "`crewyard status` shows them; report(action='question') asks the lead."
 
 
 def test_a_call_reads_as_it_was_made() -> None:
@@ -88,19 +106,21 @@ def test_a_call_reads_as_it_was_made() -> None:
     assert next_calls.parsed(made) == ("plan", {"action": "update", "task_id": "it's", "new_status": "ready"})
 
 
-@pytest.mark.parametrize("key", next_calls.COMMAND_LINES)
-def test_each_command_line_names_a_command_that_is_there(key: tuple[str, str]) -> None:
-    words = shlex.split(next_calls.COMMAND_LINES[key].format_map({**next_calls.PLACEHOLDERS, "new_status": "ready"}))
-    assert words[0] == "crewyard"
-    if words[1] == "command":
-        assert words[2] in commands.NAMES
-        module = f"crewyard.server.commands.{words[2].replace('-', '_')}"
-        if importlib.util.find_spec(module) is not None:
-            fields = {name.upper() for name in commands.get(words[2]).parameters.model_fields}
-            assert {word.partition("=")[0] for word in words[3:]} <= fields
-        return
-    group = typer.main.get_command(app)
-    assert words[1] in {*group.commands, "why"}  # type: ignore[attr-defined]
+def calls_of_texts() -> list[str]:
+    """What texts of ours name, but for an agent's own tool."""
+    named = {
+        each
+        for path in SOURCES
+        if path.name != "next_calls.py"
+        for text in texts(path)
+        for each in next_calls.found_in(text)
+    }
+    return sorted(each for each in named if not each.startswith("report("))
+
+
+@pytest.mark.parametrize("call", calls_of_texts())
+def test_each_call_that_a_text_of_ours_names_has_a_command_line_that_can_be_typed(call: str) -> None:
+    assert fault_of_line(call) is None
 
 
 def subclasses(kind: type[CrewyardError]) -> Iterator[type[CrewyardError]]:

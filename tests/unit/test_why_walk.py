@@ -98,7 +98,7 @@ from .situations import (
     waits_for_quota,
     work_of,
 )
-from .tool_calls import fault_of
+from .tool_calls import fault_of, fault_of_line
 
 LOG = "agents(action='log', agent_id='{agent}')"
 CREW = "agents(action='list')"
@@ -290,6 +290,7 @@ def test_each_situation_has_a_true_sentence_and_a_next_call_that_the_tools_take(
     assert answer.next_call == situation.call.format(**ids)
     for call in (answer.next_call, *next_calls.found_in(answer.because)):
         assert fault_of(call) is None
+        assert fault_of_line(call) is None
     assert answer.because.endswith((".", "?"))
     assert re.search(r"None|\.\.|\{|\}|: \.|  ", answer.because) is None, answer.because
     assert not (situation.is_bare and "supervises" in answer.because)
@@ -334,7 +335,8 @@ def test_a_new_state_needs_its_sentence(machine: states.Machine, sentences: dict
 def test_a_new_reason_to_hold_launches_needs_its_sentence() -> None:
     assert tuple(why_launches.HOLDS) == holds.REASONS
     for _, call in why_launches.HOLDS.values():
-        assert fault_of(call.replace("{scope}", "builder").replace("{task}", "A")) is None
+        filled = call.replace("{scope}", "builder").replace("{task}", "A")
+        assert (fault_of(filled), fault_of_line(filled)) == (None, None)
 
 
 def test_an_id_may_be_cut_short_where_it_stays_the_only_one(bench: Any) -> None:

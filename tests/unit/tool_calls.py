@@ -1,10 +1,15 @@
-"""Whether a call that a hint names is one that the tools take."""
+"""Whether a call that a hint names is one that the tools take, and its command line one that can be typed."""
 
+import shlex
 from typing import Any
 
+import click
+import typer
 from pydantic import ValidationError
 
-from crewyard.server import next_calls
+from crewyard.server import commands, next_calls
+from crewyard.server.cli import app
+from crewyard.server.errors import CrewyardError
 from crewyard.tools import agents, for_approver, for_lead, for_worker
 
 PLACEHOLDER = "PLACEHOLDER"  # where a hint leaves the value to its reader
@@ -24,6 +29,33 @@ def fault_of(text: str) -> str | None:
     if name == "agents" and (others := set(given) - {"action"} - taken):
         return f"{text}: {given['action']} takes no {others}"
     return None
+
+
+def fault_of_line(call: str) -> str | None:
+    """What is wrong with what a person types in place of a call."""
+    line = next_calls.command_line(call)
+    if line is None:
+        return f"{call}: a person at a terminal cannot do that"
+    words = shlex.split(line.replace("STATUS=STATUS", "STATUS=ready").replace("STRATEGY=STRATEGY", "STRATEGY=ours"))
+    try:
+        if words[1] == "command":
+            commands.get(words[2]).given(dict(word.split("=", 1) for word in words[3:]))
+        else:
+            _parsed(words[1:])
+    except (CrewyardError, click.ClickException) as error:
+        return f"{call}: `{line}`: {error}"
+    return None
+
+
+def _parsed(words: list[str]) -> None:
+    """Raises ClickException where the command line knows no such command or argument."""
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("crewyard", [], resilient_parsing=True)
+    while hasattr(command, "commands"):
+        name, command, words = command.resolve_command(context, words)
+        if command is None or (hasattr(command, "commands") and not words):
+            return
+    command.make_context(name, words, parent=context)
 
 
 def _filled(name: str, value: Any) -> Any:
