@@ -117,6 +117,8 @@ def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Ru
 def _try_again(
     tx: Transaction, agent: Row, how: Exit, code: str, output: str, rules: Rules, now: str, actor: str
 ) -> None:
+    if code == "agent_failed" and endings.is_program_broken(output, agent["workspace"]):
+        code = "syntax_error"
     tail = f"The end of its output:\n\n```\n{output.rstrip()}\n```" if output.strip() else ""
     verdict = attempts.failed(
         tx,

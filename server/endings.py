@@ -3,11 +3,17 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from . import clock
+from .wording import cut
 
 LINES = 20
 FARTHEST_SECONDS = 8 * 24 * 3600.0
+COLOURS = r"\x1b\[[0-9;?]*[ -/]*[@-~]"
+FRAME = " \t|+-=*_─│┌┐└┘╭╮╰╯━┃"
+# What Python prints of a program that does not compile: nothing else, and no traceback before it.
+UNCOMPILED = r'  File "(?P<file>[^"\n]+)", line \d+\n(?: .*\n|\n)*(?:SyntaxError|IndentationError|TabError): .*'
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,22 @@ class Quota:
 
     said: str
     until: str | None
+
+
+def last_words(output: str, limit: int) -> str:
+    """The last line that says something, without what frames it; the last one at all where none does."""
+    lines = re.sub(COLOURS, "", output).strip().splitlines()
+    said = (line.strip(FRAME) for line in reversed(lines) if any(each.isalpha() for each in line))
+    return cut(next(said, lines[-1] if lines else ""), limit)
+
+
+def is_program_broken(output: str, workspace: str) -> bool:
+    """Whether the agent's own program does not compile: all that it printed says so of a file that is not its work."""
+    said = re.fullmatch(UNCOMPILED, output.strip("\n"))
+    if said is None:
+        return False
+    file = Path(said["file"])
+    return file.is_absolute() and not file.is_relative_to(workspace)
 
 
 def quota(tail: str, pattern: str, *, now: str) -> Quota | None:

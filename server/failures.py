@@ -78,44 +78,47 @@ BY_CODE: dict[str, Failure] = {
     "corruption": CORRUPTION,
     "data_loss": DATA_LOSS,
 }
-# Codes that say little: what the words say counts more, the gravest first.
-VAGUE = frozenset({"agent_failed", "git_error"})
-_LAST = r"Its last words: .{0,80}?"
-WORDS: tuple[tuple[str, str], ...] = (
-    (
-        "corruption",
-        r"(?i)database disk image is malformed|file is not a database|\bobject file \S+ is empty"
-        r"|\bloose object \S+ .{0,80}is corrupt|\bobject corrupt or missing\b"
-        r"|\bpackfile \S+ .{0,40}(?:corrupt|mismatch)",
+# Codes that say little: there the words count, the gravest first. Of an agent these are its last line, which may be
+# anything that it cites, a failed test say. So they count only where they begin as programs begin their own complaints,
+# and nothing but what agent programs alone say makes them graver than that the agent died.
+_LAST = r"Its last words: (?:(?!Assert)[\w.]*(?:[Ee]rror|ERROR|Exception|fatal): )*(?:\[Errno -?\d+\] )?"
+_GIT = r"(?m)(?:^|: )(?:error|fatal): "
+WORDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "agent_failed": (
+        (
+            "authentication_failure",
+            r"Its last words: (?:Invalid API key · |Not logged in · |Please run /login\b|OAuth token \w+ · "
+            r"|(?:Failed to authenticate\. )?API Error: 401 \{|(?:ERROR: )?unexpected status 401 Unauthorized\b)",
+        ),
+        ("database_busy", rf"(?i){_LAST}database is locked\b"),
+        (
+            "resource_exhaustion",
+            rf"{_LAST}(?:[Nn]o space left on device\b|[Cc]annot allocate memory\b|MemoryError$"
+            r"|[Tt]oo many open files\b|[Rr]esource temporarily unavailable\b)",
+        ),
+        (
+            "network_timeout",
+            rf"{_LAST}(?:API Error:? )?\(?(?:(?:connect|read|getaddrinfo|request to \S+ failed, reason:) )?"
+            r"(?:ETIMEDOUT|ECONNRESET|EAI_AGAIN|ENOTFOUND|[Cc]onnection (?:error|timed out)|[Rr]equest timed out"
+            r"|Temporary failure in name resolution)\b",
+        ),
     ),
-    ("data_loss", r"(?i)\bfatal: bad object\b|\bmissing (?:blob|tree|commit) [0-9a-f]{40}\b"),
-    (
-        "authentication_failure",
-        rf"(?i){_LAST}(?:\binvalid (?:api key|x-api-key)\b|\bauthentication[_ ](?:error|failed|failure)\b"
-        r"|\bplease run /login\b|\bnot logged in\b|\b401 unauthorized\b|\boauth token has expired\b)"
-        r"|\bfatal: authentication failed for\b|\bpermission denied \(publickey",
+    "git_error": (
+        (
+            "corruption",
+            rf"{_GIT}(?:object file \S+ is empty|loose object \S+ .{{0,80}}is corrupt|object corrupt or missing"
+            r"|packfile \S+ .{0,40}(?:corrupt|mismatch))",
+        ),
+        ("data_loss", rf"{_GIT}bad object\b|\bmissing (?:blob|tree|commit) [0-9a-f]{{40}}\b"),
+        ("authentication_failure", rf"{_GIT}Authentication failed for\b|\bPermission denied \(publickey"),
+        ("network_timeout", rf"{_GIT}unable to access\b|\b[Cc]ould not resolve host\b|\bssh: connect to host\b"),
     ),
-    ("syntax_error", r"Its last words: (?:SyntaxError|IndentationError|TabError)\b"),
-    ("database_busy", rf"(?i){_LAST}\bdatabase is locked\b"),
-    (
-        "resource_exhaustion",
-        rf"(?i){_LAST}(?:\bno space left on device\b|\bcannot allocate memory\b|\bMemoryError\b"
-        r"|\btoo many open files\b|\bresource temporarily unavailable\b)",
-    ),
-    (
-        "network_timeout",
-        rf"(?i){_LAST}(?:\bETIMEDOUT\b|\bECONNRESET\b|\bEAI_AGAIN\b|\bENOTFOUND\b|\b(?:connect|connection|read|network|"
-        r"request) time(?:d )?-?out\b|\btemporary failure in name resolution\b)"
-        r"|\bfatal: unable to access\b|\bcould not resolve host\b|\bssh: connect to host\b",
-    ),
-)
+}
 
 
 def named(code: str, message: str) -> str:
     """The code that says most: where ``code`` is vague, the one that the words of ``message`` give."""
-    if code not in VAGUE:
-        return code
-    return next((name for name, pattern in WORDS if re.search(pattern, message)), code)
+    return next((name for name, pattern in WORDS.get(code, ()) if re.search(pattern, message)), code)
 
 
 def of(code: str) -> Failure:

@@ -14,6 +14,7 @@ from . import (
     clock,
     consequences,
     credentials,
+    endings,
     journals,
     launches,
     process,
@@ -190,7 +191,7 @@ def _end(crew: Crew, row: Row, journal: Journal, how: Exit, *, code: str | None 
         _save_work(crew, row)
     text = journals.tail(run_dir / "output.log")
     if how.status == "failed" and text.strip():
-        how = replace(how, message=f"{how.message} Its last words: {text.strip().splitlines()[-1][:LINE_LENGTH]}")
+        how = replace(how, message=f"{how.message} Its last words: {endings.last_words(text, LINE_LENGTH)}")
     used = spending.told_by(journals.tail(run_dir / "output.log", LAST_WORDS_BYTES))
     crew.take_in(_record_end, row["agent_id"], journal, how, code, text, used, rules(crew, row["agent_type"]))
 

@@ -117,3 +117,39 @@ def test_what_was_said_is_cut() -> None:
 
 def test_the_unix_time_of_this_file_is_right() -> None:
     assert clock.parse(NOW).timestamp() == NOW_UNIX
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (
+            "  + Exception Group Traceback\n    | ValueError: odd\n    +------------------------------------\n",
+            "ValueError: odd",
+        ),
+        ("===== 1 failed in 0.1s =====\n\n", "1 failed in 0.1s"),
+        ("boom\n\x1b[0m\n", "boom"),
+        ("über\n...\n", "über"),
+        ("----\n", "----"),
+        ("", ""),
+        ("word " * 10, "word wor…"),
+    ],
+)
+def test_the_last_words_are_the_last_line_that_says_something(output: str, words: str) -> None:
+    assert endings.last_words(output, 9 if words.endswith("…") else 99) == words
+
+
+UNCOMPILED = '  File "{}", line 1\n    a b\n      ^\nSyntaxError: invalid syntax\n'
+
+
+@pytest.mark.parametrize(
+    ("output", "broken"),
+    [
+        (UNCOMPILED.format("/opt/agent.py"), True),
+        (UNCOMPILED.format("/w/A/src/made.py"), False),
+        (UNCOMPILED.format("made.py"), False),
+        ("I ran the tests.\n" + UNCOMPILED.format("/opt/agent.py"), False),
+        ("SyntaxError: invalid syntax", False),
+    ],
+)
+def test_r118_only_a_program_that_does_not_compile_itself_is_broken(output: str, *, broken: bool) -> None:
+    assert endings.is_program_broken(output, "/w/A") == broken

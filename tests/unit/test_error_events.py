@@ -82,7 +82,11 @@ def placed(bench: Any) -> str:
         ({"status": "timeout"}, None, ("task_timeout", "medium", 1, "longer_timeout")),
         ({"status": "failed"}, "resource_exhaustion", ("resource_exhausted", "medium", 1, "wait")),
         (
-            {"status": "failed", "code": 1, "message": f"{LAST}SyntaxError: invalid syntax"},
+            {
+                "status": "failed",
+                "code": 1,
+                "said": '  File "/opt/agent.py", line 1\n    a b\n      ^\nSyntaxError: bad\n',
+            },
             None,
             ("syntax_error", "high", 0, "manual_review"),
         ),
@@ -100,11 +104,6 @@ def placed(bench: Any) -> str:
             {"status": "failed", "code": 1, "message": f"{LAST}Invalid API key · Please run /login"},
             None,
             ("authentication_failure", "critical", 1, "log_in"),
-        ),
-        (
-            {"status": "failed", "code": 128, "message": f"{LAST}error: object file .git/objects/ab/cd is empty"},
-            None,
-            ("corruption", "critical", 0, "manual_review"),
         ),
         ({"status": "failed"}, "never_heard_of", ("unknown", "medium", 0, "manual_review")),
     ],
@@ -128,10 +127,49 @@ def test_r118_r160_each_code_is_tried_again_just_if_its_class_says_so(code: str)
     assert (verdict.delay_seconds is not None) == failures.of(code).retryable
 
 
+@pytest.mark.parametrize(
+    "cited",
+    [
+        "FAILED test_db.py::t - sqlite3.DatabaseError: file is not a database",
+        "sqlite3.DatabaseError: database disk image is malformed",
+        "error: object file .git/objects/ab/cd is empty",
+        "fatal: bad object HEAD",
+        "AssertionError: 401 Unauthorized != 200",
+        "401 Unauthorized",
+        "AuthenticationError: authentication failed",
+        "E   Invalid API key · Please run /login",
+        "SyntaxError: invalid syntax",
+        "FAILED test_net.py::t - OSError: Network request timed out",
+        "AssertionError: database is locked",
+        "assert MemoryError",
+    ],
+)
+def test_r158_r160_what_an_agents_last_line_only_cites_makes_no_class(bench: Any, cited: str) -> None:
+    said = f"{'.' * 40}\n{cited}\n"
+    bench.finish(started(bench), "failed", code=1, at=later(60), message=LAST + cited, said=said)
+    [row] = errors(bench)
+    assert (row["error_class"], row["severity"], row["status"]) == ("process_died", "medium", "recovering")
+    assert bench.row("specs_task")["status"] == "assigned", "it is tried again"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("git gc failed in /r: error: object file .git/objects/ab/cd is empty", "corruption"),
+        ("git log failed in /r: warning: x\nfatal: bad object HEAD", "data_loss"),
+        ("git fetch failed in /r: fatal: Authentication failed for 'https://x'", "authentication_failure"),
+        ("git fetch failed in /r: fatal: unable to access 'https://x'", "network_timeout"),
+        ("git add failed in /r: the file 'object file x is empty' is ignored", "git_error"),
+    ],
+)
+def test_r160_what_git_says_of_our_own_calls_makes_the_class(said: str, code: str) -> None:
+    assert failures.named("git_error", said) == code
+
+
 def test_r160_words_of_the_work_itself_make_no_class() -> None:
     said = "It reported to have failed: the tests tell of a SyntaxError and of a database that is locked"
     assert failures.named("agent_failed", said) == "agent_failed"
-    assert failures.named("check_failed", f"{LAST}SyntaxError: invalid syntax") == "check_failed"
+    assert failures.named("check_failed", f"{LAST}Error: connect ETIMEDOUT") == "check_failed"
 
 
 def test_r160_a_providers_limit_waits_and_is_no_second_alert(bench: Any) -> None:
