@@ -72,6 +72,8 @@ def create(
             now,
         ),
     )
+    if not reserved:
+        error_events.go_on(tx, task["task_id"], f"given to {agent_type}", now=now, actor=actor)
     events.record(
         tx,
         now=now,
@@ -95,6 +97,7 @@ def take_up(tx: Transaction, row: Row, *, agent_type: str, instance_id: str | No
         "orchestrator_instance_id = coalesce(?, orchestrator_instance_id) WHERE orchestrator_task_id = ?",
         (agent_type, instance_id, row["orchestrator_task_id"]),
     )
+    error_events.go_on(tx, row["task_id"], f"given to {agent_type}", now=now, actor=actor)
     events.record(
         tx,
         now=now,
@@ -202,6 +205,7 @@ def give_up(
         completed_at=now,
     )
     tasks.fail(tx, row["task_id"], now=now, actor=actor, code=code, message=message, review=review)
+    error_events.escalate_all(tx, row["task_id"], message, now=now, actor=actor)
     if code != "killed":  # that somebody ended it is no error
         _record(tx, row["task_id"], cause or code, message, review=review, now=now, actor=actor)
     if review:
@@ -222,7 +226,6 @@ def give_up(
 
 def _record(tx: Transaction, task_id: str, code: str, message: str, *, review: bool, now: str, actor: str) -> None:
     """Nothing follows by itself any more; the lead, and where it is for review the administrator, are told besides."""
-    error_events.escalate_all(tx, task_id, message, now=now, actor=actor)
     error = Note(
         code,
         message,

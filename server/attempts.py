@@ -109,8 +109,13 @@ def wait(
 
 
 def begin_anew(tx: Transaction, assignment_id: str, *, now: str, actor: str) -> None:
-    """Start the next attempt at once and count restarts from nought again (G-04: by hand)."""
+    """Start the next attempt at once and count restarts from nought again (G-04: by hand).
+
+    Where the task was only reserved, that is what its agent was waited for.
+    """
     row = get(tx, assignment_id)
+    if assignments.is_reserved(row):
+        assignments.take_up(tx, row, agent_type=row["agent_type"], instance_id=None, now=now, actor=actor)
     tx.run(
         "UPDATE orchestrator_task SET retry_count = 0, not_before = NULL WHERE orchestrator_task_id = ?",
         (assignment_id,),

@@ -204,21 +204,18 @@ def end(tx: Transaction, error: Row, why: str, *, now: str, actor: str) -> None:
 
 
 def go_on(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:
-    """The task is offered again: what waited for a person is being recovered from."""
-    for row in _unresolved(tx, task_id):
-        if row["status"] != "recovering":
-            events.change(
-                tx, states.ERROR, row["error_id"], "recovering", have=row["status"], now=now, actor=actor, why=why
-            )
+    """The task is given to an agent again: whatever is not resolved is being recovered from."""
+    _change_all(tx, task_id, ("open", "escalated"), "recovering", why, now, actor)
+
+
+def stop(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:
+    """The task is taken back, and nobody was called: nothing follows before it is given to an agent again."""
+    _change_all(tx, task_id, ("recovering",), "open", why, now, actor)
 
 
 def escalate_all(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:
     """No other attempt follows: all that is not resolved of the task waits for a person."""
-    for row in _unresolved(tx, task_id):
-        if row["status"] != "escalated":
-            events.change(
-                tx, states.ERROR, row["error_id"], "escalated", have=row["status"], now=now, actor=actor, why=why
-            )
+    _change_all(tx, task_id, ("open", "recovering"), "escalated", why, now, actor)
 
 
 def last_agent(tx: Transaction, task_id: str | None) -> str | None:
@@ -226,6 +223,14 @@ def last_agent(tx: Transaction, task_id: str | None) -> str | None:
         "SELECT agent_id FROM agent_lifecycle WHERE task_id = ? ORDER BY rowid DESC LIMIT 1", (task_id,)
     )
     return value
+
+
+def _change_all(
+    tx: Transaction, task_id: str, sources: Collection[str], want: str, why: str, now: str, actor: str
+) -> None:
+    for row in _unresolved(tx, task_id):
+        if row["status"] in sources:
+            events.change(tx, states.ERROR, row["error_id"], want, have=row["status"], now=now, actor=actor, why=why)
 
 
 def _unresolved(tx: Transaction, task_id: str) -> list[Row]:

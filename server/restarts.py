@@ -83,9 +83,11 @@ def of_task(tx: Transaction, task_id: str, *, grace_seconds: float, now: str, ac
     work = assignments.of_task(tx, task_id)
     if work is not None:
         attempts.begin_anew(tx, work["orchestrator_task_id"], now=now, actor=actor)
-    else:
+    elif task["status"] == "failed":
         _require_unblocked(tx, task)
         work = attempts.open_again(tx, task_id, now=now, actor=actor)
+    else:
+        raise _without_agent(task)
     return _asked_of_task(tx, work, task["error_message"])
 
 
@@ -224,11 +226,16 @@ def _out_of_place(tx: Transaction, agent: Row, task: Row, work: Row | None) -> I
         said = f"The work of {agent['agent_id']} on task {task_id} is done, and waits for its check or its merge"
         hint = f"why(subject='{task_id}') tells what it waits for."
     else:
-        said = f"Task {task_id} is {status}; no agent has it"
-        hint = f"agents(action='spawn', task_id='{task_id}') starts one."
-        if status == "cancelled":
-            hint = f"plan(action='update', task_id='{task_id}', new_status='ready') opens it again."
+        return _without_agent(task)
     return IllegalTransition(f"{said}.", hint=hint, agent_id=agent["agent_id"], task_id=task_id, have=status)
+
+
+def _without_agent(task: Row) -> IllegalTransition:
+    task_id, status = task["task_id"], task["status"]
+    hint = f"agents(action='spawn', task_id='{task_id}') starts one."
+    if status == "cancelled":
+        hint = f"plan(action='update', task_id='{task_id}', new_status='ready') opens it again."
+    return IllegalTransition(f"Task {task_id} is {status}; no agent has it.", hint=hint, task_id=task_id, have=status)
 
 
 def _waiting(tx: Transaction, agent_type: str | None, now: str) -> list[Row]:

@@ -134,7 +134,7 @@ ERROR = Machine(
     "error_id",
     _moves(
         open="recovering escalated resolved",
-        recovering="escalated resolved",
+        recovering="open escalated resolved",
         escalated="recovering resolved",
         resolved="",
     ),

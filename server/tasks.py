@@ -207,7 +207,7 @@ def fail(tx: Transaction, task_id: str, *, now: str, actor: str, code: str, mess
 
 def release(tx: Transaction, task_id: str, *, now: str, actor: str, why: str) -> None:
     """Give the task back to the plan: ready where its dependencies are met, pending otherwise."""
-    error_events.go_on(tx, task_id, why, now=now, actor=actor)
+    error_events.stop(tx, task_id, why, now=now, actor=actor)
     task = get(tx, task_id)
     want = "ready" if task["unmet_blockers"] == 0 else "pending"
     events.transition(

@@ -22,7 +22,7 @@ from crewyard.server.crew import Crew
 from crewyard.server.error_events import Note
 from crewyard.server.repository import Repository
 from crewyard.server.settings import Settings
-from crewyard.server.store import Store
+from crewyard.server.store import Store, Transaction
 from crewyard.server.supervisor import Supervisor, partial_named
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -42,6 +42,10 @@ def started(bench: Any, task_id: str = "A", *, at: str = NOW, **facts: Any) -> s
 def errors(bench: Any) -> list[Any]:
     rows: list[Any] = bench.store.read(lambda tx: tx.all("SELECT * FROM error_events ORDER BY rowid"))
     return rows
+
+
+def assign(tx: Transaction, task_id: str) -> None:
+    assignments.create(tx, tasks.get(tx, task_id), agent_type="builder", dispatch_id=None, now=NOW, actor="test")
 
 
 def prove(bench: Any, task_id: str = "A", *, no_change: bool = False) -> None:
@@ -212,7 +216,12 @@ def test_r158_the_whole_history_stays_and_waits_for_a_person_when_no_attempt_is_
     assert {row["error_class"] for row in rows} == {"process_died"}
     assert rows[-1]["escalation_level"] == "critical"
     bench.store.run(tasks.update_status, "A", "ready", now=NOW, actor="lead")
+    assert [row["status"] for row in errors(bench)] == ["escalated"] * 4, "nobody works it off"
+    bench.store.run(assign, "A")
     assert [row["status"] for row in errors(bench)] == ["recovering"] * 4
+    work = bench.store.read(assignments.of_task, "A")
+    bench.store.run(assignments.release, work["orchestrator_task_id"], why="taken back", now=NOW, actor="lead")
+    assert [row["status"] for row in errors(bench)] == ["open"] * 4
     bench.store.run(tasks.update_status, "A", "cancelled", now=NOW, actor="lead")
     assert {(row["status"], row["resolution"]) for row in errors(bench)} == {("resolved", "its task was cancelled")}
 
