@@ -6,7 +6,7 @@ command may well start one of them. Any other output says nothing, and is no err
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,8 @@ def told_by(output: str) -> Spending | None:
             thread = None
         elif said.get("type") == "turn.completed":
             thread = _of_codex(said)
-    known = [run for run in [*runs, *([thread] if thread else [])] if run != Spending()]
-    return _sum(known) if known else None
+    used = _sum([*runs, *([thread] if thread else [])])
+    return used if used != Spending() else None
 
 
 def _objects(output: str) -> Iterator[dict[str, Any]]:
@@ -55,10 +55,8 @@ def _objects(output: str) -> Iterator[dict[str, Any]]:
 
 def _of_claude(said: dict[str, Any]) -> Spending:
     usage = _usage(said)
-    inputs = [count for count in (_count(usage.get(name)) for name in _CLAUDE_INPUT) if count is not None]
-    return Spending(
-        sum(inputs) if inputs else None, _count(usage.get("output_tokens")), _cost(said.get("total_cost_usd"))
-    )
+    inputs = _total(_count(usage.get(name)) for name in _CLAUDE_INPUT)
+    return Spending(_count(inputs), _count(usage.get("output_tokens")), _cost(said.get("total_cost_usd")))
 
 
 def _of_codex(said: dict[str, Any]) -> Spending:
@@ -82,8 +80,13 @@ def _cost(value: object) -> float | None:
 
 
 def _sum(runs: list[Spending]) -> Spending:
-    def total(name: str) -> Any:
-        values = [value for value in (getattr(run, name) for run in runs) if value is not None]
-        return sum(values) if values else None
+    return Spending(
+        _count(_total(run.input_tokens for run in runs)),
+        _count(_total(run.output_tokens for run in runs)),
+        _cost(_total(run.cost_usd for run in runs)),
+    )
 
-    return Spending(total("input_tokens"), total("output_tokens"), total("cost_usd"))
+
+def _total(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

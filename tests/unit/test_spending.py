@@ -85,6 +85,48 @@ def test_a_number_that_no_column_holds_is_not_believed() -> None:
     assert told_by(lines(huge)) == Spending(None, 7, 1.0)
 
 
+def test_a_sum_that_no_column_holds_is_not_believed() -> None:
+    most = 2**53 - 1
+    usage = {"input_tokens": most, "cache_creation_input_tokens": most, "output_tokens": most}
+    huge = {"type": "result", "usage": usage, "total_cost_usd": most}
+
+    assert told_by(lines(huge)) == Spending(None, most, float(most))
+    assert told_by(lines(*[huge] * 2000)) is None
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.integers(2**52, 2**54) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+USAGE = st.dictionaries(
+    st.sampled_from(["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"]), ODD
+)
+SAID = st.fixed_dictionaries(
+    {"type": st.sampled_from(["result", "turn.completed", "thread.started"]) | ODD},
+    optional={"usage": USAGE | ODD, "total_cost_usd": ODD},
+)
+LINES = st.builds(json.dumps, SAID | st.lists(SAID | ODD, max_size=3))
+RAW = st.sampled_from(
+    [
+        b'{"type":"result","usage":{"output_tokens":' + b"9" * 5_000 + b"}}",
+        b'{"type":"result","total_cost_usd":1e999}',
+        b"[" * 10_000 + b'"result"',
+        b'{"type":"result","usage":{"input_tokens":' * 2_000,
+        b'\xff\xfe{"type":"result"}\x00',
+        b'{"type":"result","result":"\\ud800"}',
+    ]
+)
+
+
+@given(st.lists(LINES.map(str.encode) | RAW | st.binary(max_size=40), max_size=6), st.sampled_from([1, 2_000]))
+def test_whatever_is_printed_tells_what_a_column_holds_or_nothing(printed: list[bytes], times: int) -> None:
+    text = b"".join(line + b"\n" for line in printed)
+    said = told_by((text * min(times, 1 + 100_000 // (1 + len(text)))).decode("utf-8", "replace"))
+    if said is not None:
+        assert all(type(count) in (int, type(None)) for count in (said.input_tokens, said.output_tokens))
+        assert all(value is None or 0 <= value < 2**53 for value in vars(said).values())
+
+
 @given(st.text(alphabet='{}[]":,result turn.completed usage_tokens0123456789\n', max_size=300))
 def test_no_output_whatever_fails(said: str) -> None:
     told_by(said)
