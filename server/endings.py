@@ -57,7 +57,7 @@ def _moment(text: str | None, now: str) -> str | None:
         return None
     try:
         moment = datetime.fromtimestamp(int(text), UTC) if text.isdigit() else datetime.fromisoformat(text)
+        named = clock.to_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError, OSError):
         return None
-    named = clock.to_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     return named if now < named < clock.plus(now, FARTHEST_SECONDS) else None

@@ -153,3 +153,10 @@ UNCOMPILED = '  File "{}", line 1\n    a b\n      ^\nSyntaxError: invalid syntax
 )
 def test_r118_only_a_program_that_does_not_compile_itself_is_broken(output: str, *, broken: bool) -> None:
     assert endings.is_program_broken(output, "/w/A") == broken
+
+
+@pytest.mark.parametrize("named", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00", "9" * 5_000, "٣", "-1"])
+def test_a_time_that_is_none_is_left_out(named: str) -> None:
+    found = quota(f"over: {named}", pattern=r"over: (?P<reset>\S+)")
+    assert found is not None
+    assert found.until is None
