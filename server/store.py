@@ -19,7 +19,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from . import migrate
 from .announcements import Announcer
-from .errors import DatabaseBusy, DatabaseCorrupt, StoreError
+from .errors import DatabaseBusy, DatabaseCorrupt, InvalidInput, StoreError
 from .turns import Turns
 
 P = ParamSpec("P")
@@ -47,6 +47,10 @@ class Transaction:
             if isinstance(parameters, Mapping):
                 return self._connection.execute(sql, {name: _as_text(value) for name, value in parameters.items()})
             return self._connection.execute(sql, [_as_text(value) for value in parameters])
+        except OverflowError as error:
+            raise InvalidInput(
+                "A number is larger than the database can hold.", hint=f"Give whole numbers up to {2**63 - 1}."
+            ) from error
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         row: Row | None = self._execute(sql, parameters).fetchone()

@@ -11,7 +11,7 @@ import pytest
 
 from crewyard.server import events, store
 from crewyard.server.async_store import AsyncStore
-from crewyard.server.errors import DatabaseBusy, StoreError
+from crewyard.server.errors import DatabaseBusy, InvalidInput, StoreError
 from crewyard.server.store import IntegrityError, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -55,6 +55,16 @@ def test_a_broken_constraint_reaches_the_unit_that_broke_it(store: Store) -> Non
 
     with pytest.raises(IntegrityError, match="FOREIGN KEY"):
         store.run(refers_to_nothing)
+
+
+def test_a_number_that_is_too_large_is_refused_and_undoes_the_unit(store: Store) -> None:
+    def writes_it(tx: Transaction) -> None:
+        note(tx, "before")
+        tx.run("UPDATE agent_lifecycle SET input_tokens = :count", {"count": 2**63})
+
+    with pytest.raises(InvalidInput, match="larger than the database can hold"):
+        store.run(writes_it)
+    assert store.read(noted) == []
 
 
 def test_a_reading_unit_cannot_write(store: Store) -> None:
