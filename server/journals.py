@@ -41,7 +41,7 @@ class Reader:
         known = self._seen.get(run_dir)
         try:
             return known is None or known[0] != (run_dir / "journal.jsonl").stat().st_size
-        except FileNotFoundError:
+        except OSError:  # whoever takes a closer look is told what is wrong with this one
             return True
 
     def forget(self, run_dir: Path) -> None:
@@ -54,9 +54,9 @@ def parse(data: bytes) -> Journal:
     for line in data.splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and "kind" in entry:
+        if isinstance(entry, dict) and isinstance(entry.get("kind"), str):
             entries[entry["kind"]] = entry
     return Journal(*(entries.get(kind) for kind in ("started", "not_started", "alive", "ended")))
 

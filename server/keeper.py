@@ -44,6 +44,15 @@ CODES = {"memory": "resource_exhaustion"}
 
 def take_in(crew: Crew, reader: Reader, row: Row) -> None:
     """Bring one live agent's row up to what its journal says; an agent without a runner is lost."""
+    _take_in(crew, reader, row, plainly=False)
+
+
+def take_in_plainly(crew: Crew, reader: Reader, row: Row) -> None:
+    """As ``take_in``, of an end without what the agent printed and left: nothing of that may hinder its end."""
+    _take_in(crew, reader, row, plainly=True)
+
+
+def _take_in(crew: Crew, reader: Reader, row: Row, *, plainly: bool) -> None:
     run_dir = Path(row["run_dir"])
     if row["runner_pid"] is None:
         row = _note_claim(crew, row)
@@ -51,16 +60,16 @@ def take_in(crew: Crew, reader: Reader, row: Row) -> None:
     if journal.ended is None and journal.not_started is None and not agent_processes.runner_lives(row):
         journal = Reader().read(run_dir)  # its last words may have come between the two looks
         if journal.ended is None and journal.not_started is None:
-            _lost(crew, row, journal)
+            _lost(crew, row, journal, plainly)
             reader.forget(run_dir)
             return
     if journal.not_started is not None:
         how = Exit(
             "failed", journal.not_started["at"], message=f"It could not be started: {journal.not_started['message']}"
         )
-        _end(crew, row, journal, how, code=_code_of_start(journal.not_started))
+        _end(crew, row, journal, how, plainly, code=_code_of_start(journal.not_started))
     elif journal.ended is not None:
-        _end(crew, row, journal, _exit_of(journal.ended), code=CODES.get(journal.ended["reason"]))
+        _end(crew, row, journal, _exit_of(journal.ended), plainly, code=CODES.get(journal.ended["reason"]))
     elif _has_progress(row, journal):
         crew.take_in(_record_progress, row["agent_id"], journal)
     if journal.ended or journal.not_started:
@@ -163,7 +172,7 @@ def _int(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _lost(crew: Crew, row: Row, journal: Journal) -> None:
+def _lost(crew: Crew, row: Row, journal: Journal, plainly: bool) -> None:
     """No runner, and no word of how it ended: end what is left of it, and record that."""
     run_dir = Path(row["run_dir"])
     if journals.give_up_launch(run_dir):
@@ -172,27 +181,28 @@ def _lost(crew: Crew, row: Row, journal: Journal) -> None:
         if row["runner_pid"] is None:  # the server died before it came to that: no attempt was made
             crew.write(agents.ended, row["agent_id"], how, actor=ACTOR)
         else:
-            _end(crew, row, journal, how, code="startup_failed")
+            _end(crew, row, journal, how, plainly, code="startup_failed")
         return
     if row["runner_pid"] is None and agent_processes.runner_lives(row):  # it claimed the launch in this very moment
         return
     crew.require_lease()
     process.end_agent(run_dir / "prompt.md", journals.group_of(run_dir))
     if row["kill_requested_at"] is not None:  # the wish may have met its runner before that could listen
-        _end(crew, row, journal, Exit("killed", clock.now(), message="It was ended on request."))
+        how = Exit("killed", clock.now(), message="It was ended on request.")
     else:
-        _end(crew, row, journal, Exit("lost", clock.now(), message="Its runner died; how it ended is not known."))
+        how = Exit("lost", clock.now(), message="Its runner died; how it ended is not known.")
+    _end(crew, row, journal, how, plainly)
 
 
-def _end(crew: Crew, row: Row, journal: Journal, how: Exit, *, code: str | None = None) -> None:
+def _end(crew: Crew, row: Row, journal: Journal, how: Exit, plainly: bool, *, code: str | None = None) -> None:
     run_dir = Path(row["run_dir"])
     credentials.remove(run_dir)
-    if how.status == "killed":
+    if how.status == "killed" and not plainly:
         _save_work(crew, row)
-    text = journals.tail(run_dir / "output.log")
+    text = "" if plainly else journals.tail(run_dir / "output.log")
     if how.status == "failed" and text.strip():
         how = replace(how, message=f"{how.message} Its last words: {endings.last_words(text, LINE_LENGTH)}")
-    used = spending.told_by(journals.tail(run_dir / "output.log", LAST_WORDS_BYTES))
+    used = None if plainly else spending.told_by(journals.tail(run_dir / "output.log", LAST_WORDS_BYTES))
     crew.take_in(_record_end, row["agent_id"], journal, how, code, text, used, rules(crew, row["agent_type"]))
 
 

@@ -91,6 +91,7 @@ class Supervisor:
         self._jobs = Jobs(crew.bell.ring)
         self._lookout = Lookout()
         self._has_fault = False
+        self._odd: set[str] = set()
         self._renewed = 0.0
         self._checked = time.monotonic()
         self._cleared = float("-inf")
@@ -218,7 +219,8 @@ class Supervisor:
     def _is_charged(self, task_id: str) -> bool:
         return self._charge is None or task_id in self._charge.tasks
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Whether the step went through without a fault."""
         try:
             step()
         except (LeaseLost, DatabaseBusy):
@@ -230,6 +232,9 @@ class Supervisor:
         except Exception:  # a fault in one step must not stop the others (design 1)
             self._has_fault = True
             log.exception("step %s failed", step.__name__)
+        else:
+            return True
+        return False
 
     def _tell_of_damage(self, error: DatabaseCorrupt) -> None:
         """As far as the part of the file that mail is kept in can still be written to."""
@@ -251,17 +256,26 @@ class Supervisor:
         all_of_them, self._look_at_all = self._look_at_all, False
         gone = self._lookout.gone()
         for seen in self.crew.store.read(agents.live):
-            if not (all_of_them or seen["agent_id"] in gone or keeper.has_news(self._journals, seen)):
+            agent_id = seen["agent_id"]
+            if not (all_of_them or agent_id in gone | self._odd or keeper.has_news(self._journals, seen)):
                 continue
             if self._jobs.is_busy(f"task {seen['task_id']}"):
                 continue
             # Read again: the launch may have ended, and named its runner, between the first look and the question.
-            row = self.crew.store.read(agents.get, seen["agent_id"])
+            row = self.crew.store.read(agents.get, agent_id)
             if row["status"] not in states.LIVE_AGENT:
                 continue
-            self._guarded(partial_named(keeper.take_in, self.crew, self._journals, row))
+            self._take_in(row)
             if row["kill_requested_at"] is not None:
                 self._guarded(partial_named(keeper.end_requested, row))
+
+    def _take_in(self, row: Row) -> None:
+        """What one agent printed or left may be more than we can read: the next look takes its bare end in."""
+        take_in = keeper.take_in_plainly if row["agent_id"] in self._odd else keeper.take_in
+        if self._guarded(partial_named(take_in, self.crew, self._journals, row)):
+            self._odd.discard(row["agent_id"])
+        else:
+            self._odd.add(row["agent_id"])
 
     def _prove(self) -> None:
         for row in self.crew.store.read(assignments.unproven):
