@@ -1,45 +1,133 @@
-"""What waits for a person: tasks in review, questions of agents, merges to approve."""
+"""What waits for a person: failed tasks, questions of agents, merges to approve; and what goes on by itself later."""
 
 from dataclasses import dataclass
 
 from . import agents, merges, reports
-from .store import Transaction
+from .store import Row, Transaction
+from .wording import cut
 
 LONGEST = 200
+_UNREAD = (
+    "FROM agent_message WHERE status = 'pending' AND to_agent IN (SELECT agent_id FROM agent_lifecycle "
+    "WHERE status IN ('starting', 'running') UNION SELECT agent_type FROM agent_lifecycle "
+    "WHERE status IN ('starting', 'running'))"
+)
 
 
 @dataclass(frozen=True)
 class Need:
-    """``call`` is what to type at a terminal, or to look at first."""
+    """``call`` is what to type at a terminal, or to look at first; ``agent_id`` who waits for it, if one does."""
 
     subject: str
     what: str
     call: str
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Delay:
+    """A task whose next attempt is to come, not before ``until``."""
+
+    task_id: str
+    attempt: int
+    until: str
+    because: str
 
 
 def needs(tx: Transaction, *, auto_approve: bool, limit: int = 100) -> list[Need]:
     """What nobody but a person can move, at most ``limit`` of each sort."""
-    return [*_reviews(tx, limit), *_questions(tx), *([] if auto_approve else _approvals(tx)[:limit])]
+    return [
+        *_questions(tx),
+        *([] if auto_approve else _approvals(tx)[:limit]),
+        *_in_the_way(tx)[:limit],
+        *_failures(tx, limit),
+        *_errors(tx, limit),
+    ]
 
 
-def _reviews(tx: Transaction, limit: int) -> list[Need]:
+def delays(tx: Transaction, now: str, limit: int = 100) -> list[Delay]:
+    """Tasks that wait for their restart, at most ``limit``, the next one first."""
     rows = tx.all(
-        "SELECT task_id, error_message FROM specs_task WHERE needs_review = 1 ORDER BY task_id LIMIT ?", (limit,)
+        "SELECT task_id, retry_count, not_before, error_message FROM orchestrator_task "
+        "WHERE status = 'assigned' AND not_before > ? ORDER BY not_before LIMIT ?",
+        (now, limit),
     )
     return [
-        Need(row["task_id"], f"is in review: {_first_line(row['error_message'])}", f"crewyard why {row['task_id']}")
+        Delay(row["task_id"], row["retry_count"] + 1, row["not_before"], _cut(row["error_message"])) for row in rows
+    ]
+
+
+def left_ready(tx: Transaction) -> int:
+    """How many tasks are ready and in no dispatch, so that nobody works them off."""
+    return int(
+        tx.value(
+            "SELECT count(*) FROM specs_task t WHERE status = 'ready' AND NOT EXISTS (SELECT 1 FROM dispatch_task d "
+            "JOIN dispatch p USING (dispatch_id) WHERE d.task_id = t.task_id AND p.status IN ('active', 'paused'))"
+        )
+    )
+
+
+def unread(tx: Transaction) -> int:
+    """How many messages wait for agents that live; other mail waits for nobody who could be late."""
+    return int(tx.value(f"SELECT count(*) {_UNREAD}"))
+
+
+def unread_messages(tx: Transaction, limit: int) -> list[Row]:
+    """The youngest of them."""
+    return tx.all(f"SELECT from_agent, to_agent, message_type, created_at {_UNREAD} ORDER BY id DESC LIMIT ?", (limit,))
+
+
+def _failures(tx: Transaction, limit: int) -> list[Need]:
+    rows = tx.all(
+        "SELECT task_id, needs_review, error_message FROM specs_task WHERE status = 'failed' "
+        "ORDER BY needs_review DESC, task_id LIMIT ?",
+        (limit,),
+    )
+    return [
+        Need(
+            row["task_id"],
+            f"{'is in review' if row['needs_review'] else 'failed'}: {_cut(row['error_message'])}",
+            f"crewyard why {row['task_id']}",
+        )
         for row in rows
     ]
 
 
 def _questions(tx: Transaction) -> list[Need]:
-    waiting = [row for row in agents.live(tx) if reports.waits(tx, row["agent_id"])]
     found = []
-    for row in waiting:
-        said = reports.last(tx, row["agent_id"])
-        word = _first_line(said.summary if said else "")
-        found.append(Need(row["agent_id"], f"waits for an answer: {word}", f"crewyard logs {row['agent_id']}"))
+    for row in agents.live(tx):
+        if not reports.waits(tx, row["agent_id"]):
+            continue
+        said, name = reports.last(tx, row["agent_id"]), row["task_id"] or row["agent_id"]
+        what, call = "waits for your answer", f"crewyard send {name} TEXT"
+        if reports.is_answered(tx, row["agent_id"]):
+            what, call = "has not read your answer yet", f"crewyard logs {name}"
+        elif said is not None and said.kind == "blocked":
+            what = "is blocked, and waits for your word"
+        found.append(Need(name, f"{what}: {_cut(said.summary if said else '')}", call, row["agent_id"]))
     return found
+
+
+def _errors(tx: Transaction, limit: int) -> list[Need]:
+    """Grave ones that nothing follows by itself, but for those that a failed task tells of."""
+    rows = tx.all(
+        "SELECT e.error_id, e.subject, e.task_id, e.message FROM error_events e LEFT JOIN specs_task t USING (task_id) "
+        "WHERE e.status IN ('open', 'escalated') AND e.severity IN ('critical', 'high') "
+        "AND (t.status IS NULL OR t.status NOT IN ('failed', 'completed', 'cancelled')) ORDER BY e.rowid DESC LIMIT ?",
+        (limit,),
+    )
+    return [
+        Need(row["task_id"] or row["error_id"], _cut(row["message"]), f"crewyard why {row['error_id']}") for row in rows
+    ]
+
+
+def _in_the_way(tx: Transaction) -> list[Need]:
+    """Merges that only a person's hand in the checkout lets through."""
+    return [
+        Need(row["task_id"], f"its merge waits: {_cut(row['error_message'])}", f"crewyard why {row['task_id']}")
+        for row in merges.queue(tx)
+        if row["error_code"] == "dirty_working_directory"
+    ]
 
 
 def _approvals(tx: Transaction) -> list[Need]:
@@ -50,6 +138,6 @@ def _approvals(tx: Transaction) -> list[Need]:
     ]
 
 
-def _first_line(text: str | None) -> str:
-    first = next(iter((text or "").strip().splitlines()), "no reason is recorded")
-    return first if len(first) <= LONGEST else f"{first[: LONGEST - 1]}…"
+def _cut(text: str | None) -> str:
+    """The first line."""
+    return cut(next(iter((text or "").strip().splitlines()), "no reason is recorded"), LONGEST)

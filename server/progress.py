@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock, events, holds
+from . import clock, events, holds, reports
 from .store import Row, Transaction
 from .wording import cut
 
@@ -59,11 +59,13 @@ def table(tx: Transaction, task_ids: Sequence[str], now: str, *, approvals: bool
         "JOIN json_each(:wanted) AS wanted ON wanted.value = t.task_id ORDER BY wanted.key",
         {"wanted": json.dumps(list(task_ids)), "approvals": int(approvals), "how": APPROVE},
     )
-    return [_line(row, now) for row in rows]
+    return [_line(tx, row, now) for row in rows]
 
 
-def _line(row: Row, now: str) -> Line:
+def _line(tx: Transaction, row: Row, now: str) -> Line:
     state, note = _state(row, now)
+    if state == "running" and reports.waits(tx, row["agent_id"]):
+        state, note = "asks", _question(tx, row)
     seconds = clock.seconds_between(row["since"], row["until"] or now) if row["since"] else None
     return Line(row["task_id"], row["title"], state, row["agent_id"] or "", row["attempt"] or 0, seconds, note)
 
@@ -86,9 +88,17 @@ def _state(row: Row, now: str) -> tuple[str, str]:
     return str(row["status"]), ""
 
 
+def _question(tx: Transaction, row: Row) -> str:
+    """What it asks, behind what answers it: a narrow screen cuts the end."""
+    if reports.is_answered(tx, row["agent_id"]):
+        return "it has not read your answer yet"
+    said = reports.last(tx, row["agent_id"])
+    return f"`crewyard send {row['task_id']} TEXT` answers: {_short(said.summary if said else '')}"
+
+
 def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str], approvals: bool) -> str | None:
     kind, subject, data = event["kind"], event["subject_id"], json.loads(event["data"])
-    why = _short(data.get("why", ""))
+    why, summary = _short(data.get("why", "")), _short(data.get("summary", ""))
     if event["subject_type"] == "task":
         words = {"task_completed": "done", "task_failed": "given up"}.get(kind)
         return f"{subject}: {words}: {why}" if words and subject in task_ids else None
@@ -113,6 +123,8 @@ def _sentence(tx: Transaction, event: Row, task_ids: frozenset[str], approvals: 
         "agent_lost": f"{task_id}: {subject} was lost: {why}",
         "agent_stalled": f"{task_id}: {subject} is stalled: {data.get('reasons')}",
         "agent_completed": f"{task_id}: {subject} finished",
+        "report_question": f"{task_id}: {subject} asks (`crewyard send {task_id} TEXT` answers): {summary}",
+        "report_blocked": f"{task_id}: {subject} is blocked (`crewyard send {task_id} TEXT` answers): {summary}",
         "merge_conflicted": f"{task_id}: {why}",
         "merge_rejected": f"{task_id}: {why}",
         "merge_check_flaky": f"{task_id}: the merge check failed, then passed on the same files: it is flaky",

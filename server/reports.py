@@ -58,3 +58,12 @@ def waits(tx: Transaction, agent_id: str) -> bool:
         return False
     answer = "SELECT 1 FROM agent_message WHERE to_agent = ? AND from_agent <> ? AND delivered_at >= ? LIMIT 1"
     return tx.one(answer, (agent_id, recipients.SYSTEM, said["at"])) is None
+
+
+def is_answered(tx: Transaction, agent_id: str) -> bool:
+    """Whether somebody has written to an agent since it last reported, and it has not read that yet."""
+    sent = (
+        "SELECT 1 FROM agent_message WHERE to_agent = :agent AND from_agent <> :us AND delivered_at IS NULL "
+        "AND status = 'pending' AND created_at >= (SELECT max(at) FROM agent_report WHERE agent_id = :agent) LIMIT 1"
+    )
+    return tx.one(sent, {"agent": agent_id, "us": recipients.SYSTEM}) is not None

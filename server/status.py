@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import agent_processes, agents, attention, clock, daemon, locating, overview, process
-from .attention import Need
+from .attention import Delay, Need
 from .daemon import Daemon
 from .errors import OldSchema
 from .locating import Located
@@ -43,11 +43,15 @@ class AgentNow:
     memory_mb: float | None
     processes: int
     note: str = ""
+    waits_for_answer: bool = False
 
 
 @dataclass(frozen=True)
 class Status:
-    """The yard. ``seen.supervisor`` is held only by a process that lives; ``notes`` are what a person should know."""
+    """The yard. ``seen.supervisor`` is held only by a process that lives; ``notes`` are what a person should know.
+
+    ``left_ready`` tasks are ready and in no dispatch; ``unread`` messages wait for agents that live.
+    """
 
     seen: Overview
     daemon: DaemonNow | None
@@ -55,6 +59,9 @@ class Status:
     agents: list[AgentNow]
     needs: list[Need] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    delays: list[Delay] = field(default_factory=list)
+    left_ready: int = 0
+    unread: int = 0
 
     @property
     def agents_running(self) -> int:
@@ -82,6 +89,9 @@ class Status:
             "agents_recorded": len(self.agents),
             "agents_max": self.agents_max,
             "needs_person": [asdict(each) for each in self.needs],
+            "restarts": [asdict(each) for each in self.delays],
+            "ready_without_dispatch": self.left_ready,
+            "messages_unread": self.unread,
             "notes": self.notes,
         }
 
@@ -112,7 +122,8 @@ class Look:
     def now(self) -> Status:
         """The yard at this moment."""
         moment = clock.now()
-        seen, needs, holder, rows = self.store.read(_rows, moment, auto_approve=self.located.approves_by_itself)
+        seen, known, holder, rows = self.store.read(_rows, moment, auto_approve=self.located.approves_by_itself)
+        asking = {each.agent_id for each in known["needs"]}
         present = daemon.running(self.located.files)
         supervisor = seen.supervisor
         age = process.age_of(holder) if holder is not None and supervisor is not None and supervisor.is_held else None
@@ -122,9 +133,12 @@ class Look:
             replace(seen, supervisor=supervisor),
             None if present is None else _daemon(present),
             None if age is None else round(age, 3),
-            self._agents(seen.agents, rows, supervised=age is not None),
-            needs,
-            self._notes(present),
+            [
+                replace(each, waits_for_answer=each.view.agent_id in asking)
+                for each in self._agents(seen.agents, rows, supervised=age is not None)
+            ],
+            notes=self._notes(present),
+            **known,
         )
 
     def _notes(self, present: Daemon | None) -> list[str]:
@@ -171,12 +185,17 @@ def _lives(who: Identity | None) -> bool:
 
 def _rows(
     tx: Transaction, now: str, *, auto_approve: bool
-) -> tuple[Overview, list[Need], Identity | None, dict[str, Row]]:
+) -> tuple[Overview, dict[str, Any], Identity | None, dict[str, Row]]:
     seen = overview.overview(tx, now=now, uptime=clock.uptime())
     row = tx.one("SELECT pid, start_time, boot_id FROM supervisor_lease WHERE id = 1")
     holder = None if row is None else Identity(*row)
-    needs = attention.needs(tx, auto_approve=auto_approve)
-    return seen, needs, holder, {each["agent_id"]: each for each in agents.live(tx)}
+    known = {
+        "needs": attention.needs(tx, auto_approve=auto_approve),
+        "delays": attention.delays(tx, now),
+        "left_ready": attention.left_ready(tx),
+        "unread": attention.unread(tx),
+    }
+    return seen, known, holder, {each["agent_id"]: each for each in agents.live(tx)}
 
 
 def _gone(view: AgentView, *, is_alive: bool, supervised: bool) -> str:

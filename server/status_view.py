@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 STYLES = {
     "completed": "green", "in_progress": "cyan", "running": "cyan", "assigned": "yellow", "starting": "yellow",
     "ready": "bold", "failed": "red", "cancelled": "dim", "pending": "dim", "checking": "blue", "queued": "blue",
-    "active": "cyan", "paused": "yellow", "running?": "red", "starting?": "red",
+    "active": "cyan", "paused": "yellow", "asks": "bold yellow", "waiting": "yellow", "running?": "red",
+    "starting?": "red",
 }  # fmt: skip
 BUILT_IN = ("scripted",)
 
@@ -49,23 +50,39 @@ def lines_of(status: "Status") -> list[Line]:
     """The yard, line by line; those that begin with two blanks are rows."""
     seen = status.seen
     lines = lines_of_state(status)
-    lines += _section("Needs a person", [[each.subject, each.what, f"→ {each.call}"] for each in status.needs])
+    lines += _needs(status)
+    waits = [
+        [each.task_id, f"attempt {each.attempt}", f"in {_between(seen.at, each.until)}: {each.because}"]
+        for each in status.delays
+    ]
+    lines += _section("Waiting for their restart", waits)
     lines += _section("Dispatches", [_dispatch_row(row, seen.at) for row in seen.dispatches])
     most = f"/{status.agents_max}" if status.agents_max else ""
     lines += _section(
         f"Agents, {status.agents_running}{most} running", [agent_row(row, seen.at) for row in status.agents]
     )
     lines += _section("Merge queue", [_merge_row(row, seen.at) for row in seen.merges])
-    waiting = {state: many for state, many in seen.messages.items() if many and state in ("pending", "delivered")}
-    if waiting:
-        lines.append([(f"Messages      {counted(waiting)}", "")])
+    if status.unread:
+        lines += [[("", "")], [(f"Messages      {status.unread} not read yet by agents at work", "")]]
     return lines
+
+
+def _needs(status: "Status") -> list[Line]:
+    """Each with what to type below it, where no screen is too narrow for it."""
+    lines: list[Line] = []
+    for line, each in zip(_section("Needs a person", [[e.subject, e.what] for e in status.needs])[2:], status.needs,
+                          strict=True):  # fmt: skip
+        lines += [line, [("  ", ""), (f"    → {each.call}", "bold")]]
+    return [[("", "")], [("Needs a person", "bold")], *lines] if lines else []
 
 
 def lines_of_state(status: "Status") -> list[Line]:
     """What there is to say of the yard as a whole."""
-    lines = [[(f"Note          {note}", "yellow")] for note in status.notes]
-    return [*lines, *_tasks(status.seen), *_processes(status), *_holds(status.seen.holds)]
+    lines = [[(f"Note          {note}", "yellow")] for note in status.notes] + _tasks(status.seen)
+    if status.left_ready:
+        ready = f"Ready         {number(status.left_ready, 'task')} that nobody works off: `crewyard run PLAN` does"
+        lines.append([(ready, "yellow")])
+    return [*lines, *_processes(status), *_holds(status.seen.holds)]
 
 
 def _tasks(seen: Overview) -> list[Line]:
@@ -102,9 +119,14 @@ def _holds(holds: list[HoldView]) -> list[Line]:
     for hold in holds:
         if hold.reason == "not_started" and hold.scope in BUILT_IN:
             continue
-        whom = "No agent" if hold.scope == "*" else f"No {hold.scope}"
+        whom = "No agent is" if hold.scope == "*" else f"No {hold.scope} is"
         until = f" until {clock.local_time(hold.until)}" if hold.until else ""
-        lines.append([(f"Held          {whom} is started{until}: {hold.message}", "yellow")])
+        if hold.reason == "cpu":
+            whom, until = (
+                "One agent at a time is",
+                f", the next at {clock.local_time(hold.until)}" if hold.until else "",
+            )
+        lines.append([(f"Held          {whom} started{until}: {hold.message}", "yellow")])
     return lines
 
 
@@ -113,13 +135,19 @@ def _dispatch_row(row: DispatchView, now: str) -> list[str]:
     return [row.dispatch_id, row.status, f"{work}, for {_between(row.created_at, now)}"]
 
 
+def state_of(row: "AgentNow") -> str:
+    if row.note:
+        return f"{row.view.status}?"
+    return "asks" if row.waits_for_answer else row.view.status
+
+
 def agent_row(row: "AgentNow", now: str) -> list[str]:
     view = row.view
     sign = f"last sign {_between(view.last_heartbeat, now)} ago" if view.last_heartbeat else "no sign yet"
     tries = f", {number(view.restarts, 'restart')}" if view.restarts else ""
     return [
         view.agent_id,
-        f"{view.status}?" if row.note else view.status,
+        state_of(row),
         view.task_id or "",
         f"pid {view.pid or '-'}",
         "-" if view.uptime_seconds is None else lasted(view.uptime_seconds),

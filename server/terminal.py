@@ -15,8 +15,8 @@ from .progress import Line
 
 STYLES = {
     "merged": "green", "completed": "green", "running": "cyan", "starting": "cyan", "checking": "blue",
-    "merging": "blue", "waiting": "yellow", "failed": "red", "review": "red", "cancelled": "red", "blocked": "dim",
-    "ready": "white", "assigned": "white",
+    "merging": "blue", "waiting": "yellow", "asks": "bold yellow", "failed": "red", "review": "red", "cancelled": "red",
+    "blocked": "dim", "ready": "white", "assigned": "white",
 }  # fmt: skip
 
 
@@ -118,7 +118,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def _rank(line: Line) -> int:
-    order = ("running", "starting", "checking", "merging", "waiting", "review", "failed", "ready", "assigned")
+    order = ("asks", "running", "starting", "checking", "merging", "waiting", "review", "failed", "ready", "assigned")
     return order.index(line.state) if line.state in order else len(order)
 
 

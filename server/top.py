@@ -17,7 +17,7 @@ from types import FrameType
 from rich.console import Console
 from rich.live import Live
 
-from . import clock, host, progress
+from . import attention, clock, host, progress
 from .errors import DatabaseBusy, InvalidInput, StoreError
 from .status import Look, looking
 from .store import Row, Transaction
@@ -144,11 +144,7 @@ def _rows(tx: Transaction, now: str, *, approvals: bool) -> tuple[list[progress.
         "remaining_hours DESC, task_id LIMIT ?"
     )
     ids = [row[0] for row in tx.all(f"SELECT task_id {open_ones} {order}", (ROWS_READ,))]
-    messages = tx.all(
-        "SELECT from_agent, to_agent, message_type, status, created_at FROM agent_message "
-        "WHERE status IN ('pending', 'delivered') ORDER BY id DESC LIMIT ?",
-        (ROWS_READ,),
-    )
+    messages = attention.unread_messages(tx, ROWS_READ)
     total = int(tx.value(f"SELECT count(*) {open_ones}"))
     return progress.table(tx, ids, now, approvals=approvals), total, messages
 

@@ -16,12 +16,12 @@ from . import clock
 from .overview import MergeView
 from .progress import Line
 from .status import AgentNow, Status
-from .status_view import STYLES, lasted, lines_of_state, number
+from .status_view import STYLES, lasted, lines_of_state, number, state_of
 from .store import Row
 
 WIDE = 120
 TROUBLE_LINES = 4
-LINES_OF_STATE = 6  # notes, holds and the like: a screen has more to show
+LINES_OF_STATE = 9  # notes, holds and the like: a screen has more to show
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,12 @@ def _head(picture: Picture, width: int) -> list[Text]:
         return lines
     said = [Text.assemble(*line) for line in lines_of_state(picture.status)]
     if needs := picture.status.needs:
-        who = ", ".join(each.subject for each in needs)
-        said.insert(0, Text(f"Needs you     {len(needs)}, `crewyard status` says why: {who}", "red"))
+        more = ", ".join(each.subject for each in needs[1:])
+        said[:0] = [
+            Text(f"Needs you     {needs[0].subject} {needs[0].what}", "red"),
+            Text(f"              → {needs[0].call}", "bold"),
+            *([Text(f"              and {len(needs) - 1} more, see `crewyard status`: {more}", "red")] if more else []),
+        ]
     if len(said) > LINES_OF_STATE:
         more = f"  … and {len(said) - LINES_OF_STATE + 1} more lines: `crewyard status` shows them"
         said = [*said[: LINES_OF_STATE - 1], Text(more, "dim")]
@@ -157,7 +161,6 @@ def _sections(picture: Picture, *, is_wide: bool) -> list[Section]:
     now = status.seen.at
     agents = [_agent(row, now, is_wide=is_wide) for row in status.agents]
     merges = [_merge(row, now) for row in status.seen.merges]
-    waiting = sum(many for state, many in status.seen.messages.items() if state in ("pending", "delivered"))
     last = ("last sign", True) if is_wide else ("", True)
     return [
         Section(
@@ -174,17 +177,17 @@ def _sections(picture: Picture, *, is_wide: bool) -> list[Section]:
         ),
         Section("Merges", (("", True), ("state", False), ("into", True), ("what", True)), merges, len(merges)),
         Section(
-            "Messages waiting",
-            (("", True), ("to", True), ("type", False), ("state", False), ("age", False)),
+            "Messages not read",
+            (("", True), ("to", True), ("type", False), ("age", False)),
             [_message(row, now) for row in picture.messages],
-            waiting,
+            status.unread,
         ),
     ]
 
 
 def _agent(row: AgentNow, now: str, *, is_wide: bool) -> list[Text]:
     view = row.view
-    state = f"{view.status}?" if row.note else view.status
+    state = state_of(row)
     sign = lasted(clock.seconds_between(view.last_heartbeat, now)) + " ago" if view.last_heartbeat else "none yet"
     return [
         _cell(view.agent_id),
@@ -217,7 +220,7 @@ def _merge(row: MergeView, now: str) -> list[Text]:
 
 def _message(row: Row, now: str) -> list[Text]:
     age = lasted(clock.seconds_between(row["created_at"], now))
-    told = [row["from_agent"], row["to_agent"], row["message_type"], row["status"]]
+    told = [row["from_agent"], row["to_agent"], row["message_type"]]
     return [_cell(text) for text in (*told, age)]
 
 

@@ -101,10 +101,11 @@ def _in_trouble(tx: Transaction, agent: Row, on: str) -> Answer:
     name = agent["agent_id"]
     report = reports.last(tx, name)
     if report is not None and reports.waits(tx, name):
-        return (
-            f"Agent {name} waits{on} since {report.at} for an answer; it reported: {report.kind}. {report.summary}",
-            call("route", action="send", target_agent=name, content="…"),
-        )
+        asked = f"Agent {name} waits{on} since {report.at} for an answer; it reported: {report.kind}. {report.summary}"
+        if reports.is_answered(tx, name):
+            end = "" if asked.endswith((".", "?", "!")) else "."
+            return f"{asked}{end} It was answered, and has not polled its mail since.", log_of(name)
+        return asked, call("route", action="send", target_agent=name, content="…")
     reasons = next(
         (
             json.loads(event["data"]).get("reasons", "")

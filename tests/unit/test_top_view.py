@@ -83,9 +83,13 @@ def test_an_agent_that_is_gone_is_said_to_be() -> None:
 
 
 def test_what_needs_a_person_is_named_first() -> None:
-    lines = drawn(picture([], needs=[Need("T1", "is in review", "x"), Need("T2", "is in review", "x")]), 80, 24)
+    lines = drawn(picture([], needs=[Need("T1", "is blocked", "crewyard send T1 TEXT"), Need("T2", "x", "x")]), 80, 24)
 
-    assert lines[2].startswith("Needs you     2, `crewyard status` says why: T1, T2")
+    assert [line.rstrip() for line in lines[2:5]] == [
+        "Needs you     T1 is blocked",
+        "              → crewyard send T1 TEXT",
+        "              and 1 more, see `crewyard status`: T2",
+    ]
 
 
 def test_a_yard_in_which_nothing_runs_says_how_to_begin() -> None:

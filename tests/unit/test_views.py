@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from crewyard.server import locating, status_view, views
-from crewyard.server.attention import Need
+from crewyard.server.attention import Delay, Need
 from crewyard.server.graph import Graph, GraphEdge, GraphTask
 from crewyard.server.overview import AgentView, DispatchView, HoldView, LeaseView, MergeView, Overview
 from crewyard.server.status import AgentNow, DaemonNow, Status
@@ -77,7 +77,8 @@ def test_a_pipe_gets_everything_of_the_overview(capsys: pytest.CaptureFixture[st
             dispatches=[DispatchView("d-1", "active", 4, 7, 2, EARLIER)],
             messages={"pending": 2, "acknowledged": 9},
             supervisor=LeaseView("crewyard-77", 77, 3, NOW, is_held=True),
-        )
+        ),
+        unread=2,
     )
     said = capsys.readouterr().out
 
@@ -87,7 +88,7 @@ def test_a_pipe_gets_everything_of_the_overview(capsys: pytest.CaptureFixture[st
     assert "ago, 2 restarts\n" in said
     assert f"1. T2  queued  into roadmap  again in 7 s: {LONG}\n" in said
     assert "7 tasks, 2 of 4 agents at work, for 30 s" in said
-    assert "2 pending\n" in said
+    assert "Messages      2 not read yet by agents at work\n" in said
     assert "process 77, for 61 s" in said
     assert "\x1b" not in said
 
@@ -137,7 +138,46 @@ def test_r305_what_needs_a_person_is_told_with_the_call_that_helps(capsys: pytes
     show(overview(), needs=needs)
     said = capsys.readouterr().out
 
-    assert "Needs a person\n  T0  is in review: its check failed  → crewyard why T0\n" in said
+    assert "Needs a person\n  T0  is in review: its check failed\n      → crewyard why T0\n  T1" in said
+
+
+def test_a_restart_to_come_ready_tasks_of_nobody_and_an_agent_that_asks_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asking = AgentNow(AGENT, process_alive=True, cpu_percent=0.0, memory_mb=1.0, processes=1, waits_for_answer=True)
+    show(
+        overview(agents=[AGENT], messages={"pending": 20}),
+        agents=[asking],
+        delays=[Delay("flaky", 2, "2026-01-01T00:10:04.000Z", "exit code 3")],
+        left_ready=1,
+    )
+    said = capsys.readouterr().out
+
+    assert "Waiting for their restart\n  flaky  attempt 2  in 4 s: exit code 3\n" in said
+    assert "Ready         1 task that nobody works off: `crewyard run PLAN` does\n" in said
+    assert "code_developer-20260101-001  asks  T1" in said
+    assert "Messages" not in said, "nobody who lives is waited for"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("cpu", "Held          One agent at a time is started, the next at "),
+        ("memory", "Held          No agent is started until "),
+    ],
+)
+def test_r306_a_hold_says_what_is_true_of_it(reason: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show(overview(holds=[HoldView("*", reason, "the machine is 96 % busy", NOW, "2026-01-01T00:10:05.000Z")]))
+
+    assert said in capsys.readouterr().out
+
+
+def test_what_to_type_is_whole_on_the_narrowest_screen() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, highlight=False, no_color=True)
+    show(overview(), console, needs=[Need("T1", f"waits for your answer: {LONG}", "crewyard send T1 TEXT")])
+
+    assert "      → crewyard send T1 TEXT" in lines_of(screen)
 
 
 def test_types_that_a_start_left_out_are_told_but_the_built_in_one(capsys: pytest.CaptureFixture[str]) -> None:
