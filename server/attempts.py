@@ -55,7 +55,8 @@ def failed(
     verdict = backoff.after_failure(code, row["retry_count"], policy, lasted=lasted, launches=made)
     if verdict.delay_seconds is None:
         final = "max_retries_exceeded" if failures.of(code).retryable else code
-        text = message if final == code else f"{message} Given up after {max(made, verdict.attempt + 1)} attempts."
+        ended = message if message.endswith((".", "!", "?")) else f"{message}."
+        text = message if final == code else f"{ended} Given up after {max(made, verdict.attempt + 1)} attempts."
         assignments.give_up(
             tx, assignment_id, code=final, message=text, tail=tail, review=final not in UNREVIEWED, cause=code, now=now,
             actor=actor,

@@ -8,9 +8,9 @@ from .wording import cut
 
 LONGEST = 200
 _UNREAD = (
-    "FROM agent_message WHERE status = 'pending' AND to_agent IN (SELECT agent_id FROM agent_lifecycle "
-    "WHERE status IN ('starting', 'running') UNION SELECT agent_type FROM agent_lifecycle "
-    "WHERE status IN ('starting', 'running'))"
+    "FROM agent_message WHERE status = 'pending' AND message_type <> 'task_assignment' AND to_agent IN "
+    "(SELECT agent_id FROM agent_lifecycle WHERE status IN ('starting', 'running') "
+    "UNION SELECT agent_type FROM agent_lifecycle WHERE status IN ('starting', 'running'))"
 )
 
 
@@ -68,7 +68,10 @@ def left_ready(tx: Transaction) -> int:
 
 
 def unread(tx: Transaction) -> int:
-    """How many messages wait for agents that live; other mail waits for nobody who could be late."""
+    """How many messages wait for agents that live; other mail waits for nobody who could be late.
+
+    A task's assignment is no news to its agent: its prompt says the same.
+    """
     return int(tx.value(f"SELECT count(*) {_UNREAD}"))
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import next_calls
-from .cli_options import Json, Repo, opened, refusal, refusals, say
+from .cli_options import Json, Repo, refusal, refusals, say
 from .completion import agents_and_tasks, subjects
-from .errors import NotFound
+from .errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from .doctor import Examination
@@ -73,12 +73,18 @@ def why(
     """
     from . import clock, settings
     from . import why as domain
+    from .status import looking
 
-    with refusals(as_json, refusal), opened(repo) as (paths, store):
-        conf = settings.load(paths.root)
-        bounds = domain.Bounds(conf.default_agent, conf.instance_limits, conf.merge.auto_approve, clock.uptime())
+    with refusals(as_json, refusal), looking(repo) as look:
         try:
-            told = store.read(domain.explain, subject, now=clock.now(), bounds=bounds)
+            conf = settings.load(look.located.root)
+        except InvalidInput as error:
+            say(f"crewyard: {error.message.rstrip('.')}. What is told is by the default settings.")
+            conf = settings.Settings()
+        uptime, gone = look.clock(), look.gone()
+        bounds = domain.Bounds(conf.default_agent, conf.instance_limits, conf.merge.auto_approve, uptime, gone)
+        try:
+            told = look.store.read(domain.explain, subject, now=clock.now(), bounds=bounds)
         except NotFound as error:
             if as_json:
                 typer.echo(json.dumps(refusal(error)))
@@ -88,7 +94,7 @@ def why(
         line = next_calls.command_line(told.next_call)
         typer.echo(json.dumps({**dataclasses.asdict(told), "command_line": line}))
     else:
-        typer.echo(next_calls.for_terminal(told.because))
+        typer.echo(clock.in_local_times(next_calls.for_terminal(told.because)))
         typer.echo(f"  → {next_calls.for_terminal(told.next_call)}")
 
 

@@ -3,9 +3,12 @@
 Units of work never call this: ``now`` is one of their arguments. Durations come from ``time.monotonic``.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def now() -> str:
@@ -40,6 +43,16 @@ def to_text(moment: datetime) -> str:
 def local_time(text: str) -> str:
     """The time of day where the reader is, for people."""
     return parse(text).astimezone().strftime("%H:%M:%S")
+
+
+def in_local_times(text: str) -> str:
+    """The text with each of our times as the reader's clock has it; the day only where it is another one."""
+    return _TIME.sub(lambda found: _local(found[0]), text)
+
+
+def _local(text: str) -> str:
+    here = parse(text).astimezone()
+    return here.strftime("%H:%M:%S" if here.date() == datetime.now(UTC).astimezone().date() else "%Y-%m-%d %H:%M:%S")
 
 
 def parse(text: str) -> datetime:

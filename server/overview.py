@@ -145,7 +145,7 @@ def dispatch_view(tx: Transaction, row: Row) -> DispatchView:
         row["status"],
         row["max_parallel"],
         row["tasks"],
-        dispatches.slots_used(tx, row["dispatch_id"]),
+        dispatches.agents_at_work(tx, row["dispatch_id"]),
         row["created_at"],
     )
 

@@ -4,6 +4,7 @@ A row says what was recorded last. Where nobody supervises, an agent's process m
 ``running``; a lease may be in force and its holder dead. Both are told here as they are. A look changes nothing.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from .overview import AgentView, Overview
 from .process import Identity
 from .store import Reader, Row, Store, Transaction
 from .usage import Sampler, Tree, Usage
+
+HOLDER = "SELECT pid, start_time, boot_id FROM supervisor_lease WHERE id = 1"
 
 
 @dataclass(frozen=True)
@@ -141,12 +144,21 @@ class Look:
             **known,
         )
 
+    def gone(self) -> frozenset[str]:
+        """Agents that were recorded as running last, and whose processes are not there."""
+        trees = {row["agent_id"]: agent_processes.tree_of(row) for row in self.store.read(agents.live)}
+        return frozenset(name for name, tree in trees.items() if not _lives(tree.keeper) and not _lives(tree.root))
+
+    def clock(self) -> float:
+        """The time that the lease goes by; beyond every term where its holder does not live."""
+        row = self.store.read(lambda tx: tx.one(HOLDER))
+        return clock.uptime() if row is not None and process.is_alive(Identity(*row)) else math.inf
+
     def _notes(self, present: Daemon | None) -> list[str]:
         found = []
         if wrong := locating.check(self.located):
-            found.append(
-                f"The configuration cannot be used: {wrong} What is shown is true; nothing new can be started."
-            )
+            fault = f"The configuration cannot be used: {wrong.rstrip('.')}."
+            found.append(f"{fault} What is shown is true; nothing new can be started.")
         if present is not None and present.configuration not in ("", self.located.fingerprint):
             found.append(
                 f"{locating.FILE_NAME} has changed since the daemon started, which goes on with the old one: "
@@ -187,7 +199,7 @@ def _rows(
     tx: Transaction, now: str, *, auto_approve: bool
 ) -> tuple[Overview, dict[str, Any], Identity | None, dict[str, Row]]:
     seen = overview.overview(tx, now=now, uptime=clock.uptime())
-    row = tx.one("SELECT pid, start_time, boot_id FROM supervisor_lease WHERE id = 1")
+    row = tx.one(HOLDER)
     holder = None if row is None else Identity(*row)
     known = {
         "needs": attention.needs(tx, auto_approve=auto_approve),

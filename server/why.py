@@ -16,7 +16,7 @@ from .why_errors import of_error
 from .why_launches import Bounds
 from .why_merges import of_merge, of_pooled, of_worktree
 from .why_subjects import Answer, of_agent, of_dispatch, of_message
-from .why_tasks import of_task
+from .why_tasks import of_task, scope_of
 
 __all__ = ["Bounds", "Explanation", "explain"]
 
@@ -62,7 +62,7 @@ def explain(tx: Transaction, subject: str, *, now: str, bounds: Bounds) -> Expla
     because, next_call = kind.explained(tx, row, now, bounds)
     if kind.subject_type == "task":
         because += collisions.sentence(tx, row["task_id"])
-    if row["status"] in DRIVEN.get(kind.subject_type, ()):
+    if row["status"] in DRIVEN.get(kind.subject_type, ()) and not _is_nobodys(tx, kind, row):
         because += _unsupervised(tx, bounds)
     return Explanation(kind.subject_type, because, next_call, str(row[kind.key]))
 
@@ -109,6 +109,11 @@ def _unknown(tx: Transaction, subject: str) -> NotFound:
     lists = f"{call('plan', action='show')} and {call('agents', action='list', state='all')} list them."
     hint = f"Did you mean {', '.join(near)}?" if near else f"Give the id of a task, agent, message or merge; {lists}"
     return NotFound(f"Nothing is called {subject!r}.", hint=hint, subject=subject)
+
+
+def _is_nobodys(tx: Transaction, kind: Kind, row: Row) -> bool:
+    """Whether a supervisor would do nothing for it either: a ready task that nobody has asked for."""
+    return kind.subject_type == "task" and row["status"] == "ready" and scope_of(tx, row["task_id"]) is None
 
 
 def _unsupervised(tx: Transaction, bounds: Bounds) -> str:

@@ -7,12 +7,16 @@ from .store import Row, Transaction
 from .why_launches import Bounds
 from .why_subjects import Answer
 
+AT_WORK = "SELECT 1 FROM specs_task WHERE task_id = ? AND status IN ('assigned', 'in_progress')"
 
-def of_error(_tx: Transaction, error: Row, _now: str, _bounds: Bounds) -> Answer:
+
+def of_error(tx: Transaction, error: Row, _now: str, _bounds: Bounds) -> Answer:
     about = f" of task {error['task_id']}" if error["task_id"] else ""
     kind = error["error_class"].replace("_", " ")
     said = error["message"].rstrip(".")
     because, next_call = STATES[error["status"]](error)
+    if error["status"] == "escalated" and tx.value(AT_WORK, (error["task_id"],)):
+        next_call = call("why", subject=error["task_id"])  # it goes on already, and nothing is to be begun anew
     return f"Error {error['error_id']} ({kind}){about} {because}: {said}.", next_call
 
 

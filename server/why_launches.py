@@ -1,6 +1,6 @@
 """What keeps an agent from being started for a task: decided as the dispatcher decides it, told in words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from . import agents, dispatches, holds, schedule
@@ -13,12 +13,16 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Bounds:
-    """The settings that hold work back; ``uptime`` is the clock's that the lease goes by, where that is to be told."""
+    """The settings that hold work back; ``uptime`` is the clock's that the lease goes by, where that is to be told.
+
+    ``gone`` are agents whose processes somebody looked for and did not find.
+    """
 
     default_agent: str
     max_instances: Mapping[str, int]
     auto_approve: bool
     uptime: float | None = None
+    gone: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def instances_left(tx: Transaction, bounds: Bounds) -> dict[str, int]:
 
 
 def _slots_taken(dispatch: Row, used: int) -> str:
-    return f"{used} of {dispatch['max_parallel']} agents of dispatch {dispatch['dispatch_id']} are at work"
+    some = f"{used} of {dispatch['max_parallel']} agents of dispatch {dispatch['dispatch_id']}"
+    return f"{some} are at work or about to start"
 
 
 def _instances_busy(tx: Transaction, agent_type: str, bounds: Bounds) -> str | None:

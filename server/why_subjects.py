@@ -33,9 +33,12 @@ def is_in_trouble(tx: Transaction, agent: Row) -> bool:
 # ------------------------------------------------------------------------------------------------- agents
 
 
-def of_agent(tx: Transaction, agent: Row, now: str, _bounds: Bounds) -> Answer:
+def of_agent(tx: Transaction, agent: Row, now: str, bounds: Bounds) -> Answer:
     name, log = agent["agent_id"], log_of(agent["agent_id"])
     on = f" on task {agent['task_id']}" if agent["task_id"] else ""
+    if agent["status"] == "running" and name in bounds.gone:
+        gone = "and its process is gone; whoever supervises takes that in"
+        return f"Agent {name} ran{on} since {agent['started_at']}, {gone}.", CREW
     if agent["kill_requested_at"] and agent["completed_at"] is None:
         reason = agent["kill_reason"].rstrip(".")
         end = clock.plus(agent["kill_requested_at"], agent["kill_grace_seconds"])
@@ -208,8 +211,9 @@ def of_dispatch(tx: Transaction, dispatch: Row, _now: str, _bounds: Bounds) -> A
 
 def _active(tx: Transaction, dispatch: Row) -> Answer:
     name = dispatch["dispatch_id"]
-    used = dispatches.slots_used(tx, name)
-    head = f"active with {used} of {dispatch['max_parallel']} agents at work"
+    used, at_work = dispatches.slots_used(tx, name), dispatches.agents_at_work(tx, name)
+    more = f" and {used - at_work} to start" if used > at_work else ""
+    head = f"active with {at_work} of {dispatch['max_parallel']} agents at work{more}"
     if dispatches.is_over(tx, name):
         tidy = "it ends in a moment" if dispatches.is_tidy(tx, name) else "its worktrees are being cleaned up"
         return f"{head}; nothing of it can go on, and {tidy}", call("worktrees", action="list")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from . import agents, assignments, deadlocks, dispatches, merges, tasks, why_launches, worktrees
+from . import agents, assignments, deadlocks, dispatches, merges, reports, tasks, why_launches, worktrees
 from .advice import ADVICE
 from .cycles import show_chain
 from .next_calls import call
@@ -31,12 +31,12 @@ def _pending(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
     more = f" and {len(blockers) - BLOCKERS_NAMED} more" if len(blockers) > BLOCKERS_NAMED else ""
     stuck = next((row for row in blockers if row["status"] in ("failed", "cancelled")), None)
     next_call = call("why", subject=blockers[0]["task_id"]) if stuck is None else _again(stuck["task_id"])
-    alone = "" if _scope_of(tx, task_id) else ", and no dispatch works it off"
+    alone = "" if scope_of(tx, task_id) else ", and no dispatch works it off"
     return f"Task {task_id} is pending: it waits for {names}{more}{alone}.", next_call
 
 
 def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
-    task_id, dispatch = task["task_id"], _scope_of(tx, task["task_id"])
+    task_id, dispatch = task["task_id"], scope_of(tx, task["task_id"])
     if dispatch is None:
         start = call("assign", action="assign", task_ids=[task_id])
         return f"Task {task_id} is ready, but no dispatch works it off.", start
@@ -51,7 +51,7 @@ def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
     return f"Task {task_id} is ready and next in line in dispatch {name}; its agent is about to start.", CREW
 
 
-def _scope_of(tx: Transaction, task_id: str) -> Row | None:
+def scope_of(tx: Transaction, task_id: str) -> Row | None:
     """The dispatch that works the task off; an active one first."""
     return tx.one(
         "SELECT d.* FROM dispatch d JOIN dispatch_task t USING (dispatch_id) WHERE t.task_id = ? "
@@ -119,7 +119,7 @@ def _in_progress(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer
     if row["status"] == "completed":
         said = f"Agent {name} ended its work on task {task['task_id']} at {row['completed_at']}"
         return f"{said}; the evidence is being checked.", log_of(name)
-    if row["completed_at"] is not None or is_in_trouble(tx, row):
+    if row["completed_at"] is not None or is_in_trouble(tx, row) or name in bounds.gone:
         return of_agent(tx, row, now, bounds)
     return (
         f"Agent {name} works on task {task['task_id']} since {row['started_at']}; it is {row['status']}, "
@@ -157,6 +157,9 @@ def _failed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
     message = f"{task['error_message'].rstrip('.')}."
     because = f"Task {task_id} failed at {task['updated_at']} ({task['error_code']}){review}: {message}"
     because += f" {ADVICE.get(task['error_code'], '')}".rstrip() + log
+    if last and reports.waits(tx, last[-1]["agent_id"]):
+        answer = call("route", action="send", target_agent=last[-1]["agent_id"], content="…")
+        because += f" {answer} answers it: whoever goes on with the task reads that."
     if request is not None and request["status"] == "conflicted":
         settle = call("worktrees", action="resolve", task_id=task_id, strategy="agent")
         return f"{because} {_again(task_id)} begins it anew.", settle

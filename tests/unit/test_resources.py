@@ -43,7 +43,7 @@ async def test_status_shows_the_yard_at_a_glance(bench: Any, call: Any) -> None:
     status = await read(call, "crewyard://status")
     assert (status["tasks"]["in_progress"], status["tasks"]["assigned"]) == (1, 1)
     assert status["agents"][0]["agent_id"] == agent_id
-    assert status["dispatches"][0]["agents_at_work"] == 1
+    assert status["dispatches"][0]["agents_at_work"] == 0, "B's has not begun"
     assert set(status) == {
         "at", "tasks", "in_review", "agents", "merges", "dispatches", "messages", "supervisor", "holds",
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """``why``: a true sentence and the next call, for each state of everything that can be asked about."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from crewyard.server import (
     backoff,
     clock,
     dispatches,
+    error_events,
     holds,
     merges,
     messages,
@@ -256,3 +258,51 @@ async def test_the_tool_answers_with_both(bench: Any, call: Any) -> None:
     assert answer["next_call"]
     assert (await call.fails("why", subject="B"))["code"] == "not_found"
     assert (await call.fails("why"))["code"] == "invalid_input"
+
+
+def test_an_agent_whose_process_was_not_found_is_not_said_to_work(bench: Any) -> None:
+    bench.add_tasks("A")
+    agent_id = bench.add_agent("A")
+    seen = replace(BOUNDS, gone=frozenset([agent_id]))
+    for subject in ("A", agent_id):
+        answer = ask(bench, subject, seen)
+        assert f"Agent {agent_id} ran on task A" in answer.because
+        assert "its process is gone" in answer.because
+
+
+def test_an_answer_that_was_not_read_yet_is_not_asked_for_again(bench: Any) -> None:
+    bench.add_tasks("A")
+    agent_id = bench.add_agent("A")
+    bench.store.run(reports.record, agent_id, "question", "Which colour?", now=NOW)
+    assert ask(bench, "A").next_call == f"route(action='send', target_agent='{agent_id}', content='…')"
+    draft = messages.Draft(agent_id, "answer", "red")
+    bench.store.run(messages.send, draft, sender="lead", agent_types=["builder"], max_queue=9, now=NOW)
+    answer = ask(bench, "A")
+    assert "has not polled its mail since" in answer.because
+    assert answer.next_call.startswith("agents(action='log'")
+
+
+def test_a_question_that_was_left_behind_can_still_be_answered(bench: Any) -> None:
+    bench.add_tasks("A")
+    agent_id = bench.add_agent("A")
+    bench.store.run(reports.record, agent_id, "question", "Which colour?", now=NOW)
+    bench.end_agent(agent_id)
+    work = bench.value("SELECT orchestrator_task_id FROM orchestrator_task")
+    bench.store.run(
+        assignments.give_up, work, code="non_retryable_error", message="it asked", review=True, now=NOW, actor="test"
+    )
+    assert f"route(action='send', target_agent='{agent_id}', content='…') answers it" in ask(bench, "A").because
+
+
+def test_an_escalated_error_of_a_task_at_work_is_not_to_be_recovered_from(bench: Any) -> None:
+    bench.add_tasks("A")
+    bench.add_agent("A")
+    note = error_events.Note("agent_failed", "It died.", "escalated", "A")
+    assert ask(bench, bench.store.run(error_events.note, note, now=NOW, actor="test")).next_call == "why(subject='A')"
+
+
+def test_times_are_told_by_the_readers_clock() -> None:
+    today = clock.now()
+    said = clock.in_local_times(f"since {today}, until {NOW}.")
+    assert said.startswith(f"since {clock.local_time(today)}, until 20")
+    assert "Z" not in said

@@ -264,6 +264,8 @@ SITUATIONS = [
     Situation("dispatch:paused", paused, ("paused: 1 ready",), "assign(action='resume', dispatch_id='{dispatch}')"),
     Situation("dispatch:completed", over("completed"), (f"completed since {SOON}",), "plan(action='show')"),
     Situation("dispatch:cancelled", over("cancelled"), (f"cancelled since {SOON}",), "plan(action='show')"),
+    Situation("nobody's", lambda b: (orphaned(b), b.add_tasks("Z"))[1] or "Z", ("no dispatch works it off",),
+              "assign(action='assign', task_ids=['Z'])", replace(OPEN, uptime=111.0), is_bare=True),
     Situation("supervised", orphaned, ("next in line",), CREW, replace(OPEN, uptime=105.0), is_bare=True),
     Situation("nobody supervises", orphaned, ("Nobody supervises now (process 77 did so until 2026-01-01T00:00:10",),
               CREW, replace(OPEN, uptime=111.0)),
