@@ -22,7 +22,9 @@ def command(
     name: Annotated[
         str | None, typer.Argument(help="Its name; without one, all of them are listed.", autocompletion=_names)
     ] = None,
-    parameters: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Its parameters; --describe lists them.")
+    ] = None,
     describe: Annotated[bool, typer.Option("--describe", help="Show what it takes, and do nothing.")] = False,
     repo: Repo = Path(),
     as_json: Json = False,
@@ -76,7 +78,7 @@ def _describe(name: str) -> None:
     for each in commands.parameters_of(found):
         default = "needed" if each.is_needed else f"default {each.default}"
         typer.echo(f"  {each.key} ({each.kind}, {default})\n      {each.meaning}")
-    typer.echo(f"\nErrors: {', '.join(dict.fromkeys(error.code for error in found.errors))}")
+    typer.echo(f"\nErrors: {', '.join(dict.fromkeys(error.code for error in found.errors)) or 'none of its own'}")
     typer.echo(f"Related: {', '.join(found.related)}")
 
 

@@ -110,7 +110,7 @@ def _work(started: "Started") -> str:
     if active:
         return ", ".join(f"dispatch {row.dispatch_id} ({row.tasks} tasks)" for row in active)
     ready = started.seen.tasks.get("ready", 0)
-    return f"nothing yet ({ready} tasks are ready): call assign, or `crewyard run PLAN`"
+    return f"nothing yet (ready: {ready}): call assign, or `crewyard run PLAN`"
 
 
 # ---------------------------------------------------------------------------------------------------- stop

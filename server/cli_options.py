@@ -34,7 +34,9 @@ def opened(repo: Path) -> "Iterator[tuple[Paths, Store]]":
     repository = Repository.discover(repo)
     paths = Paths(repository.root, settings.load(repository.root))
     if not paths.database.exists():
-        raise InvalidInput(f"{repository.root} has no yard yet.", hint="Start one with `crewyard run PLAN`.")
+        raise InvalidInput(
+            f"Crewyard has no database in {repository.root} yet.", hint="Start one with `crewyard run PLAN`."
+        )
     store = Store(paths.database)
     try:
         yield paths, store

@@ -30,7 +30,7 @@ def logs(
         str,
         typer.Argument(
             metavar="AGENT|TASK",
-            help="An agent's id, or a task's: then its last agent.",
+            help="An agent's id, or a task's: its last agent, with -f all that follow.",
             autocompletion=agents_and_tasks,
         ),
     ],

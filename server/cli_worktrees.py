@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import completion
+from . import completion, next_calls
 from .cli_options import Json, Repo, opened, refusal, refusals, say
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _print_worktrees(found: "list[Candidate]") -> None:
     for each in found:
         typer.echo(f"{each.task_id}  {each.status}  {each.branch_name}  {each.disk_space_mb:.1f} MiB")
         typer.echo(f"  {each.worktree_path}")
-        typer.echo(f"  {'may be removed' if each.ready else 'stays'}: {each.reason}")
+        typer.echo(f"  {'may be removed' if each.ready else 'stays'}: {next_calls.for_terminal(each.reason)}")
 
 
 def _many(number: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import agents, hidden, merges, pool, pooling, saving, tasks, workspaces, worktrees
 from .checkouts import Checkout
+from .next_calls import call
 from .paths import Paths
 from .repository import Repository
 from .settings import Settings
@@ -106,7 +107,7 @@ def _candidate(
     elif (inner := saving.unsalvageable(repository, path) if is_there else []) != []:
         reason = f"holds {_named(inner)}, a git repository of its own with work in it; move it elsewhere"
     elif (work := _work(repository, settings, worktree, path)) != "":
-        reason, forcible = f"{work}; force=true keeps it under a salvage ref", True
+        reason, forcible = f"{work}; {_by_force(task_id)} keeps it under a salvage ref", True
     else:
         removable = True
         gone = "" if is_there else "its folder is gone already; "
@@ -118,13 +119,17 @@ def _candidate(
     )
 
 
+def _by_force(task_id: str) -> str:
+    return call("worktrees", action="cleanup", task_id=task_id, force=True)
+
+
 def _orphan(repository: Repository, settings: Settings, worktree: Worktree) -> Candidate:
     path = Path(worktree.path)
     work = _work(repository, settings, worktree, path)
     holds = work or f"all its commits are on {settings.crew.integration_branch}"
     reason = (
         f"this database does not know it, so it is from another life; {holds}. "
-        f"cleanup(task_id='{worktree.task_id}', force=true) keeps what it holds and removes it"
+        f"{_by_force(worktree.task_id)} keeps what it holds and removes it"
     )
     size = workspaces.size_in_mb(path) if path.exists() else 0.0
     return Candidate(

@@ -52,7 +52,7 @@ def locate(start: Path) -> Located:
         found = _at(root)
     if not found.files.database.exists():
         hint = found.trouble or "Start one with `crewyard run PLAN`."
-        raise InvalidInput(f"{root} has no yard yet.", hint=hint)
+        raise InvalidInput(f"Crewyard has no database in {root} yet.", hint=hint)
     return found
 
 

@@ -64,10 +64,11 @@ COMMAND_LINES: dict[tuple[str, str], str] = {
         f"{_COMMAND} merge-completed-work ACTION=resolve_conflicts TASK_ID={{task_id}} CONFLICT_STRATEGY={{strategy}}"
     ),
     ("worktrees", "resolve agent"): f"{_COMMAND} coordinate-dependencies TASK_ID={{task_id}} NEW_STATUS=ready",
-    ("worktrees", "cleanup"): f"{_COMMAND} cleanup-worktrees [TASK_ID={{task_id}}|ACTION={{all}}|ACTION={{dry_run}}]",
+    ("worktrees", "cleanup"): f"{_COMMAND} cleanup-worktrees [TASK_ID={{task_id}}|ACTION={{all}}|ACTION={{dry_run}}] "
+    "[FORCE_CLEANUP={force}]",
 }
 # What a command calls otherwise than the tool.
-VALUES = {("all", True): "cleanup_all", ("dry_run", True): "list_candidates"}
+VALUES = {("force", True): "true", ("all", True): "cleanup_all", ("dry_run", True): "list_candidates"}
 PLACEHOLDERS = {
     "subject": "ID",
     "path": "PLAN",

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from . import clock, progress
 from .headless import Begun
+from .id_cell import IdCell
 from .progress import Line
 
 STYLES = {
@@ -94,11 +95,11 @@ def draw(lines: list[Line], size: ConsoleDimensions) -> Table:
     return table
 
 
-def _cells(line: Line) -> dict[str, str | Text]:
+def _cells(line: Line) -> dict[str, str | Text | IdCell]:
     return {
-        "task": line.task_id,
+        "task": IdCell(line.task_id),
         "state": Text(line.state, style=STYLES.get(line.state, "")),
-        "agent": line.agent,
+        "agent": IdCell(line.agent),
         "try": str(line.attempt or ""),
         "time": "" if line.seconds is None else f"{line.seconds:.1f} s",
         "": Text(line.note or line.title, overflow="ellipsis"),
@@ -126,12 +127,15 @@ def print_outcome(result: dict[str, Any]) -> None:
     """The end of a run, for a person, on standard output."""
     console = Console()
     for task in result["tasks"]:
-        style = STYLES.get(task["status"], "")
+        state, error = task["status"], task["error"]
+        is_left = error is not None and error["code"] == "blocker_not_completed"
+        state = "pending" if is_left else state.replace("in_progress", "at work")  # as status and the plan have it
         where = task["merge_commit"][:10] if task["merge_commit"] else ""
         tries = f"{task['attempts']} attempts" if task["attempts"] > 1 else ""
-        console.print(Text(f"{task['status']:<10}", style=style), Text(f"{task['task_id']}  {where}  {tries}".rstrip()))
-        if task["error"]:
-            why = f"{task['error']['code']}: {task['error']['message']}"
+        facts = "  ".join(each for each in (task["task_id"], where, tries) if each)
+        console.print(Text(f"{state:<10}", style=STYLES.get(task["status"], "")), Text(facts))
+        if error:
+            why = error["message"] if is_left else f"{error['code']}: {error['message']}"
             if console.is_terminal:
                 console.print(Padding(Text(why), (0, 0, 0, 11)))
             else:
@@ -140,7 +144,9 @@ def print_outcome(result: dict[str, Any]) -> None:
     good = totals["merged"] + totals["completed"]
     if good < totals["tasks"]:
         console.print(
-            "`crewyard logs TASK` shows what an agent wrote; the same command tries them again.", markup=False
+            "`crewyard why TASK` tells more and what to do, `crewyard logs TASK` what an agent wrote; the same command "
+            "tries them again.",
+            markup=False,
         )
     console.print(
         f"{good} of {totals['tasks']} tasks done on branch {result['integration_branch']} "

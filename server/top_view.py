@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import clock
+from .id_cell import IdCell
 from .overview import MergeView
 from .progress import Line
 from .status import AgentNow, Status
@@ -56,7 +57,7 @@ class Section:
 
     name: str
     columns: tuple[tuple[str, bool], ...]  # heading, and whether its text may be cut
-    rows: list[list[Text]]
+    rows: list[list[Text | IdCell]]
     total: int
 
     def shown(self, room: int) -> Table:
@@ -185,14 +186,14 @@ def _sections(picture: Picture, *, is_wide: bool) -> list[Section]:
     ]
 
 
-def _agent(row: AgentNow, now: str, *, is_wide: bool) -> list[Text]:
+def _agent(row: AgentNow, now: str, *, is_wide: bool) -> list[Text | IdCell]:
     view = row.view
     state = state_of(row)
     sign = lasted(clock.seconds_between(view.last_heartbeat, now)) + " ago" if view.last_heartbeat else "none yet"
     return [
-        _cell(view.agent_id),
+        IdCell(view.agent_id),
         _cell(state, STYLES.get(state, "")),
-        _cell(view.task_id or "-"),
+        IdCell(view.task_id or "-"),
         _cell("-" if view.uptime_seconds is None else lasted(view.uptime_seconds)),
         _cell("-" if row.cpu_percent is None else f"{row.cpu_percent:.0f} %"),
         _cell("-" if row.memory_mb is None else f"{row.memory_mb:.0f} MB"),
@@ -200,9 +201,9 @@ def _agent(row: AgentNow, now: str, *, is_wide: bool) -> list[Text]:
     ]
 
 
-def _task(line: Line) -> list[Text]:
+def _task(line: Line) -> list[Text | IdCell]:
     return [
-        _cell(line.task_id),
+        IdCell(line.task_id),
         _cell(line.state, STYLES.get(line.state, "red" if line.state == "review" else "")),
         _cell(str(line.attempt or "-")),
         _cell("-" if line.seconds is None else lasted(line.seconds)),
@@ -210,18 +211,17 @@ def _task(line: Line) -> list[Text]:
     ]
 
 
-def _merge(row: MergeView, now: str) -> list[Text]:
+def _merge(row: MergeView, now: str) -> list[Text | IdCell]:
     later = row.waits_until is not None and row.waits_until > now
     wait = f"again in {lasted(clock.seconds_between(now, row.waits_until or now))}: " if later else ""
     said = wait + "".join((row.error or "").splitlines()[:1])
-    return [_cell(f"{row.position}. {row.task_id}"), _cell(row.status, STYLES.get(row.status, "")),
+    return [IdCell(f"{row.position}. {row.task_id}"), _cell(row.status, STYLES.get(row.status, "")),
             _cell(row.target_branch), _cell(said)]  # fmt: skip
 
 
-def _message(row: Row, now: str) -> list[Text]:
+def _message(row: Row, now: str) -> list[Text | IdCell]:
     age = lasted(clock.seconds_between(row["created_at"], now))
-    told = [row["from_agent"], row["to_agent"], row["message_type"]]
-    return [_cell(text) for text in (*told, age)]
+    return [IdCell(row["from_agent"]), IdCell(row["to_agent"]), _cell(row["message_type"]), _cell(age)]
 
 
 def _cell(text: str, style: str = "") -> Text:

@@ -5,6 +5,7 @@ is what will happen and not a guess.
 """
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -121,7 +122,10 @@ def _unsupervised(tx: Transaction, bounds: Bounds) -> str:
     row = lease.current(tx)
     if row is None or bounds.uptime is None or lease.is_held(row, uptime=bounds.uptime):
         return ""
-    last = f"process {row['pid']} did so until {row['until']}"
+    is_dead = bounds.uptime == math.inf
+    last = (
+        f"process {row['pid']}, which did, is gone" if is_dead else f"process {row['pid']} did so until {row['until']}"
+    )
     return f" Nobody supervises now ({last}), so nothing goes on; `crewyard start` or `crewyard run PLAN` does."
 
 

@@ -13,7 +13,8 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Bounds:
-    """The settings that hold work back; ``uptime`` is the clock's that the lease goes by, where that is to be told.
+    """The settings that hold work back; ``uptime`` is the clock's that the lease goes by, where that is to be told, and
+    infinite where its holder does not live.
 
     ``gone`` are agents whose processes somebody looked for and did not find.
     """

@@ -77,10 +77,9 @@ def _assigned(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
     gate = why_launches.held(tx, task_id, work["agent_type"], now)
     if work["not_before"] and work["not_before"] > now:
         also = f" Besides, {gate.because}." if gate else ""
-        due = f"Task {task_id} waits until {work['not_before']} for restart {work['retry_count']}"
-        failed = f"because its last attempt failed ({work['error_code']}): {work['error_message']}"
-        restart = call("agents", action="restart", agent_id=known[-1]["agent_id"]) if known else RESTART_ALL
-        return f"{due}, {failed}{also}", restart
+        due = f"Task {task_id} waits until {work['not_before']} for restart {work['retry_count']}, and then goes on"
+        failed = f"its last attempt failed ({work['error_code']}): {work['error_message'].rstrip('.')}."
+        return f"{due} by itself; {failed}{also}", log_of(known[-1]["agent_id"]) if known else CREW
     return _waiting_for_agent(tx, task_id, work, gate, bounds)
 
 
@@ -187,7 +186,6 @@ def _resume(dispatch_id: str) -> str:
     return call("assign", action="resume", dispatch_id=dispatch_id)
 
 
-RESTART_ALL = call("agents", action="restart_failed")
 STATES: dict[str, Callable[[Transaction, Row, str, Bounds], Answer]] = {
     "pending": _pending,
     "ready": _ready,

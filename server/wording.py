@@ -6,6 +6,14 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def cut_inside(text: str, limit: int) -> str:
+    """As ``cut``, but of an id whose end tells it from others: what is left out lies in the middle."""
+    if len(text) <= limit:
+        return text
+    end = max(0, 2 * (limit - 1) // 3)
+    return f"{text[: limit - 1 - end]}…{text[len(text) - end :]}"[:limit]
+
+
 def counted(number: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

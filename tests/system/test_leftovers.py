@@ -78,13 +78,13 @@ def test_each_worktree_has_its_reason(crew: Crew, settled: Any, git: Any) -> Non
     )
     found = seen(crew)
     branch = crew.paths.branch("ahead")
-    force = "; force=true keeps it under a salvage ref"
+    force = "; worktrees(action='cleanup', task_id='{}', force=True) keeps it under a salvage ref"
     assert {name: each.reason for name, each in found.items()} == {
         "clean": "all its commits are on roadmap",
-        "ahead": f"holds 2 commits of {branch} not on roadmap{force}",
-        "dirty": f"holds uncommitted changes to README.md{force}",
-        "new": f"holds new files n1, n2, n3 and 2 more{force}",
-        "both": f"holds 1 commit of {crew.paths.branch('both')} not on roadmap and new files n{force}",
+        "ahead": f"holds 2 commits of {branch} not on roadmap{force.format('ahead')}",
+        "dirty": f"holds uncommitted changes to README.md{force.format('dirty')}",
+        "new": f"holds new files n1, n2, n3 and 2 more{force.format('new')}",
+        "both": f"holds 1 commit of {crew.paths.branch('both')} not on roadmap and new files n{force.format('both')}",
         "gone": "its folder is gone already; all its commits are on roadmap",
         "locked": "somebody locked it (on a stick); `git worktree unlock` lets it go",
         "waits": "its task is assigned, and goes on in it",

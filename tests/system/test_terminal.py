@@ -130,7 +130,7 @@ def test_top_waits_for_a_yard_that_is_not_there_yet_and_shows_it_then(
     yard: Any, terminal: Callable[..., Terminal]
 ) -> None:
     top = terminal("top", "--repo", str(yard.repo), columns=250)
-    top.until(b"has no yard yet")
+    top.until(b"has no database")
     yard.run(yard.plan({"task_id": "A"}))
     top.until(b"1 completed")
     top.type(b"q")
@@ -164,7 +164,7 @@ def test_top_goes_on_while_the_database_is_held_and_after_it_was_taken_away(
         holder.execute("ROLLBACK")
     for name in ("orchestrator.db", "orchestrator.db-wal", "orchestrator.db-shm"):
         (database.parent / name).unlink(missing_ok=True)
-    top.until(b"has no yard yet")
+    top.until(b"has no database")
     top.type(b"q")
 
     assert top.end() == 0

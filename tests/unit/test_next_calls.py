@@ -86,6 +86,10 @@ def test_the_calls_of_every_tool_are_known() -> None:
         ),
         ("worktrees(action='cleanup', all=True)", "crewyard command cleanup-worktrees ACTION=cleanup_all"),
         ("worktrees(action='cleanup', dry_run=true)", "crewyard command cleanup-worktrees ACTION=list_candidates"),
+        (
+            "worktrees(action='cleanup', task_id='A', force=True)",
+            "crewyard command cleanup-worktrees TASK_ID=A FORCE_CLEANUP=true",
+        ),
         ("worktrees(action='cleanup', task_id='A')", "crewyard command cleanup-worktrees TASK_ID=A"),
         ("agents(1)", None),
         ("agents(action=)", None),

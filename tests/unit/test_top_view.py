@@ -62,7 +62,7 @@ def test_what_there_is_no_room_for_is_counted() -> None:
 
 
 def test_an_agents_numbers_stand_below_their_headings() -> None:
-    lines = drawn(picture([agent(1), agent(2, LONG)]), 80, 24)
+    lines = drawn(picture([agent(1), agent(2, LONG[:-3])]), 80, 24)
     heading = next(line for line in lines if line.startswith("Agents (2)"))
     rows = [line for line in lines if "running" in line]
 
@@ -111,3 +111,9 @@ def test_an_old_picture_says_that_it_is_one() -> None:
 )
 def test_sections_share_what_room_there_is(wanted: list[int], room: int, given: list[int]) -> None:
     assert shares(wanted, room) == given
+
+
+def test_agents_are_told_apart_on_a_narrow_screen() -> None:
+    lines = drawn(picture([agent(n, "a-rather-long-type-of-agents-20260101") for n in (17, 18)]), 60, 24)
+
+    assert sum("-017 " in line for line in lines) == sum("-018 " in line for line in lines) == 1

@@ -213,7 +213,7 @@ def test_an_ended_agent_whose_task_is_tried_again(bench: Any) -> None:
     assert "Restart 1 of its task is due at 2026-01-01T00:00:12.000Z" in answer.because
     assert "due" not in ask(bench, agent_id, now=clock.plus(NOW, 13)).because
     waits = ask(bench, "A", now=clock.plus(NOW, 11))
-    assert waits.next_call == f"agents(action='restart', agent_id='{agent_id}')"
+    assert waits.next_call == f"agents(action='log', agent_id='{agent_id}')", "it goes on by itself"
     bench.store.run(holds.hold, "builder", "quota", "the limit", until=clock.plus(NOW, 99), now=NOW, actor="supervisor")
     waits = ask(bench, "A", now=clock.plus(NOW, 11))
     assert f"no builder can start until 2026-01-01T00:01:39.000Z (quota, since {NOW}): the limit" in waits.because

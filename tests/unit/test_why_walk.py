@@ -4,6 +4,7 @@ A state, a reason to hold launches or an error code that is new and has no sente
 """
 
 import json
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -162,8 +163,7 @@ SITUATIONS = [
     Situation("assigned, max_instances", type_full, ("max_instances (1)", "{agent} on task A"), CREW),
     Situation("assigned, held", assigned_held, (f"until {LATER} (disk, since {NOW}): 12 MiB are free",),
               "worktrees(action='cleanup', all=True)"),
-    Situation("restart backoff", restart_due, ("until 2026-01-01T00:00:06.000Z for restart 1", "exit code 3"),
-              "agents(action='restart', agent_id='{agent}')"),
+    Situation("restart backoff", restart_due, ("until 2026-01-01T00:00:06.000Z for restart 1", "exit code 3."), LOG),
     Situation("restart now", restart_in_hand, ("is to be tried again (agent_failed", "exit code 3"), CREW,
               now=clock.plus(NOW, 7)),
     Situation("quota wait", waits_for_quota,
@@ -267,6 +267,8 @@ SITUATIONS = [
     Situation("nobody's", lambda b: (orphaned(b), b.add_tasks("Z"))[1] or "Z", ("no dispatch works it off",),
               "assign(action='assign', task_ids=['Z'])", replace(OPEN, uptime=111.0), is_bare=True),
     Situation("supervised", orphaned, ("next in line",), CREW, replace(OPEN, uptime=105.0), is_bare=True),
+    Situation("supervisor killed", orphaned, ("Nobody supervises now (process 77, which did, is gone)",), CREW,
+              replace(OPEN, uptime=math.inf)),
     Situation("nobody supervises", orphaned, ("Nobody supervises now (process 77 did so until 2026-01-01T00:00:10",),
               CREW, replace(OPEN, uptime=111.0)),
 ]  # fmt: skip
