@@ -41,7 +41,7 @@ ADVICE: dict[str, str] = {
     "merge_conflicts": "An agent, or you, must bring both sides together.",
     "merge_check_failed": "The work passes alone and fails on the merged tree; the check's log says where.",
     "hook_failed": "A git hook of the repository refused it; its output says why.",
-    "dirty_working_directory": "Commit or stash the changes in the checkout that is named.",
+    "dirty_working_directory": "In the checkout that is named, commit the changes or `git stash -u` them.",
     "git_error": "git says what it stumbles over; mend that.",
     # Messages
     "message_expired": "Nobody took it in time; send it to somebody who is there.",

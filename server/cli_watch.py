@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,7 +72,7 @@ def why(
 
     Ends with 1 where nothing has that id.
     """
-    from . import clock, settings
+    from . import clock, plans, settings
     from . import why as domain
     from .status import looking
 
@@ -90,12 +91,19 @@ def why(
                 typer.echo(json.dumps(refusal(error)))
             say(f"crewyard: {error.message}\n  → {next_calls.for_terminal(error.hint)}")
             raise typer.Exit(1) from None
+        plan = _plan_file(look.store.read(plans.last_imported))
     if as_json:
         line = next_calls.command_line(told.next_call)
         typer.echo(json.dumps({**dataclasses.asdict(told), "command_line": line}))
     else:
-        typer.echo(clock.in_local_times(next_calls.for_terminal(told.because)))
-        typer.echo(f"  → {next_calls.for_terminal(told.next_call)}")
+        for text in (told.because, f"  → {told.next_call}"):
+            said = next_calls.for_terminal(text).replace("crewyard run PLAN", f"crewyard run {plan}")
+            typer.echo(clock.in_local_times(said))
+
+
+def _plan_file(name: str | None) -> str:
+    """The plan that was imported last, where its name still leads to it from here."""
+    return shlex.quote(name) if name and Path(name).is_file() else "PLAN"
 
 
 def doctor(repo: Repo = Path(), as_json: Json = False) -> None:

@@ -214,6 +214,14 @@ def _warn_of_cancelled(work: _Work, written: list[TaskDraft]) -> None:
         work.warnings.append(f"task {other} is cancelled, so that {', '.join(dependents[:SHOWN])}{more} cannot start")
 
 
+def last_imported(tx: Transaction) -> str | None:
+    """The name of the plan that was imported last: the path of its file, as it was given."""
+    name: str | None = tx.value(
+        "SELECT subject_id FROM event WHERE kind = 'plan_imported' ORDER BY event_id DESC LIMIT 1"
+    )
+    return name
+
+
 def _warn_of_started(work: _Work) -> None:
     for task in work.started:
         row = work.have[task.task_id]

@@ -22,7 +22,10 @@ def answered(repo: Path, *, as_json: bool, watch: bool) -> int:
     try:
         show(repo, as_json=as_json, watch=watch)
     except CrewyardError as error:
-        told = f"crewyard: {error.message}\n" + (f"  → {error.hint}\n" if error.hint else "")
+        from .next_calls import for_terminal
+
+        hint = f"  → {for_terminal(error.hint)}\n" if error.hint else ""
+        told = f"crewyard: {for_terminal(error.message)}\n{hint}"
         sys.stderr.write(told)
         return 2
     except KeyboardInterrupt:

@@ -153,7 +153,11 @@ class Reader:
             self._connection = _read_only(path)
         with _closed_on_error(self._connection), _mapped_errors(path):
             self._connection.row_factory = sqlite3.Row
-            self._connection.execute("ATTACH DATABASE ? AS metrics", (f"{_metrics(path).absolute().as_uri()}?mode=ro",))
+            self._connection.execute("PRAGMA main.user_version").fetchone()  # of what is no database it is this to tell
+            samples = _metrics(path)
+            # Without its samples a yard can be looked at all the same.
+            name = f"{samples.absolute().as_uri()}?mode=ro" if samples.exists() else ":memory:"
+            self._connection.execute("ATTACH DATABASE ? AS metrics", (name,))
             migrate.require_present(self._connection, path)
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -160,8 +160,7 @@ def _pending(tx: Transaction, message: Row, now: str) -> Answer:
     elif alive:
         reader, next_call = "has not polled yet", call("agents", action="health", agent_id=alive)
     elif recipients.is_gone(tx, to):
-        reader = "has ended and nobody takes its place, so that nobody will read it"
-        next_call = call("route", action="send", target_agent=recipients.LEAD, content="…")
+        reader = "has ended and nobody takes its place, so that nobody will read it; nothing is to be done"
     else:
         reader = f"has no live agent; its mail is kept{expires}"
     return f"is pending since {message['created_at']}: {to} {reader}.", next_call

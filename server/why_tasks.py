@@ -32,10 +32,12 @@ def _pending(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
     stuck = next((row for row in blockers if row["status"] in ("failed", "cancelled")), None)
     next_call = call("why", subject=blockers[0]["task_id"]) if stuck is None else _again(stuck["task_id"])
     alone = "" if scope_of(tx, task_id) else ", and no dispatch works it off"
-    return f"Task {task_id} is pending: it waits for {names}{more}{alone}.", next_call
+    return f"Task {task_id} is {task['status']}: it waits for {names}{more}{alone}.", next_call
 
 
 def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
+    if tasks.open_blockers(tx, task["task_id"]):  # a program that writes past us set it so; it is not started
+        return _pending(tx, task, now, bounds)
     task_id, dispatch = task["task_id"], scope_of(tx, task["task_id"])
     if dispatch is None:
         start = call("assign", action="assign", task_ids=[task_id])

@@ -306,3 +306,12 @@ def test_times_are_told_by_the_readers_clock() -> None:
     said = clock.in_local_times(f"since {today}, until {NOW}.")
     assert said.startswith(f"since {clock.local_time(today)}, until 20")
     assert "Z" not in said
+
+
+def test_a_task_that_is_ready_by_its_counter_alone_is_not_said_to_be_next(bench: Any) -> None:
+    bench.add_tasks("A", "B", status="ready")
+    bench.add_edge("A", "B")
+    bench.add_edge("B", "A")
+    bench.store.run(lambda tx: tx.run("UPDATE specs_task SET status = 'ready', unmet_blockers = 0"))
+    dispatch(bench, "A", "B")
+    assert "can never start" in ask(bench, "A").because
