@@ -17,6 +17,7 @@ from .wording import cut
 
 MESSAGE_LENGTH = 2_000
 UNRESOLVED = ("open", "recovering", "escalated")
+_LAST = "SELECT max(rowid) FROM error_events WHERE task_id = :task AND status <> 'resolved'"
 
 
 @dataclass(frozen=True)
@@ -180,13 +181,24 @@ def occurred(tx: Transaction, error: Row) -> int:
 
 
 def recoveries(tx: Transaction, task_id: str) -> int:
-    """How often somebody had the task recovered since it last went on."""
+    """After how many of its errors somebody had the task recovered since it last went on, but for the last one."""
     return int(
         tx.value(
-            "SELECT coalesce(sum(recoveries), 0) FROM error_events WHERE task_id = ? AND status <> 'resolved'",
-            (task_id,),
+            "SELECT coalesce(sum(recoveries > 0), 0) FROM error_events WHERE task_id = :task AND status <> 'resolved' "
+            f"AND rowid < ({_LAST})",
+            {"task": task_id},
         )
     )
+
+
+def is_recovered(tx: Transaction, task_id: str) -> bool:
+    """Whether somebody has had the task recovered since its last error."""
+    return bool(tx.value(f"SELECT recoveries FROM error_events WHERE rowid = ({_LAST})", {"task": task_id}))
+
+
+def recovered(tx: Transaction, task_id: str) -> None:
+    """Somebody has the task recovered: that counts once until an attempt has failed again."""
+    tx.run(f"UPDATE error_events SET recoveries = 1 WHERE rowid = ({_LAST})", {"task": task_id})
 
 
 def resolve(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import assignments, error_events, events, failures, restarts, states, tasks
+from . import assignments, error_events, events, failures, holds, launches, restarts, states, tasks
 from .errors import IllegalTransition, MaxRetriesExceeded, NonRetryable
 from .failures import Severity
 from .restarts import Asked
@@ -42,15 +42,23 @@ class Escalation:
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """The wish for the task's next agent; ``is_news`` is false where the same was wished for already."""
+
+    asked: Asked
+    is_news: bool = True
+
+
+@dataclass(frozen=True)
 class Handled:
-    """What came of handling an error: ``asked`` where its task is started anew, ``escalation`` where a person is
-    called, neither where what follows by itself is on its way already."""
+    """What came of handling an error: ``recovery`` where its task is started anew, ``escalation`` where a person is
+    called, neither where nothing was done: something follows by itself, or its task waits for somebody."""
 
     action: str
     attempt: int
     occurred: int
     next_attempt_at: str | None = None
-    asked: Asked | None = None
+    recovery: Recovery | None = None
     escalation: Escalation | None = None
 
 
@@ -91,16 +99,15 @@ def handle(
     """
     error = _open(meant(tx, error_id, task_id))
     occurred = error_events.occurred(tx, error)
-    if not error["retryable"] or occurred > threshold:
+    if not error["retryable"] or occurred > threshold or error["task_id"] is None:
         level = failures.graver(error["severity"], "high")
         called = escalate(tx, error["error_id"], None, level, now=now, actor=actor)
         return Handled("escalate", error["attempt"], occurred, escalation=called)
     task = tasks.get(tx, error["task_id"])
     if task["status"] == "failed":
-        asked = recover(tx, error["error_id"], None, "automatic_retry", means=means, now=now, actor=actor)
-        return Handled(error["recovery_action"], error["attempt"] + 1, occurred, asked=asked)
-    work = assignments.of_task(tx, task["task_id"])
-    due = None if work is None else work["not_before"]
+        recovery = recover(tx, error["error_id"], None, "automatic_retry", means=means, now=now, actor=actor)
+        return Handled(error["recovery_action"], error["attempt"] + 1, occurred, recovery=recovery)
+    due = _due(tx, task["task_id"], now)
     return Handled(error["recovery_action"], error["attempt"], occurred, next_attempt_at=due)
 
 
@@ -113,21 +120,25 @@ def recover(
     means: Means,
     now: str,
     actor: str,
-) -> Asked:
+) -> Recovery:
     """Start the error's task anew: as it was (``automatic_retry``, where its class is worth that), after somebody has
     mended the cause (``manual_intervention``), or with another type of agent (``fallback_path``).
 
-    Raises ErrorNotFound, IllegalTransition, NonRetryable, MaxRetriesExceeded, and what starting a task raises.
+    What was wished for already, and waits for its agent, is left as it is. Raises ErrorNotFound, IllegalTransition,
+    NonRetryable, MaxRetriesExceeded, and what starting a task raises.
     """
     error = _open(meant(tx, error_id, task_id))
     task_id = _require_recoverable(tx, error, strategy, means)
+    if (work := _wished(tx, task_id, strategy, now)) is not None:
+        holds.lift_stop(tx, now=now, actor=actor)
+        return Recovery(restarts.asked_of_task(tx, work, work["error_message"]), is_news=False)
     if strategy == "fallback_path":
         asked = restarts.with_another(
             tx, task_id, means.fallback or "", limit=means.instances, everywhere=means.everywhere, now=now, actor=actor
         )
     else:
         asked = restarts.of_task(tx, task_id, grace_seconds=means.grace_seconds, now=now, actor=actor)
-    tx.run("UPDATE error_events SET recoveries = recoveries + 1 WHERE error_id = ?", (error["error_id"],))
+    error_events.recovered(tx, task_id)
     error_events.go_on(tx, task_id, f"{strategy} by {actor}", now=now, actor=actor)
     events.record(
         tx,
@@ -139,7 +150,7 @@ def recover(
         strategy=strategy,
         task_id=task_id,
     )
-    return asked
+    return Recovery(asked)
 
 
 def escalate(
@@ -199,6 +210,38 @@ def _require_recoverable(tx: Transaction, error: Row, strategy: Strategy, means:
             task_id=task_id,
         )
     return task_id
+
+
+def _wished(tx: Transaction, task_id: str, strategy: Strategy, now: str) -> Row | None:
+    """The assignment by which the same recovery waits for its agent already."""
+    work = assignments.of_task(tx, task_id)
+    if work is None or not error_events.is_recovered(tx, task_id):
+        return None
+    is_due = assignments.is_waiting(tx, work["orchestrator_task_id"]) and (work["not_before"] or now) <= now
+    if not is_due or assignments.is_reserved(work):
+        return None
+    if strategy != "fallback_path":
+        return work
+    before = tx.value(
+        "SELECT agent_type FROM orchestrator_task WHERE task_id = ? AND rowid < "
+        "(SELECT rowid FROM orchestrator_task WHERE orchestrator_task_id = ?) ORDER BY rowid DESC LIMIT 1",
+        (task_id, work["orchestrator_task_id"]),
+    )
+    is_untried = launches.count(tx, work["orchestrator_task_id"]) == 0
+    return work if is_untried and before not in (None, work["agent_type"]) else None
+
+
+def _due(tx: Transaction, task_id: str, now: str) -> str | None:
+    """When the task's next agent is to start, where that is a time to come and nothing without an end holds it."""
+    work = assignments.of_task(tx, task_id)
+    if work is None or work["status"] != "assigned":
+        return None
+    paused = tx.value("SELECT 1 FROM dispatch WHERE dispatch_id = ? AND status = 'paused'", (work["dispatch_id"],))
+    hold = holds.in_force(tx, work["agent_type"], now)
+    if paused or (hold is not None and hold["until"] is None):
+        return None
+    due: str = max(work["not_before"] or "", hold["until"] if hold is not None else "")
+    return due if due > now else None
 
 
 def _last_type(tx: Transaction, task_id: str | None) -> str | None:

@@ -88,7 +88,7 @@ def of_task(tx: Transaction, task_id: str, *, grace_seconds: float, now: str, ac
         work = attempts.open_again(tx, task_id, now=now, actor=actor)
     else:
         raise _without_agent(task)
-    return _asked_of_task(tx, work, task["error_message"])
+    return asked_of_task(tx, work, task["error_message"])
 
 
 def with_another(
@@ -109,7 +109,7 @@ def with_another(
         tasks.release(tx, task_id, why=why, now=now, actor=actor)
     session = wishes.Session(task_id, agent_type, limit, everywhere)
     row = wishes.assign(tx, session, now=now, actor=actor)
-    return _asked_of_task(tx, row, task["error_message"])
+    return asked_of_task(tx, row, task["error_message"])
 
 
 def types_of(tx: Transaction, agent_type: str | None, *, force: bool, now: str) -> set[str]:
@@ -129,10 +129,10 @@ def of_failed(
     asked = []
     for row in _waiting(tx, agent_type, now):
         attempts.begin_anew(tx, row["orchestrator_task_id"], now=now, actor=actor)
-        asked.append(_asked_of_task(tx, row, row["error_message"]))
+        asked.append(asked_of_task(tx, row, row["error_message"]))
     scopes: dict[str | None, list[str]] = {}
     for row in _failed(tx, agent_type) if force else ():
-        asked.append(_asked_of_task(tx, row, row["reason"]))
+        asked.append(asked_of_task(tx, row, row["reason"]))
         attempts.log_restart(tx, row, code="restarted", attempt=0, delay=0.0, due=now, now=now, actor=actor)
         tasks.release(tx, row["task_id"], now=now, actor=actor, why=f"restarted by {actor}")
         if not row["is_in_dispatch"]:
@@ -176,8 +176,8 @@ def asked_of(tx: Transaction, agent: Row, task_id: str, reason: str) -> Asked:
     return Asked(agent["agent_id"], agent["agent_type"], task_id, reason, int(last or 0))
 
 
-def _asked_of_task(tx: Transaction, row: Row, reason: str | None) -> Asked:
-    """Of a task that may have no agent yet, where its worktree could not be made."""
+def asked_of_task(tx: Transaction, row: Row, reason: str | None) -> Asked:
+    """As ``asked_of``, of a task that may have no agent yet, where its worktree could not be made."""
     last = agents.of_task(tx, row["task_id"])
     newest = int(tx.value("SELECT max(rowid) FROM agent_lifecycle WHERE task_id = ?", (row["task_id"],)) or 0)
     return Asked(last[-1]["agent_id"] if last else "", row["agent_type"], row["task_id"], reason or "", newest)

@@ -14,7 +14,7 @@ from typing import ParamSpec, Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
-from . import identity
+from . import clock, identity
 from .async_store import AsyncStore
 from .changes import Changes
 from .gates import Refusal
@@ -27,6 +27,7 @@ from .settings import Settings
 from .shortages import Shortage
 from .store import Unit
 from .wakeup import Bell
+from .why_launches import Bounds
 from .worktrees import Candidate
 
 P = ParamSpec("P")
@@ -230,6 +231,19 @@ class Yard:
     def agent_types(self) -> set[str]:
         """The types that a task may name."""
         return {*self.settings.agents, *self.settings.built_in, self.settings.default_agent}
+
+    @property
+    def bounds(self) -> Bounds:
+        """The settings that hold work back."""
+        settings = self.settings
+        return Bounds(
+            settings.default_agent, settings.instance_limits, settings.merge.auto_approve, uptime=clock.uptime()
+        )
+
+    @property
+    def is_for_one_call(self) -> bool:
+        """Whether what it supervises is over with the call that is answered."""
+        return self.supervise == self.operations.supervisor_at_hand
 
     @property
     def store(self) -> AsyncStore:

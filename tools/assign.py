@@ -6,7 +6,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import assigning, clock, overview, tasks, why_launches
+from ..server import assigning, clock, overview, tasks
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
 from ..server.wording import cut
@@ -86,7 +86,7 @@ async def _assign(yard: Yard, order: assigning.Order) -> AssignResult:
     await yard.operations.require_fit(
         await yard.store.read(assigning.agent_types_of, order, yard.settings.default_agent)
     )
-    begun = await yard.run(caller, assigning.begin, order, bounds=bounds_of(yard), now=clock.now(), actor=caller.name)
+    begun = await yard.run(caller, assigning.begin, order, bounds=yard.bounds, now=clock.now(), actor=caller.name)
     given = [Assignment(**{key: row[key] for key in Assignment.model_fields}) for row in begun.assignments]
     shown, more = page(given, key=lambda each: each.task_id, limit=len(given) + 1)
     note = (
@@ -149,14 +149,6 @@ def _changed(tx: Transaction, want: str, dispatch_id: str | None, *, now: str, a
     rows = assigning.change(tx, want, dispatch_id, now=now, actor=actor)
     views = [overview.dispatch_view(tx, row) for row in rows]
     return [Dispatch(**{key: getattr(view, key) for key in Dispatch.model_fields}) for view in views]
-
-
-def bounds_of(yard: Yard) -> why_launches.Bounds:
-    """The settings that hold work back."""
-    settings = yard.settings
-    return why_launches.Bounds(
-        settings.default_agent, settings.instance_limits, settings.merge.auto_approve, uptime=clock.uptime()
-    )
 
 
 def lead_tool() -> Tool:

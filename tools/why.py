@@ -9,7 +9,6 @@ from pydantic import Field
 from ..server import clock
 from ..server import why as domain
 from ..server.wording import cut
-from .assign import bounds_of
 from .shape import Call, Result, tool, yard_of
 
 
@@ -24,7 +23,7 @@ async def why(
     call: Call, subject: Annotated[str, Field(description="id of a task, agent, message, dispatch or merge")]
 ) -> WhyResult:
     yard = yard_of(call)
-    answer = await yard.store.read(domain.explain, subject, now=clock.now(), bounds=bounds_of(yard))
+    answer = await yard.store.read(domain.explain, subject, now=clock.now(), bounds=yard.bounds)
     return WhyResult(
         action="why",
         subject=answer.subject,

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from .. import clock, error_events, recoveries, restarting
+from .. import clock, error_events, recoveries, restarting, why
 from ..errors import (
     ErrorNotFound,
     IllegalTransition,
@@ -16,8 +16,7 @@ from ..errors import (
 )
 from ..failures import Severity
 from ..identity import Caller
-from ..recoveries import Escalation, Handled, Means, Strategy
-from ..restarts import Asked
+from ..recoveries import Escalation, Handled, Means, Recovery, Strategy
 from ..store import Row, Transaction
 from ..wording import cut
 from ..yard import Yard
@@ -25,6 +24,7 @@ from .base import Answer, Command, Example, Parameters
 
 START_SECONDS = 10.0
 MESSAGE_LENGTH = 400
+UNSUPERVISED = "Nobody supervises"
 LEVEL_NAMES = {"info": "low", "warning": "medium"}  # the notifications' names for the same (G-16)
 
 Level = Annotated[Severity, BeforeValidator(lambda value: LEVEL_NAMES.get(value, value))]
@@ -96,16 +96,16 @@ async def run(yard: Yard, caller: Caller, given: Given) -> Errors:
         return _escalated(done)
     means = await _means(yard, caller, given)
     if given.action == "recover":
-        asked = await yard.run(
+        recovery = await yard.run(
             caller, recoveries.recover, given.error_id, given.task_id, given.recovery_strategy, means=means,
             now=clock.now(), actor=caller.name,
         )  # fmt: skip
-        return await _started(yard, asked, given.recovery_strategy)
+        return await _started(yard, caller, recovery, given.recovery_strategy)
     handled = await yard.run(
         caller, recoveries.handle, given.error_id, given.task_id, threshold=given.error_threshold, means=means,
         now=clock.now(), actor=caller.name,
     )  # fmt: skip
-    return await _handled(yard, handled)
+    return await _handled(yard, caller, handled, given)
 
 
 def _detect(tx: Transaction, given: Given) -> Errors:
@@ -148,21 +148,30 @@ async def _means(yard: Yard, caller: Caller, given: Given) -> Means:
     )
 
 
-async def _started(yard: Yard, asked: Asked, action: str, **more: Any) -> Errors:
+async def _started(yard: Yard, caller: Caller, recovery: Recovery, action: str, **more: Any) -> Errors:
     """Waits a moment for the new agent; the wish is recorded and stays."""
+    asked = recovery.asked
     standing = await restarting.launched(yard, asked, START_SECONDS)
     new = standing.new_agent
-    waits = f"It is recorded; why(subject='{asked.task_id}') tells what it waits for."
-    hindrance = standing.hindrance
+    message = None
+    if new is None:
+        before = "It is recorded." if recovery.is_news else "It is recovering already."
+        message = f"{before} {await _how_it_stands(yard, caller, asked.task_id)}"
     return Errors(
-        recovery_action=action,
-        new_agent_id=None if new is None else new["agent_id"],
-        message=None if new is not None else cut(hindrance or waits, MESSAGE_LENGTH),
-        **more,
+        recovery_action=action, new_agent_id=None if new is None else new["agent_id"], message=message, **more
     )
 
 
-async def _handled(yard: Yard, handled: Handled) -> Errors:
+async def _how_it_stands(yard: Yard, caller: Caller, task_id: str) -> str:
+    """What ``why`` says of a task, and whether anybody goes on with it after this call."""
+    found = await yard.read(caller, why.explain, task_id, now=clock.now(), bounds=yard.bounds)
+    said = cut(found.because, MESSAGE_LENGTH)
+    if yard.is_for_one_call and not await yard.operations.is_supervised() and UNSUPERVISED not in said:
+        said += f" {UNSUPERVISED} now; `crewyard start` or `crewyard run` goes on with it."
+    return said
+
+
+async def _handled(yard: Yard, caller: Caller, handled: Handled, given: Given) -> Errors:
     called = handled.escalation
     details = Details(
         attempt=handled.attempt,
@@ -170,11 +179,13 @@ async def _handled(yard: Yard, handled: Handled) -> Errors:
         message_sent=called is not None and bool(called.told),
         next_attempt_at=handled.next_attempt_at,
     )
-    if handled.asked is not None:
-        return await _started(yard, handled.asked, handled.action, details=details)
+    if handled.recovery is not None:
+        return await _started(yard, caller, handled.recovery, handled.action, details=details)
     if called is not None:
         return _escalated(called).model_copy(update={"recovery_action": handled.action, "details": details})
-    return Errors(recovery_action=handled.action, details=details, message="What follows by itself is on its way.")
+    error = await yard.read(caller, recoveries.meant, given.error_id, given.task_id)
+    said = await _how_it_stands(yard, caller, error["task_id"])
+    return Errors(recovery_action=handled.action, details=details, message=f"Nothing was done. {said}")
 
 
 def _escalated(done: Escalation) -> Errors:

@@ -5,7 +5,8 @@ from typing import Any
 import anyio
 import pytest
 
-from crewyard.server import clock, commands, error_events, identity, reports
+from crewyard.server import clock, commands, dispatches, error_events, holds, identity, reports
+from crewyard.server.commands import handle_agent_errors
 from crewyard.server.error_events import Note
 from crewyard.server.errors import CrewyardError
 
@@ -93,6 +94,37 @@ async def test_r161_handling_what_is_tried_again_by_itself_changes_nothing(bench
     assert dict(bench.row("orchestrator_task")) == before
 
 
+@pytest.mark.parametrize("obstacle", ["hold", "endless hold", "pause", "taken back", "no supervisor"])
+async def test_r161_handling_tells_what_is_in_the_way_of_what_follows(bench: Any, obstacle: str) -> None:
+    bench.add_tasks("A")
+    dispatch_id = bench.store.run(
+        dispatches.open_or_join, ["A"], max_parallel=1, agent_type=None, now=clock.now(), actor="test"
+    )[0]["dispatch_id"]
+    error_id = broken(bench)
+    bench.store.run(
+        lambda tx: tx.run("UPDATE orchestrator_task SET not_before = ?, dispatch_id = ?", (clock.now(), dispatch_id))
+    )
+    until = clock.plus(clock.now(), 99) if obstacle == "hold" else None
+    if "hold" in obstacle:
+        bench.store.run(
+            holds.hold, "builder", "quota", "the limit is reached", until=until, now=clock.now(), actor="test"
+        )
+    elif obstacle == "pause":
+        bench.store.run(dispatches.change, dispatch_id, "paused", now=clock.now(), actor="test")
+    elif obstacle == "taken back":
+        bench.store.run(dispatches.change, dispatch_id, "cancelled", now=clock.now(), actor="test")
+    else:
+        bench.yard.supervise = bench.operations.supervisor_at_hand
+    command = commands.get("handle-agent-errors")
+    async with bench.yard.opened():
+        answer: Any = await command.run(
+            bench.yard, identity.THE_LEAD, command.given({"ACTION": "handle", "ERROR_ID": error_id})
+        )
+    reason = {"pause": "is paused", "taken back": "no dispatch works it off", "no supervisor": "Nobody supervises"}
+    assert reason.get(obstacle, "the limit is reached") in answer.message
+    assert answer.details.next_attempt_at == until, "what is past is no time to come"
+
+
 async def test_r158_handling_what_no_attempt_mends_calls_a_person(bench: Any, call: Any) -> None:
     bench.add_tasks("A", files='["src/a.py"]')
     bench.finish(bench.add_agent("A"), "failed", error="spawn_failed", message="There is no such program.")
@@ -161,6 +193,32 @@ async def test_r159_recoveries_of_a_task_are_bounded_until_it_goes_on(bench: Any
             await command.run(bench.yard, identity.THE_LEAD, given)
     assert caught.value.code == "max_retries_exceeded"
     assert bench.value("SELECT count(*) FROM agent_lifecycle") == 2
+
+
+@pytest.mark.parametrize("strategy", ["automatic_retry", "manual_intervention", "fallback_path"])
+async def test_r159_recovering_again_before_an_agent_has_begun_is_told_and_counts_once(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    monkeypatch.setattr(handle_agent_errors, "START_SECONDS", 0.0)
+    error_id = broken(bench)
+    command = commands.get("handle-agent-errors")
+    given = command.given({"ACTION": "recover", "ERROR_ID": error_id, "RECOVERY_STRATEGY": strategy})
+    said = []
+    async with bench.yard.opened():
+        for _ in range(5):
+            answer: Any = await command.run(bench.yard, identity.THE_LEAD, given)
+            said.append(answer.message)
+            bench.store.run(
+                holds.hold, "*", "merges_wait", "merges have waited long", until=None,
+                now=clock.now(), actor="test",
+            )  # fmt: skip
+            work = dict(bench.row("orchestrator_task", status="assigned"))
+    assert said[0].startswith("It is recorded.")
+    assert all(each.startswith("It is recovering already.") for each in said[1:])
+    assert all("merges have waited long" in each for each in said[1:])
+    assert bench.row("error_events")["recoveries"] == 1
+    assert work["agent_type"] == ("architect" if strategy == "fallback_path" else "builder")
+    assert bench.value("SELECT count(*) FROM event WHERE kind = 'error_recovery'") == 1
 
 
 async def test_r158_a_task_that_an_agent_works_on_is_not_recovered_from_under_it(bench: Any, call: Any) -> None:
