@@ -5,7 +5,7 @@ waits for it. Nothing here is repaired, and nothing of a circle is ever started:
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -22,6 +22,11 @@ LOOKED_AT = 10_000
 WEIGHED = 200
 NAMED = 20
 SUBJECT_LENGTH = 400
+# Whether a dependency ``d`` still holds its task: one that an agent has, or had, waits for no blocker any more.
+_HOLDS = (
+    "d.dependency_status = 'pending' AND NOT EXISTS (SELECT 1 FROM specs_task t WHERE t.task_id = d.dependent_task_id "
+    "AND t.status IN ('assigned', 'in_progress', 'completed'))"
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Deadlocks:
 def detect(tx: Transaction, *, asked_before: str) -> Deadlocks:
     """Look for circles among tasks, and among agents that wait for answers that were ``asked_before``, files, tasks."""
     rows = tx.all(
-        "SELECT blocking_task_id, dependent_task_id, dependency_status = 'pending' FROM specs_task_dependency "
+        f"SELECT blocking_task_id, dependent_task_id, {_HOLDS} FROM specs_task_dependency d "
         "WHERE dependency_type = 'hard'"
     )
     edges = [(blocking, dependent) for blocking, dependent, _ in rows]
@@ -109,10 +114,9 @@ def before(tx: Transaction, task_id: str) -> list[str] | None:
     with it, or one that it waits for. None where none is found among the first ten thousand dependencies before it."""
     rows = tx.all(
         "WITH RECURSIVE before (task_id) AS (SELECT ? UNION SELECT d.blocking_task_id FROM specs_task_dependency d "
-        "JOIN before b ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' "
-        "AND d.dependency_status = 'pending' LIMIT ?) "
+        f"JOIN before b ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' AND {_HOLDS} LIMIT ?) "
         "SELECT d.dependent_task_id, d.blocking_task_id FROM before b JOIN specs_task_dependency d "
-        "ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' AND d.dependency_status = 'pending' "
+        f"ON d.dependent_task_id = b.task_id WHERE d.dependency_type = 'hard' AND {_HOLDS} "
         "ORDER BY d.dependent_task_id <> ? LIMIT ?",
         (task_id, LOOKED_AT, task_id, LOOKED_AT),
     )
@@ -121,22 +125,46 @@ def before(tx: Transaction, task_id: str) -> list[str] | None:
 
 def has_news(tx: Transaction, found: Deadlocks) -> bool:
     """Whether ``settle`` would record anything."""
-    return {_subject(graph, chain) for graph, chain in found.chains} != set(_known(tx))
+    known = set(_known(tx))
+    return set(_to_tell(found, known)) != known
 
 
 def settle(tx: Transaction, found: Deadlocks, *, now: str, actor: str) -> list[str]:
-    """Record and tell each circle that is new; one that is gone is over. Returns the ids of the new ones' errors."""
+    """Record and tell one circle of each knot that is new; one that is gone is over. Returns the new errors' ids."""
     known = _known(tx)
-    present = {_subject(graph, chain): (graph, chain) for graph, chain in found.chains}
-    is_whole = found.among_tasks.bound is None and found.between_agents.bound is None
+    present = _to_tell(found, set(known))
     for subject, row in known.items():
-        if subject not in present and is_whole:
+        if subject not in present:
             error_events.end(tx, row, "the circle is gone", now=now, actor=actor)
     return [
         error_events.note(tx, _note(subject, graph, chain, found), now=now, actor=actor)
         for subject, (graph, chain) in present.items()
         if subject not in known
     ]
+
+
+def _to_tell(found: Deadlocks, known: Collection[str]) -> dict[str, tuple[str, Chain]]:
+    """Of circles that share tasks one, by its name: the one that is ``known``, else the shortest.
+
+    A shortest one of each knot is found however many there are, so that what is not among these is gone.
+    """
+    told: dict[str, tuple[str, Chain]] = {}
+    for graph, circles in (("tasks", found.among_tasks), ("agents", found.between_agents)):
+        knots = _knots(circles.chains)
+        taken: set[str] = set()
+        for chain in sorted(circles.chains, key=lambda each: _subject(graph, each) not in known):
+            if knots[chain[0]] not in taken:
+                taken.add(knots[chain[0]])
+                told[_subject(graph, chain)] = graph, chain
+    return told
+
+
+def _knots(chains: Sequence[Chain]) -> dict[str, str]:
+    """The knot that each task of the circles is of, named by one of its tasks."""
+    after: dict[str, list[str]] = {}
+    for one, other in (pair for chain in chains for pair in pairwise(chain)):
+        after.setdefault(one, []).append(other)
+    return {name: members[0] for members in cycles.components(after) for name in members}
 
 
 def _known(tx: Transaction) -> dict[str, Row]:
@@ -155,11 +183,22 @@ def _note(subject: str, graph: str, chain: Chain, found: Deadlocks) -> Note:
     else:
         reasons = "; ".join(found.waits[pair].said for pair in pairwise(chain) if pair in found.waits)
         said = f"Agents wait for each other in a circle: {cycles.show_chain(list(chain))} ({reasons})."
+    said += _more(found, graph, chain)
     names = list(chain[:-1])
     shown = call("detect_deadlocks", action="detect")
     ways_out = call("detect_deadlocks", action="analyze", cycle=names) if len(names) <= NAMED else shown
     hint = f" {ways_out} tells the ways out."
     return Note("deadlock", said + (hint if graph == "tasks" else ""), "open", subject=subject, severity=grave)
+
+
+def _more(found: Deadlocks, graph: str, chain: Chain) -> str:
+    """What is said of the other circles of the same knot."""
+    circles = found.among_tasks if graph == "tasks" else found.between_agents
+    knots = _knots(circles.chains)
+    same = [each for each in circles.chains if knots[each[0]] == knots[chain[0]]]
+    tasks_of_it = len({name for each in same for name in each})
+    many = "at least " if circles.bound else ""
+    return f" It is one of {many}{len(same)} circles of {tasks_of_it} tasks." if len(same) > 1 else ""
 
 
 def _subject(graph: str, chain: Chain) -> str:

@@ -1,5 +1,6 @@
 """Circles of tasks and of agents: found, explained, told once, and never started (R-121 to R-126, C-27)."""
 
+import itertools
 import sqlite3
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import clock, deadlock_advice, deadlocks, dispatches, messages, reports, tasks, wishes
+from crewyard.server import assignments, clock, deadlock_advice, deadlocks, dispatches, messages, reports, tasks, wishes
 from crewyard.server.deadlock_advice import Edge, Work
 from crewyard.server.deadlocks import Deadlocks
 from crewyard.server.dispatches import Limits
@@ -262,6 +263,73 @@ def test_r125_each_new_circle_is_told_once_and_over_when_it_is_gone(bench: Any) 
     row = bench.row("error_events", error_id=error_id)
     assert (row["status"], row["resolution"]) == ("resolved", "the circle is gone")
     assert bench.value("SELECT count(*) FROM error_events WHERE status <> 'resolved'") == 1
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_r125_of_circles_that_share_tasks_one_is_told_until_the_knot_is_gone(bench: Any, size: int) -> None:
+    names = "ABCDEFGH"[:size]
+    bench.add_tasks(*names)
+    for one, other in itertools.permutations(names, 2):
+        bench.add_edge(one, other)
+    assert len(bench.store.run(deadlocks.settle, detect(bench), now=NOW, actor="supervisor")) == 1
+    [alert] = bench.alerts("lead")
+    assert f"circles of {size} tasks" in alert["message"]
+    gone = bench.row("error_events")["subject"].split(" ")[1]
+    bench.store.run(tasks.update_status, gone, "completed", now=NOW, actor="lead")
+    bench.store.run(deadlocks.settle, detect(bench), now=LATER, actor="supervisor")
+    assert [row["status"] for row in bench.store.read(lambda tx: tx.all("SELECT status FROM error_events"))] == [
+        "resolved", "open",
+    ]  # fmt: skip
+    assert not bench.store.read(deadlocks.has_news, detect(bench))
+    for name in names:
+        if name != gone:
+            bench.store.run(tasks.update_status, name, "cancelled", now=NOW, actor="lead")
+    bench.store.run(lambda tx: tx.run("DELETE FROM specs_task_dependency"))
+    bench.store.run(deadlocks.settle, detect(bench), now=LATER, actor="supervisor")
+    assert bench.value("SELECT count(*) FROM error_events WHERE status <> 'resolved'") == 0
+
+
+def late_edge(bench: Any) -> str:
+    """A works already when somebody writes, past us, that it waits for B, which waits for A; returns A's work."""
+    bench.add_tasks("A", "B")
+    bench.add_edge("A", "B")
+    bench.add_agent("A")
+    bench.store.run(
+        lambda tx: tx.run(
+            "INSERT INTO specs_task_dependency (blocking_task_id, dependent_task_id, created_at) VALUES ('B', 'A', ?)",
+            (NOW,),
+        )
+    )
+    return str(bench.row("orchestrator_task")["orchestrator_task_id"])
+
+
+def test_r121_what_an_agent_has_waits_for_nothing_and_is_in_no_circle(bench: Any) -> None:
+    late_edge(bench)
+    assert detect(bench).among_tasks.chains == ()
+    assert bench.store.read(deadlocks.before, "B") is None
+
+
+def test_r121_a_dependency_written_past_us_stops_no_task_from_being_completed(bench: Any) -> None:
+    work = late_edge(bench)
+    bench.store.run(assignments.proven, work, no_change=True, now=NOW, actor="test")
+    assert bench.row("specs_task", task_id="B")["status"] == "ready"
+    bench.add_agent("B")
+    work = bench.row("orchestrator_task", task_id="B")["orchestrator_task_id"]
+    bench.store.run(assignments.proven, work, no_change=True, now=NOW, actor="test")
+    assert bench.value("SELECT count(*) FROM specs_task WHERE status = 'completed'") == 2
+    assert bench.value("SELECT count(*) FROM specs_task_dependency WHERE dependency_status = 'pending'") == 0
+
+
+def test_r121_a_task_is_ready_when_no_dependency_is_left_whatever_its_counter_says(bench: Any) -> None:
+    bench.add_tasks("A", "B", "C")
+    bench.add_edge("A", "C")
+    bench.add_edge("B", "C")
+    bench.store.run(lambda tx: tx.run("UPDATE specs_task SET unmet_blockers = 1 WHERE task_id = 'C'"))
+    bench.store.run(tasks.update_status, "A", "completed", now=NOW, actor="lead")
+    assert bench.row("specs_task", task_id="C")["status"] == "pending"
+    bench.store.run(lambda tx: tx.run("UPDATE specs_task SET unmet_blockers = 7 WHERE task_id = 'C'"))
+    bench.store.run(tasks.update_status, "B", "completed", now=NOW, actor="lead")
+    assert bench.row("specs_task", task_id="C")["status"] == "ready"
 
 
 # ------------------------------------------------------------------------------------------------------ among agents
