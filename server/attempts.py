@@ -9,6 +9,7 @@ from .assignments import get
 from .error_events import Note
 from .recipients import LEAD
 from .store import Row, Transaction
+from .wording import stopped
 
 # Nobody's judgement is asked for: the settings are to be mended, and why tells which.
 UNREVIEWED = ("spawn_failed", "non_retryable_error")
@@ -55,8 +56,11 @@ def failed(
     verdict = backoff.after_failure(code, row["retry_count"], policy, lasted=lasted, launches=made)
     if verdict.delay_seconds is None:
         final = "max_retries_exceeded" if failures.of(code).retryable else code
-        ended = message if message.endswith((".", "!", "?")) else f"{message}."
-        text = message if final == code else f"{ended} Given up after {max(made, verdict.attempt + 1)} attempts."
+        text = (
+            message
+            if final == code
+            else f"{stopped(message)} Given up after {max(made, verdict.attempt + 1)} attempts."
+        )
         assignments.give_up(
             tx, assignment_id, code=final, message=text, tail=tail, review=final not in UNREVIEWED, cause=code, now=now,
             actor=actor,

@@ -9,6 +9,7 @@ from . import agents, alerts, assignments, attempts, backoff, clock, endings, fa
 from .agents import Exit
 from .reports import Report
 from .store import Row, Transaction
+from .wording import stopped
 
 FAILURES = {"killed": "killed", "timeout": "agent_timeout", "lost": "agent_lost", "failed": "agent_failed"}
 LONGEST_QUOTA_PAUSE = 3600.0
@@ -105,7 +106,9 @@ def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Ru
     if is_news:
         holds.hold(tx, agent_type, "quota", message, until=until, now=now, actor=actor, again=hold is not None)
     if hold is None:
-        alerts.alert(tx, "high", f"Limit of {agent_type} reached", f"{message} Waiting until {until}.", now=now)
+        alerts.alert(
+            tx, "high", f"Limit of {agent_type} reached", f"{stopped(message)} Waiting until {until}.", now=now
+        )
     agents.met_limit(tx, agent["agent_id"], limit.said, now=now, actor=actor)
     assignment_id = agent["orchestrator_task_id"]
     if launches.count(tx, assignment_id) >= rules.policy.max_launches:

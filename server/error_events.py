@@ -213,6 +213,7 @@ def end(tx: Transaction, error: Row, why: str, *, now: str, actor: str) -> None:
         tx, states.ERROR, error["error_id"], "resolved", have=error["status"], now=now, actor=actor, why=why,
         resolved_at=now, resolution=why,
     )  # fmt: skip
+    alerts.withdraw(tx, error["error_id"], now=now, actor=actor)
 
 
 def go_on(tx: Transaction, task_id: str, why: str, *, now: str, actor: str) -> None:

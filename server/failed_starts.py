@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from . import agents, alerts, backoff, clock, holds
 from .store import Row, Transaction
+from .wording import stopped
 
 REASON = "failed_starts"
 LOOKED_AT = 50
@@ -47,13 +48,13 @@ def note(tx: Transaction, agent: Row, limits: Limits, *, now: str, actor: str) -
     names = ", ".join(sorted(tasks)[:NAMED]) + (" and more" if len(tasks) > NAMED else "")
     message = (
         f"agents of type {agent_type} failed to start on {len(tasks)} tasks in a row ({names}); the last: "
-        f"{agent['error_message']} Mend it, and `crewyard run` of the same plan tries at once"
+        f"{stopped(agent['error_message'] or '')} Mend it, and `crewyard run` of the same plan tries at once"
     )
     until = clock.plus(now, pause)
     holds.hold(tx, agent_type, REASON, message, until=until, now=now, actor=actor, again=hold is not None)
     if hold is None:
         title = f"Agents of type {agent_type} fail to start"
-        alerts.alert(tx, "high", title, f"{message} Tried again in {pause:g} s.", now=now, agent_type=agent_type)
+        alerts.alert(tx, "high", title, f"{message}. Tried again in {pause:g} s.", now=now, agent_type=agent_type)
 
 
 def given_up(tx: Transaction, limits: Limits) -> list[Row]:

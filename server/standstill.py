@@ -59,10 +59,10 @@ def settle(tx: Transaction, found: Standstill | None, *, now: str, actor: str) -
     if is_held(tx):
         return
     holds.hold(tx, holds.EVERYONE, REASON, str(found), until=None, now=now, actor=actor)
-    help_ = "worktrees(action='queue') shows them; " + (
+    then = "worktrees(action='queue') shows them; " + (
         "worktrees(action='merge', task_id=…, approve=true) approves one."
         if found.unapproved
         else f"why(subject='{found.task_ids[0]}') tells what the first waits for."
     )
-    message = f"{str(found)[0].upper()}{str(found)[1:]}. No new agents are started until one ends. {help_}"
-    alerts.alert(tx, "high", "Merges wait", message, now=now, task_ids=found.task_ids[:TASKS_NAMED])
+    message = f"{str(found)[0].upper()}{str(found)[1:]}. No new agents are started until one ends."
+    alerts.alert(tx, "high", "Merges wait", message, now=now, task_ids=found.task_ids[:TASKS_NAMED], next=then)

@@ -14,6 +14,12 @@ def cut_inside(text: str, limit: int) -> str:
     return f"{text[: limit - 1 - end]}…{text[len(text) - end :]}"[:limit]
 
 
+def stopped(text: str) -> str:
+    """The text as a sentence that another may follow."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def counted(number: int, noun: str) -> str:
     """``1 task``, ``2 tasks``."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

@@ -280,7 +280,7 @@ async def test_r152_a_machine_without_room_is_told_once_and_launches_nobody(git_
     await until(lambda: rows(git_repo, "metrics", taken)[0][0] > count + 3)
     assert len(rows(git_repo, "orchestrator", sql)) == 1
     alerts = "SELECT to_agent FROM agent_message WHERE message_type = 'alert' AND content ->> '$.resource' = 'memory'"
-    assert {row["to_agent"] for row in rows(git_repo, "orchestrator", alerts)} == {"lead", "project_manager"}
+    assert {row["to_agent"] for row in rows(git_repo, "orchestrator", alerts)} == {"lead"}
 
 
 @pytest.mark.anyio

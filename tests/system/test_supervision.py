@@ -94,8 +94,7 @@ def test_r171_a_silent_agent_is_ended_and_another_goes_on_with_its_work(yard, sc
     assert "say deep-in-thought" in prompt, "the end of its predecessor's output"
     [log] = yard.rows("SELECT * FROM agent_restart_log")
     assert (log["reason"], log["attempt_number"], log["new_agent_id"]) == ("agent_stalled", 1, second["agent_id"])
-    for box in ("lead", "project_manager"):
-        assert alerts(yard, box) == [("warning", f"Agent {first['agent_id']} is stalled")]
+    assert alerts(yard, "lead") == [("warning", f"Agent {first['agent_id']} is stalled")]
     assert yard.processes() == []
 
 
@@ -141,8 +140,7 @@ def test_an_agent_that_waits_for_an_answer_may_be_silent_and_its_question_ends_i
     assert (outcome.code, task["status"], task["attempts"]) == (1, "review", 1), "asking again is no answer"
     assert task["error"]["code"] == "non_retryable_error"
     assert "which colour?" in task["error"]["message"]
-    for box in ("lead", "project_manager"):
-        assert alerts(yard, box) == [("high", f"{row['agent_id']} asks"), ("critical", "Task A needs a person")]
+    assert alerts(yard, "lead") == [("high", f"{row['agent_id']} asks"), ("critical", "Task A needs a person")]
     store.close()
 
 
@@ -175,7 +173,7 @@ def test_a_providers_limit_is_waited_out_and_costs_no_restart(yard) -> None:
     assert all(clock.parse(row["created_at"]).timestamp() >= reset for row in later), "nobody before the limit's end"
     assert "limited are started again (quota)" in outcome.err
     assert {row["reason"] for row in yard.rows("SELECT reason FROM agent_restart_log")} == {"quota"}
-    assert alerts(yard, "project_manager") == [("high", "Limit of limited reached")]
+    assert alerts(yard, "lead") == [("high", "Limit of limited reached")]
     assert held["subject_id"] == "limited"
 
 
@@ -192,7 +190,7 @@ def test_a_program_that_dies_at_once_is_not_tried_on_the_whole_plan(yard) -> Non
     assert "no licence" in ends["T7"]["error"]["message"]
     held = events(yard, "launches_held")
     assert len(held) == 4
-    assert ("high", "Agents of type broken fail to start") in alerts(yard, "project_manager")
+    assert ("high", "Agents of type broken fail to start") in alerts(yard, "lead")
 
 
 def test_one_broken_task_holds_nobody_up(yard, script: Script) -> None:

@@ -130,6 +130,17 @@ class Bench:
         """
         return self.store.run(_add_agent, task_id, agent_type, token, pid, str(self.yard.root), at or clock.now())
 
+    def employ(self, *agent_types: str) -> None:
+        """There was an agent of each of these types once."""
+        rows = [(f"{name}-0", name, NOW, NOW) for name in agent_types]
+        self.store.run(
+            lambda tx: tx.many(
+                "INSERT INTO agent_lifecycle (agent_id, agent_type, kind, status, workspace, run_dir, term, "
+                "created_at, completed_at) VALUES (?, ?, 'command', 'completed', '/w', '/runs', 1, ?, ?)",
+                rows,
+            )
+        )
+
     def finish(self, agent_id: str, status: str, *, said: str = "", error: str | None = None, **how: Any) -> None:
         """The agent ends, and what follows from that happens, as the keeper has it. ``said`` is its output's end."""
         at = how.pop("at", clock.now())

@@ -92,6 +92,7 @@ def test_one_that_was_too_large_waits_longer_and_at_most_twice(bench: Any) -> No
 
 
 def test_after_the_last_restart_a_person_is_told_what_each_attempt_did(bench: Any) -> None:
+    bench.employ("project_manager")
     for n in range(4):
         bench.finish(started(bench, at=later(100 * n)), "failed", code=n + 1, at=later(100 * n + 60))
     task = bench.row("specs_task")
@@ -153,6 +154,7 @@ def test_what_somebody_else_has_dealt_with_is_left_alone(bench: Any) -> None:
 @pytest.mark.parametrize("kind", ["question", "blocked"])
 @pytest.mark.parametrize("end", ["completed", "failed", "timeout"])
 def test_a_question_waits_for_a_person_and_is_no_failure_to_repeat(bench: Any, kind: str, end: str) -> None:
+    bench.employ("project_manager")
     agent_id = started(bench)
     bench.store.run(reports.record, agent_id, kind, "which colour?", now=later(50))
     bench.finish(agent_id, end, code=0 if end == "completed" else 1, at=later(60))
@@ -206,6 +208,7 @@ def test_one_that_reported_to_be_complete_is_looked_at_although_it_exits_otherwi
 
 
 def test_a_providers_limit_is_no_failure_and_holds_the_type_until_it_is_over(bench: Any) -> None:
+    bench.employ("project_manager")
     reset = int(clock.parse(later(3600)).timestamp())
     bench.finish(started(bench), "failed", code=1, said=f"{LIMIT}|{reset}", at=later(60))
     row = work(bench)

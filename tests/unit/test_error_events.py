@@ -264,13 +264,6 @@ def test_what_is_in_the_way_of_a_merge_is_recorded_and_over_with_the_merge(bench
 # ------------------------------------------------------------------------------------------------------ who is told
 
 
-def known(bench: Any, *agent_types: str) -> None:
-    """There was an agent of each of these types once."""
-    for agent_type in agent_types:
-        agent_id = started(bench, f"of {agent_type}", agent_type=agent_type)
-        bench.end_agent(agent_id)
-
-
 @pytest.mark.parametrize(
     ("code", "told"),
     [
@@ -285,20 +278,47 @@ def test_r162_c38_who_is_told_follows_from_the_severity(
     bench: Any, code: str, told: set[str], *, with_types: bool
 ) -> None:
     if with_types:
-        known(bench, "architect", "code_developer")
+        bench.employ("architect", "code_developer", "project_manager")
     bench.add_tasks("A")
     bench.store.run(error_events.note, Note(code, "words", "open", "A"), now=NOW, actor="test")
     everyone = {"lead", "project_manager", "architect", "code_developer"}
-    wanted = told if with_types else told & {"lead", "project_manager"}
+    wanted = told if with_types else told & {"lead"}
     assert {box for box in everyone if bench.alerts(box)} == wanted
     for box in wanted:
         [alert] = bench.alerts(box)
         assert alert["sound"] is False  # R-013
         assert alert["error_id"] == errors(bench)[0]["error_id"]
+        assert alert["message"] == "words."
+        assert ("next" in alert) == (box == "lead"), "agents have none of the lead's tools"
+
+
+def test_r162_what_an_agent_has_not_read_of_an_error_expires_with_it(bench: Any) -> None:
+    bench.employ("architect", "code_developer", "project_manager")
+    bench.add_tasks("A", "B")
+    for task_id in ("A", "B"):
+        bench.store.run(error_events.note, Note("merge_conflicts", "words", "open", task_id), now=NOW, actor="test")
+    bench.store.run(error_events.resolve, "A", "it went on", now=later(1), actor="test")
+    waiting = bench.store.read(
+        lambda tx: tx.all(
+            "SELECT to_agent, content ->> '$.task_id' AS task_id FROM agent_message "
+            "WHERE status = 'pending' AND message_type = 'alert' ORDER BY to_agent, id"
+        )
+    )
+    assert [tuple(row) for row in waiting] == [
+        ("architect", "B"), ("code_developer", "B"), ("lead", "A"), ("lead", "B"),
+    ]  # fmt: skip
+
+
+def test_r287_what_is_said_of_the_last_attempt_ends_before_what_follows_is_said(bench: Any) -> None:
+    for n in range(4):
+        at = later(100 * n)
+        bench.finish(started(bench, at=at), "failed", code=1, message=f"{LAST}no such thing", at=later(100 * n + 60))
+    [alert] = bench.alerts("lead")
+    assert alert["message"].endswith("Its last words: no such thing. Given up after 4 attempts.")
 
 
 def test_r162_the_same_again_is_kept_and_told_once(bench: Any) -> None:
-    known(bench, "code_developer")
+    bench.employ("code_developer")
     for n in range(3):
         bench.finish(started(bench, at=later(100 * n)), "failed", code=1, at=later(100 * n + 60))
     assert len(errors(bench)) == 3
@@ -307,7 +327,7 @@ def test_r162_the_same_again_is_kept_and_told_once(bench: Any) -> None:
 
 
 def test_r162_the_last_restart_is_told_once_to_each(bench: Any) -> None:
-    known(bench, "architect")
+    bench.employ("architect", "project_manager")
     for n in range(4):
         bench.finish(started(bench, at=later(100 * n)), "failed", code=1, at=later(100 * n + 60))
     for box in ("lead", "project_manager", "architect"):
@@ -325,6 +345,7 @@ def test_r013_nobody_of_the_crew_can_ask_for_sound(bench: Any) -> None:
 
 
 def test_r160_a_damaged_database_is_told_once_as_far_as_it_can_be(bench: Any, database: Path, git_repo: Path) -> None:
+    bench.employ("project_manager")
     bench.add_tasks("A")
     crew = Crew.of(Repository.discover(git_repo), Settings(), bench.store)
     me = process.myself()

@@ -36,6 +36,7 @@ def hold(bench: Any, scope: str = "builder") -> Any:
 
 
 def test_three_different_tasks_in_a_row_hold_their_type(bench: Any, ends: Any) -> None:
+    bench.employ("project_manager")
     ends("A", 0)
     ends("B", 10)
     assert hold(bench) is None

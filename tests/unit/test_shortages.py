@@ -39,6 +39,7 @@ def test_r152_a_resource_is_critical_where_it_holds_launches_and_swap_from_its_c
 
 
 def test_r152_a_shortage_is_recorded_and_told_once_while_it_lasts(bench: Any) -> None:
+    bench.employ("project_manager")
     for _ in range(3):
         bench.store.run(shortages.begin, SHORT, now=NOW, actor="supervisor")
     assert kinds(bench) == ["resource_critical"]
@@ -47,7 +48,7 @@ def test_r152_a_shortage_is_recorded_and_told_once_while_it_lasts(bench: Any) ->
     for box in ("lead", "project_manager"):
         [alert] = bench.alerts(box)
         assert (alert["level"], alert["code"], alert["resource"]) == ("critical", "resource_critical", "memory")
-        assert (alert["action_taken"], alert["message"]) == (SHORT.action_taken, SHORT.message)
+        assert (alert["action_taken"], alert["message"]) == (SHORT.action_taken, f"{SHORT.message}.")
     assert bench.store.read(shortages.lasting) == {"memory"}
 
 

@@ -237,6 +237,7 @@ async def test_r158_a_task_that_an_agent_works_on_is_not_recovered_from_under_it
 async def test_r161_r162_escalating_tells_whom_the_level_concerns_once(bench: Any, call: Any) -> None:
     bench.add_tasks("other", "A", files='["src/a.py"]')
     bench.end_agent(bench.add_agent("other", agent_type="architect"))
+    bench.employ("project_manager")
     error_id = broken(bench)
     done = await call(TOOL, action="escalate", error_id=error_id, escalation_level="critical")
     assert (done["escalation_level"], done["files_affected"]) == ("critical", ["src/a.py"])
