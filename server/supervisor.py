@@ -47,11 +47,11 @@ from .crew import ACTOR, Crew
 from .error_events import Note
 from .errors import CrewyardError, DatabaseBusy, DatabaseCorrupt, LeaseLost
 from .jobs import Jobs
-from .journals import Reader
+from .journals import Reader as JournalReader
 from .lookout import Lookout
 from .meter import Meter
 from .radar import Radar
-from .store import Row, Transaction
+from .store import Reader, Row, Transaction
 from .telemetry import Telemetry
 from .vigil import Vigil
 
@@ -87,7 +87,7 @@ class Supervisor:
         self._charge = charge
         self._me = process.myself()
         self._thread: threading.Thread | None = None
-        self._journals = Reader()
+        self._journals = JournalReader()
         self._jobs = Jobs(crew.bell.ring)
         self._lookout = Lookout()
         self._has_fault = False
@@ -432,10 +432,12 @@ class Supervisor:
 
 
 def _look_for_deadlocks(crew: Crew) -> None:
-    """Read first: only what is new, or over, is worth a write."""
+    """Read first: only what is new, or over, is worth a write. It may take seconds, which nobody is to wait for."""
     asked_before = clock.plus(clock.now(), -crew.settings.health.warn_after_seconds)
-    found = crew.store.read(deadlocks.detect, asked_before=asked_before)
-    if crew.store.read(deadlocks.has_news, found):
+    with contextlib.closing(Reader(crew.store.path)) as reader:
+        found = reader.read(deadlocks.detect, asked_before=asked_before)
+        is_news = reader.read(deadlocks.has_news, found)
+    if is_news:
         crew.write(deadlocks.settle, found, now=clock.now(), actor=ACTOR)
 
 

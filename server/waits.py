@@ -49,7 +49,10 @@ def _for_answers(tx: Transaction, asked_before: str) -> list[Wait]:
 
 
 def _who_answers(tx: Transaction, question: Row) -> str | None:
-    """The task of whoever was asked; of a type only where nobody else of it could answer."""
+    """The task of whoever was asked; of a type only where nobody else of it could answer, and not who asks.
+
+    A task without a type may get an agent of any.
+    """
     to = question["to_agent"]
     if to == recipients.LEAD:
         return None
@@ -59,9 +62,9 @@ def _who_answers(tx: Transaction, question: Row) -> str | None:
         return task_id
     could = tx.all(
         "SELECT task_id FROM agent_lifecycle WHERE agent_type = :type AND status IN ('starting', 'running') "
-        "UNION SELECT task_id FROM specs_task WHERE agent_type = :type AND status IN ('pending', 'ready', 'assigned') "
-        "LIMIT 2",
-        {"type": to},
+        "AND agent_id <> :asker UNION SELECT task_id FROM specs_task "
+        "WHERE coalesce(agent_type, :type) = :type AND status IN ('pending', 'ready', 'assigned') LIMIT 2",
+        {"type": to, "asker": question["from_agent"]},
     )
     return could[0]["task_id"] if len(could) == 1 else None
 

@@ -2,18 +2,35 @@
 
 import itertools
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crewyard.server import assignments, clock, deadlock_advice, deadlocks, dispatches, messages, reports, tasks, wishes
+from crewyard.server import (
+    assignments,
+    clock,
+    deadlock_advice,
+    deadlocks,
+    dispatches,
+    lease,
+    messages,
+    process,
+    reports,
+    tasks,
+    wishes,
+)
+from crewyard.server.crew import Crew
 from crewyard.server.deadlock_advice import Edge, Work
 from crewyard.server.deadlocks import Deadlocks
 from crewyard.server.dispatches import Limits
 from crewyard.server.errors import InvalidInput, NoAvailableWork, TaskNotFound
+from crewyard.server.repository import Repository
+from crewyard.server.settings import Settings
 from crewyard.server.store import Store
+from crewyard.server.supervisor import _look_for_deadlocks
 
 NOW = "2026-01-01T00:00:00.000Z"
 LATER = clock.plus(NOW, 600)
@@ -375,6 +392,44 @@ def test_c27_an_agent_that_holds_the_files_of_the_one_it_waits_for_is_in_a_circl
     found = detect(bench)
     assert found.between_agents.chains == (("A", "B", "A"),)
     assert {wait.kind for wait in found.waits.values()} == {"message", "file"}
+
+
+@pytest.mark.parametrize("others", [(), ("B",), ("B", "C")])
+def test_c27_who_asks_its_own_type_waits_for_no_answer_of_its_own(bench: Any, others: tuple[str, ...]) -> None:
+    bench.add_tasks("A", *others)
+    ask(bench, bench.add_agent("A", at=NOW), "builder")
+    assert detect(bench).between_agents.chains == ()
+
+
+def test_c27_a_task_that_may_get_an_agent_of_any_type_may_answer_too(bench: Any) -> None:
+    bench.add_tasks("A", "C")
+    bench.add_tasks("B", agent_type="architect")
+    bench.add_edge("A", "B")
+    ask(bench, bench.add_agent("A", at=NOW), "architect")
+    assert detect(bench).between_agents.chains == ()
+
+
+def test_r121_nobody_waits_for_the_look_for_circles(bench: Any, git_repo: Path) -> None:
+    knot(bench, "A", "B")
+    crew = Crew.of(Repository.discover(git_repo), Settings(), bench.store)
+    me = process.myself()
+    holder = lease.Holder("test", me.pid, me.start_time, me.boot_id)
+    crew.term = bench.store.run(lease.acquire, holder, now=clock.now(), uptime=clock.uptime())
+    begun, done = threading.Event(), threading.Event()
+
+    def read_on(_: Any) -> bool:
+        begun.set()
+        return done.wait(20)
+
+    other = threading.Thread(target=bench.store.read, args=(read_on,))
+    other.start()
+    try:
+        assert begun.wait(20)
+        _look_for_deadlocks(crew)
+    finally:
+        done.set()
+        other.join()
+    assert bench.row("error_events")["error_class"] == "deadlock"
 
 
 def test_c27_who_may_be_answered_by_another_of_that_type_is_in_no_circle(bench: Any) -> None:
