@@ -29,6 +29,8 @@ PROCESS_DIED = Failure("process_died", "medium", "retry", retryable=True)
 TASK_TIMEOUT = Failure("task_timeout", "medium", "longer_timeout", retryable=True, restarts=2)
 GIT_CONFLICT = Failure("git_conflict", "high", "rework", retryable=False)
 GIT_FAILURE = Failure("git_failure", "medium", "retry", retryable=True)
+# What lies in somebody's own checkout only that person can take out of the way.
+CHECKOUT_IN_THE_WAY = Failure("git_failure", "high", "tidy_checkout", retryable=True)
 WORK_REJECTED = Failure("work_rejected", "medium", "rework", retryable=True)
 SYNTAX_ERROR = Failure("syntax_error", "high", "manual_review", retryable=False)
 RESOURCE_EXHAUSTED = Failure("resource_exhausted", "medium", "wait", retryable=True, restarts=2, patience=4)
@@ -53,7 +55,7 @@ BY_CODE: dict[str, Failure] = {
     "agent_timeout": TASK_TIMEOUT,
     "merge_conflicts": GIT_CONFLICT,
     "git_error": GIT_FAILURE,
-    "dirty_working_directory": GIT_FAILURE,
+    "dirty_working_directory": CHECKOUT_IN_THE_WAY,
     "worktree_exists": GIT_FAILURE,
     "branch_exists": GIT_FAILURE,
     "setup_failed": GIT_FAILURE,

@@ -261,6 +261,22 @@ def test_what_is_in_the_way_of_a_merge_is_recorded_and_over_with_the_merge(bench
     assert [row["status"] for row in errors(bench)] == ["resolved"]
 
 
+def test_who_alone_can_clear_a_checkout_is_told_that_it_is_in_the_way_of_a_merge_once(bench: Any) -> None:
+    placed(bench)
+    prove(bench)
+    work = bench.store.read(assignments.of_task, "A")["orchestrator_task_id"]
+    request = bench.store.run(merges.enqueue, work, head="1" * 40, target="m", approved_by=None, now=NOW, actor="t")
+    for _ in range(3):
+        bench.store.run(merges.claim, request["merge_id"], now=NOW, actor="t")
+        bench.store.run(
+            merges.requeue, request["merge_id"], now=NOW, actor="t", why="local changes to f are in the way",
+            code="dirty_working_directory", retry_seconds=1.0,
+        )  # fmt: skip
+    [alert] = bench.alerts("lead")
+    assert (alert["level"], alert["message"]) == ("high", "local changes to f are in the way.")
+    assert {row["status"] for row in errors(bench)} == {"recovering"}
+
+
 # ------------------------------------------------------------------------------------------------------ who is told
 
 
