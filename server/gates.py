@@ -6,6 +6,7 @@ from .sections import Launch
 
 SMALL_SHARE = 0.05
 SMALL_MACHINE = 4
+AMPLE = 10  # so many times what is wanted is room for agents, however small a share of a large machine it is
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def _memory(load: Load, limits: Launch) -> Refusal | None:
             "memory",
             f"{load.free_memory_mb:.0f} MiB of memory are free; {wanted_mb:.0f} are wanted (launch.min_free_memory_mb)",
         )
+    if load.free_memory_mb >= AMPLE * wanted_mb and "max_memory_percent" not in limits.model_fields_set:
+        return None
     return _too_full("memory", "memory", load.memory_percent, limits.max_memory_percent)
 
 
@@ -65,6 +68,8 @@ def _disk(load: Load, limits: Launch) -> Refusal | None:
         return Refusal(
             "disk", f"{load.free_disk_mb:.0f} MiB of disk are free where the worktrees lie; {wanted_mb:.0f} are wanted"
         )
+    if load.free_disk_mb >= AMPLE * wanted_mb and "max_disk_percent" not in limits.model_fields_set:
+        return None
     return _too_full("disk", "the disk that the worktrees lie on", load.disk_percent, limits.max_disk_percent)
 
 

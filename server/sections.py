@@ -197,10 +197,14 @@ class Launch(Section):
         500, description="Less free space holds launches; of a small disk, 5 % must be free."
     )
     max_memory_percent: Percent = Field(
-        90.0, description="More of the machine's memory in use holds launches. 100: only min_free_memory_mb does."
+        90.0,
+        description="More of the machine's memory in use holds launches; unless it is set, not where ten times "
+        "min_free_memory_mb are free. 100: only min_free_memory_mb does.",
     )
     max_disk_percent: Percent = Field(
-        95.0, description="More of the worktrees' disk in use holds launches. 100: only min_free_disk_mb does."
+        95.0,
+        description="More of the worktrees' disk in use holds launches; unless it is set, not where ten times "
+        "min_free_disk_mb are free. 100: only min_free_disk_mb does.",
     )
     max_per_minute: Positive = Field(600, description="Launches of all agents in a minute.")
     max_per_task: Positive = Field(

@@ -37,13 +37,13 @@ def test_r149_the_worst_level_stands_for_all() -> None:
 def test_r150_each_resource_has_its_own_limit_beyond_which_no_agent_is_launched(
     at: dict[str, float], shut: list[str]
 ) -> None:
-    load = Load(**{"cpu_percent": 5.0, "free_memory_mb": 8e3, "free_disk_mb": 5e4, "disk_mb": 1e5, **at})
+    load = Load(**{"cpu_percent": 5.0, "free_memory_mb": 4e3, "free_disk_mb": 4e3, "disk_mb": 1e5, **at})
     found = all_shut(load, Launch(), agents_at_work=1, launched_in_last_minute=0)
     assert [each.reason for each in found] == shut
 
 
 def test_r150_limits_are_settings_and_the_refusal_names_them() -> None:
-    load = Load(5.0, 8e3, 5e4, 1e5, 1e5, memory_percent=92.0, disk_percent=96.0)
+    load = Load(5.0, 4e3, 4e3, 1e5, 5e4, memory_percent=92.0, disk_percent=96.0)
     off = Launch(max_memory_percent=100.0, max_disk_percent=100.0)
     assert all_shut(load, off, agents_at_work=1, launched_in_last_minute=0) == []
     found = all_shut(load, Launch(), agents_at_work=1, launched_in_last_minute=0)
@@ -51,6 +51,14 @@ def test_r150_limits_are_settings_and_the_refusal_names_them() -> None:
         "92 % of memory is used; launch.max_memory_percent is 90",
         "96 % of the disk that the worktrees lie on is used; launch.max_disk_percent is 95",
     ]
+
+
+def test_a_large_machine_with_room_is_not_held_by_its_percentage_unless_that_was_asked_for() -> None:
+    load = Load(5.0, 23e3, 160e3, 4e6, 256e3, memory_percent=91.0, disk_percent=96.0)
+    assert all_shut(load, Launch(), agents_at_work=1, launched_in_last_minute=0) == []
+    asked = Launch(max_memory_percent=90.0, max_disk_percent=95.0)
+    found = all_shut(load, asked, agents_at_work=1, launched_in_last_minute=0)
+    assert [each.reason for each in found] == ["memory", "disk"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Scene:
 
     def look(self, meter: Meter, *percents: float) -> None:
         for percent in percents:
-            self.now = replace(WELL, memory=replace(WELL.memory, percent=percent))
+            self.now = replace(WELL, memory=replace(WELL.memory, available=4e3, percent=percent))
             meter.look(self.crew)
 
     def kinds(self) -> list[str]:

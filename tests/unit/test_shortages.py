@@ -30,9 +30,9 @@ def kinds(bench: Any) -> list[str]:
 
 def test_r152_a_resource_is_critical_where_it_holds_launches_and_swap_from_its_critical_level_on() -> None:
     assert found() == []
-    assert found(memory=replace(WELL.memory, percent=91.0)) == ["memory"]
+    assert found(memory=replace(WELL.memory, available=1.4e3, percent=91.0)) == ["memory"]
     assert found(memory=replace(WELL.memory, available=400.0)) == ["memory"]
-    assert found(disk=replace(WELL.disk, percent=96.0)) == ["disk"]
+    assert found(disk=replace(WELL.disk, available=4e3, percent=96.0)) == ["disk"]
     assert found(cpu_percent=99.0) == ["cpu"]
     assert found(swap=replace(WELL.swap, percent=79.9)) == []
     assert found(swap=replace(WELL.swap, percent=80.0)) == ["swap"]
