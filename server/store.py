@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from . import migrate
+from . import migrate, sample_file
 from .announcements import Announcer
 from .errors import DatabaseBusy, DatabaseCorrupt, InvalidInput, StoreError
 from .turns import Turns
@@ -101,9 +101,8 @@ def connect(path: Path, *, query_only: bool = False, durability: Durability = "f
         connection.row_factory = sqlite3.Row
         # One process at a time: the switch to WAL of a new file does not wait as other statements do.
         with migrate.exclusive(path):
-            connection.execute("ATTACH DATABASE ? AS metrics", (str(_metrics(path)),))
-            for name in ("main", "metrics"):
-                connection.execute(f"PRAGMA {name}.journal_mode = WAL")
+            connection.execute("PRAGMA main.journal_mode = WAL")
+            sample_file.attach(connection, path)
             connection.execute(f"PRAGMA main.synchronous = {durability}")
             # Samples: that a power cut takes the last of them does no harm.
             connection.execute("PRAGMA metrics.synchronous = normal")
@@ -117,7 +116,7 @@ def connect(path: Path, *, query_only: bool = False, durability: Durability = "f
 def _open_files(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for file in (path, _metrics(path)):
+        for file in (path, sample_file.beside(path)):
             # Before SQLite makes them: its -wal and -shm files take their rights from these. Never open()ed here:
             # closing any descriptor of a database drops the locks that this process has on it.
             if not file.exists():
@@ -127,10 +126,6 @@ def _open_files(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", hint="Check that its folder can be written to.") from error
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_SECONDS)
-
-
-def _metrics(path: Path) -> Path:
-    return path.with_name("metrics.db")
 
 
 @contextmanager
@@ -146,18 +141,15 @@ class Reader:
     """The database for whoever only looks: it makes, migrates and writes nothing. Safe to share between threads."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StoreError where it is no database, or not of the present schema."""
+        """Raises StoreError where it is no database, OldSchema where opening it to write makes it one to read."""
         self.path = path
         self._lock = threading.Lock()
         with _mapped_errors(path):
             self._connection = _read_only(path)
         with _closed_on_error(self._connection), _mapped_errors(path):
             self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA main.user_version").fetchone()  # of what is no database it is this to tell
-            samples = _metrics(path)
-            # Without its samples a yard can be looked at all the same.
-            name = f"{samples.absolute().as_uri()}?mode=ro" if samples.exists() else ":memory:"
-            self._connection.execute("ATTACH DATABASE ? AS metrics", (name,))
+            self._connection.execute("SELECT count(*) FROM main.sqlite_schema")
+            sample_file.attach_to_read(self._connection, path)
             migrate.require_present(self._connection, path)
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -237,7 +229,7 @@ class Store:
     def note(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``run``, for samples: nobody is told, since nobody waits for them."""
         with self._write_lock:
-            return in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
+            return in_transaction(self._writer, sample_file.beside(self.path), self._turns, unit, args, kwargs)
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that only reads; it never waits for a writer."""
@@ -318,7 +310,9 @@ def _ours(error: sqlite3.DatabaseError, path: Path) -> StoreError:
         is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
         return (DatabaseCorrupt if is_damaged else StoreError)(
             f"{path} cannot be read as a database: {error}",
-            hint="Put a backup in its place, or move the file away to start anew.",
+            hint="It holds samples only: once nothing runs, move it away, and a new one is made."
+            if path.name == sample_file.NAME
+            else "Look with `crewyard doctor` which file it is; put a backup in its place.",
         )
     # The lower byte is the kind of error; the rest says more of it.
     if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

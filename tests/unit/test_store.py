@@ -11,8 +11,8 @@ import pytest
 
 from crewyard.server import events, store
 from crewyard.server.async_store import AsyncStore
-from crewyard.server.errors import DatabaseBusy, InvalidInput, StoreError
-from crewyard.server.store import IntegrityError, Store, Transaction
+from crewyard.server.errors import DatabaseBusy, InvalidInput, OldSchema, StoreError
+from crewyard.server.store import IntegrityError, Reader, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -138,6 +138,66 @@ def test_what_is_no_database_is_refused_as_it_is(database: Path) -> None:
         Store(database)
 
     assert database.read_bytes() == b"this is no database" * 100
+
+
+def test_broken_samples_keep_nobody_from_the_database_and_are_set_aside(store: Store, database: Path) -> None:
+    store.run(note, "kept")
+    store.close()
+    samples = database.with_name("metrics.db")
+    samples.write_bytes(b"this is no database" * 500)
+
+    with pytest.raises(OldSchema, match=r"metrics\.db, which holds samples only"):
+        Reader(database)
+    again = Store(database)
+    assert again.read(noted) == ["kept"]
+    assert again.read(lambda tx: tx.value("SELECT count(*) FROM metrics.metrics")) == 0
+    again.close()
+    Reader(database).close()
+    [aside] = [path for path in database.parent.glob("metrics.db.broken-*") if path.is_file()]
+    assert aside.read_bytes() == b"this is no database" * 500
+    assert stat.S_IMODE(samples.stat().st_mode) == 0o600
+
+
+def test_samples_that_are_gone_are_named_to_who_only_looks_and_made_anew_by_who_writes(
+    store: Store, database: Path
+) -> None:
+    store.run(note, "kept")
+    store.close()
+    database.with_name("metrics.db").unlink()
+
+    with pytest.raises(OldSchema, match=r"metrics\.db"):
+        Reader(database)
+    Store(database).close()
+    Reader(database).close()
+
+
+def test_a_broken_database_is_named_although_its_samples_are_gone(store: Store, database: Path) -> None:
+    store.close()
+    database.with_name("metrics.db").unlink()
+    database.write_bytes(b"this is no database" * 500)
+
+    with pytest.raises(StoreError, match=r"orchestrator\.db cannot be read as a database"):
+        Reader(database)
+
+
+def test_samples_that_break_while_they_are_taken_are_named_and_nothing_else_is_hindered(
+    store: Store, database: Path
+) -> None:
+    sample = "INSERT INTO metrics.metrics (timestamp, metric_type, value, unit) VALUES (?, 'cpu_percent', 1.0, 'x')"
+    store.run(lambda tx: tx.many(sample, [(f"{NOW}{number}",) for number in range(2000)]))
+    store.close()
+    samples = database.with_name("metrics.db")
+    with samples.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (samples.stat().st_size - 4096))
+
+    again = Store(database)
+    with pytest.raises(StoreError, match=r"metrics\.db cannot be read") as caught:
+        again.note(lambda tx: tx.run(sample, (NOW,)))
+    assert "samples only" in caught.value.hint
+    again.run(note, "kept")
+    assert again.read(noted) == ["kept"]
+    again.close()
 
 
 def test_a_page_that_was_damaged_is_a_store_error(store: Store, database: Path) -> None:
