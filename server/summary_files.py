@@ -19,6 +19,7 @@ SUFFIXES = (".md", ".json", ".svg")
 NAME = "activity-summary"
 HEAD_BYTES = 512
 RIGHTS = 0o600
+OTHER = "Give another place for it."
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,17 @@ def export(root: Path, default: Path, asked: str, activity: Activity, name: str,
     """Write the summary of the range ``name``; the report is the file with ``suffix``.
 
     ``asked`` is a path in the repository at ``root``, or an absolute one; a folder gets files of our name in it. Raises
-    InvalidInput where it leads out of the repository, into its .git, or to what is not ours; then nothing is written.
+    InvalidInput where it leads out of the repository, into its .git, to what is not ours, or where no file can be; then
+    nothing is written. Folders are made in the repository only: elsewhere a path may be mistyped.
     """
-    base = _base(root.resolve(), default, asked)
+    root = root.resolve()
+    try:
+        base = _base(root, default, asked)
+        is_there = base.parent.is_dir()
+    except OSError as error:
+        raise InvalidInput(f"{asked:.200}: {error.strerror}.", hint=OTHER) from error
+    if not is_there and not base.is_relative_to(root):
+        raise InvalidInput(f"There is no folder {base.parent}.", hint="Make it, or give another place.", path=str(base))
     figures = summary.of(activity, name)
     texts = {
         ".md": summary_markdown.to_markdown(figures, level),
@@ -53,23 +62,23 @@ def export(root: Path, default: Path, asked: str, activity: Activity, name: str,
         size = files[suffix].stat().st_size
     except OSError as error:
         raise InvalidInput(
-            f"{base.parent} cannot be written to: {error.strerror}.", hint="Give another export_path.", path=str(base)
+            f"{base.parent} cannot be written to: {error.strerror}.", hint=OTHER, path=str(base)
         ) from error
     return Exported(files[suffix], round(size / 1024, 2), tuple(files.values()))
 
 
 def _base(root: Path, default: Path, asked: str) -> Path:
     """The files' common path, without a suffix."""
-    if "\0" in asked:
-        raise InvalidInput("An export_path holds no NUL.", hint="Give a path.")
+    if "\0" in asked or asked != asked.encode("utf-8", "replace").decode():
+        raise InvalidInput("A path for a summary is text without NUL.", hint=OTHER)
     given = Path(asked) if asked else default / NAME
     base = Path(os.path.realpath(root / given))
     if not given.is_absolute() and not base.is_relative_to(root):
         raise InvalidInput(
             f"{asked} lies outside of the repository {root}.", hint="Give an absolute path, if you mean it.", path=asked
         )
-    if ".git" in base.parts:
-        raise InvalidInput(f"{base} lies in git's own folder.", hint="Give another export_path.", path=asked)
+    if any(part.casefold() == ".git" for part in base.parts):  # some file systems do not tell them apart
+        raise InvalidInput(f"{base} lies in git's own folder.", hint=OTHER, path=asked)
     if base.is_dir():
         return base / NAME
     return base.with_suffix("") if base.suffix in SUFFIXES else base
@@ -82,7 +91,7 @@ def _require_ours(path: Path) -> None:
     if path.is_symlink() or not path.is_file() or summary.MARK not in _head(path):
         raise InvalidInput(
             f"{path} is there already, and is no summary of Crewyard's.",
-            hint="Give another export_path.",
+            hint=OTHER,
             path=str(path),
         )
 
@@ -92,7 +101,7 @@ def _head(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(HEAD_BYTES).decode(errors="replace")
     except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}.", hint="Give another export_path.", path=str(path)) from error
+        raise InvalidInput(f"{path}: {error.strerror}.", hint=OTHER, path=str(path)) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -215,7 +215,20 @@ def test_nothing_is_written_through_a_link(made: History, tmp_path: Path) -> Non
     assert target.read_bytes() == before
 
 
-@pytest.mark.parametrize("asked", ["../out", "a/../../out", ".git/out", "sub/.git/hooks/pre-commit", "x\0y"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "../out",
+        "a/../../out",
+        ".git/out",
+        "sub/.git/hooks/pre-commit",
+        ".GIT/out",
+        "x\0y",
+        "\ud800",
+        "x" * 300,
+        "x/" * 3_000,
+    ],
+)
 def test_a_path_out_of_the_repository_or_into_git_is_refused(made: History, tmp_path: Path, asked: str) -> None:
     root = tmp_path / "repo"
     root.mkdir()
@@ -239,6 +252,10 @@ def test_an_absolute_path_and_a_folder_are_taken_as_they_are(made: History, tmp_
 
     assert export(made, root, str(tmp_path / "out")).report == tmp_path / "out.md"
     assert export(made, root, str(tmp_path)).report == tmp_path / "activity-summary.md"
+    with pytest.raises(InvalidInput, match="There is no folder"):
+        export(made, root, str(tmp_path / "mistyped" / "out"))
+    assert not (tmp_path / "mistyped").exists()
+    assert export(made, root, str(root / "new" / "out")).report == root / "new" / "out.md"
     assert export(made, root, "").report == root / "data" / "activity-summary.md"
 
 
