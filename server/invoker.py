@@ -39,6 +39,7 @@ class ClaudeAgentInvoker:
         What is refused is an answer too: ``success`` is False, ``error`` the code, ``message`` the facts and ``hint``
         the next step, with the ids concerned. It may be called within a running event loop, which waits meanwhile.
         """
+        command_name = str(command_name)
         action = command_name.replace("-", "_")
         try:
             command = commands.get(command_name)

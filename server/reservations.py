@@ -6,6 +6,7 @@ from typing import Any
 
 from . import assignments, dispatches, message_types, schedule, tasks
 from .errors import AlreadyAssigned, CrewyardError, InvalidInput, NoAvailableWork, ResourceExhaustion, ValidationFailed
+from .readers.draft import MOST_HOURS
 from .store import Row, Transaction
 
 
@@ -66,7 +67,10 @@ def _fit(tx: Transaction, want: Wanted, before: Sequence[str]) -> Row:
     if want.priority is not None:
         message_types.priority(want.priority)
     if want.estimated_hours is not None and _hours(want.estimated_hours) <= 0:
-        raise InvalidInput(f"estimated_hours of {want.task_id} is {want.estimated_hours!r}, and not above 0.")
+        raise InvalidInput(
+            f"estimated_hours of {want.task_id} is {want.estimated_hours!r:.50}, and not above 0 and at most "
+            f"{MOST_HOURS:g}."
+        )
     if blockers := tasks.open_blockers(tx, want.task_id):
         names = ", ".join(row["task_id"] for row in blockers)
         raise NoAvailableWork(f"Task {want.task_id} waits for {names}; both never run together.")
@@ -85,10 +89,12 @@ def _require_own_files(task: Row, busy: dict[str, tuple[str, ...]]) -> None:
 
 
 def _hours(value: Any) -> float:
+    """0 for what is no number of hours."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        hours = float(value)
+    except (TypeError, ValueError, OverflowError):
         return 0.0
+    return hours if hours <= MOST_HOURS else 0.0
 
 
 def _reserve(

@@ -9,6 +9,7 @@ from pydantic import Field
 from ..server import agents as domain
 from ..server import clock, outputs, overview
 from ..server.errors import InvalidInput, NotAuthorized
+from ..server.sections import ONE_YEAR
 from ..server.store import Row, Transaction
 from . import agents_ends, agents_health
 from .agents_results import Agent, AgentsResult, AgentsShown
@@ -37,7 +38,7 @@ async def agents(
     agent_type: str = "",
     state: Annotated[str, Field(description="list: a status, or all; default the live ones")] = "",
     task_id: str = "",
-    timeout_seconds: Annotated[float | None, Field(gt=0)] = None,
+    timeout_seconds: Annotated[float | None, Field(gt=0, le=ONE_YEAR)] = None,
     force: Annotated[bool, Field(description="kill at once; restart: failed tasks too")] = False,
     grace_period_seconds: Annotated[float | None, Field(ge=0, le=600, description="default 10")] = None,
     lines: Annotated[int | None, Field(ge=1, le=1000, description="default 50")] = None,

@@ -8,6 +8,7 @@ from .. import clock, restarting, retries
 from ..errors import AgentNotFound, IllegalTransition, MaxRetriesExceeded, NonRetryable, SpawnFailed
 from ..identity import Caller
 from ..restarts import Standing
+from ..sections import ONE_YEAR
 from ..yard import Yard
 from .base import Answer, Command, Example, Parameters, required
 
@@ -22,10 +23,11 @@ class Given(Parameters):
         int | None, Field(ge=0, le=100, description="restarts of the task; else [crew] max_restarts (3)")
     ] = None
     initial_backoff_seconds: Annotated[
-        float | None, Field(ge=0, description="before the first; else [crew] restart_backoff_seconds (2)")
+        float | None, Field(ge=0, le=ONE_YEAR, description="before the first; else [crew] restart_backoff_seconds (2)")
     ] = None
     max_backoff_seconds: Annotated[
-        float | None, Field(ge=0, description="the longest delay; else [crew] restart_backoff_cap_seconds (120)")
+        float | None,
+        Field(ge=0, le=ONE_YEAR, description="the longest delay; else [crew] restart_backoff_cap_seconds (120)"),
     ] = None
 
 

@@ -16,12 +16,20 @@ from ..yard import Yard
 T = TypeVar("T")
 
 
+def from_json(text: str) -> Any:
+    """Raises ValueError, which is pydantic's to tell."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply") from error
+
+
 def _from_text(value: Any) -> Any:
     """A list or an object that was given as text: JSON, or names with commas between them."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith(("[", "{")):
-        return json.loads(value)  # a ValueError is pydantic's to tell
+        return from_json(value)
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
@@ -31,7 +39,7 @@ Listed = Annotated[list[T], BeforeValidator(_from_text)]
 class Parameters(BaseModel):
     """What a command takes, by upper-case keys; text is read as the number, switch or list that it stands for."""
 
-    model_config = ConfigDict(alias_generator=str.upper, extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=str.upper, extra="forbid", frozen=True, allow_inf_nan=False)
 
     orchestrator_instance_id: Annotated[
         str | None, Field(pattern=r"^orch-\d{8}-\d{3}$", description="recorded with what the command changes")
@@ -98,9 +106,17 @@ class Command:
     def given(self, parameters: Mapping[str, Any]) -> Parameters:
         """The parameters as this command takes them. Raises InvalidInput, naming the one that is wrong."""
         try:
-            return self.parameters.model_validate({key.upper(): value for key, value in parameters.items()})
+            given = self.parameters.model_validate({str(key).upper(): value for key, value in parameters.items()})
         except ValidationError as error:
             raise self._refusal(error) from error
+        try:
+            json.dumps(given.model_dump(mode="json"), ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError) as error:  # what asks for a change is kept, with what it was asked with
+            raise InvalidInput(
+                f"The parameters of {self.name} cannot be written down: {error}.",
+                hint="Give text in UTF-8, finite numbers, and lists and objects of these.",
+            ) from error
+        return given
 
     def _refusal(self, error: ValidationError) -> InvalidInput:
         first = error.errors()[0]

@@ -27,7 +27,12 @@ MESSAGE_LENGTH = 400
 UNSUPERVISED = "Nobody supervises"
 LEVEL_NAMES = {"info": "low", "warning": "medium"}  # the notifications' names for the same (G-16)
 
-Level = Annotated[Severity, BeforeValidator(lambda value: LEVEL_NAMES.get(value, value))]
+
+def _level(value: Any) -> Any:
+    return LEVEL_NAMES.get(value, value) if isinstance(value, str) else value
+
+
+Level = Annotated[Severity, BeforeValidator(_level)]
 
 
 class Given(Parameters):

@@ -9,6 +9,7 @@ from ..checkups import Checkup
 from ..errors import AgentNotFound, CrewyardError, IllegalTransition, KillFailed, ProcessNotFound
 from ..identity import Caller
 from ..kills import GRACE_SECONDS, End
+from ..sections import ONE_YEAR
 from ..yard import Yard
 from .base import Answer, Command, Example, Parameters, required, told_as
 from .monitor_agent_lifecycle import limits_of
@@ -21,7 +22,8 @@ class Given(Parameters):
     force_kill: Annotated[bool, Field(description="SIGKILL at once")] = False
     cleanup: Annotated[bool, Field(description="kill: remove its worktree too, where no work is in it")] = True
     heartbeat_timeout_seconds: Annotated[
-        float | None, Field(gt=0, description="kill_stalled: silent so long; else [health] stale_after_seconds (300)")
+        float | None,
+        Field(gt=0, le=ONE_YEAR, description="kill_stalled: silent so long; else [health] stale_after_seconds (300)"),
     ] = None
 
 

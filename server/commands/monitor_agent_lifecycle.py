@@ -8,7 +8,7 @@ from .. import agents, checkups, clock, examining
 from ..checkups import Checkup
 from ..errors import AgentNotFound, IllegalTransition
 from ..identity import Caller
-from ..sections import Health
+from ..sections import ONE_YEAR, Health
 from ..yard import Yard
 from .base import Answer, Command, Example, Parameters, required
 
@@ -25,12 +25,13 @@ class Given(Parameters):
     action: Annotated[Action, Field(description="what to do")] = "check_all"
     agent_id: Annotated[str | None, Field(description="check_agent, heartbeat: the agent")] = None
     heartbeat_timeout_seconds: Annotated[
-        float | None, Field(gt=0, description="silent so long is stalled; else [health] stale_after_seconds (300)")
+        float | None,
+        Field(gt=0, le=ONE_YEAR, description="silent so long is stalled; else [health] stale_after_seconds (300)"),
     ] = None
     cpu_threshold_percent: Annotated[float, Field(ge=0, le=100, description="less is shown as idle")] = 0.1
     memory_threshold_mb: Annotated[float, Field(ge=0, description="less is shown as idle")] = 50
     check_interval_seconds: Annotated[
-        float, Field(gt=0, description="when next_check_in_seconds asks for the next look")
+        float, Field(gt=0, le=ONE_YEAR, description="when next_check_in_seconds asks for the next look")
     ] = 30
 
 

@@ -10,7 +10,7 @@ from ..errors import InvalidInput, MessageNotFound, NotAuthorized, QueueFull, Un
 from ..identity import Caller
 from ..store import Row, Transaction
 from ..yard import Yard
-from .base import Answer, Command, Example, Listed, Parameters, required
+from .base import Answer, Command, Example, Listed, Parameters, from_json, required
 
 Action = Literal["poll", "deliver", "send", "acknowledge", "clear_old"]
 OURSELVES = (recipients.LEAD, "orchestrator")
@@ -19,7 +19,7 @@ MAILBOXES_SHOWN = 100
 
 def _object(value: Any) -> Any:
     """A payload that was given as text: JSON where it is an object, else what it says."""
-    return json.loads(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+    return from_json(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
 
 
 class Given(Parameters):

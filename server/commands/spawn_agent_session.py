@@ -15,6 +15,7 @@ from ..errors import (
     TaskNotFound,
 )
 from ..identity import Caller
+from ..sections import ONE_YEAR
 from ..yard import Yard
 from .base import Answer, Command, Example, Parameters
 
@@ -25,7 +26,8 @@ class Given(Parameters):
     task_id: Annotated[str, Field(min_length=1, description="the task to work on")]
     agent_type: Annotated[str | None, Field(description="a type of crewyard.toml; else the task's own")] = None
     timeout_seconds: Annotated[
-        float | None, Field(gt=0, description="the longest it may take; else its type's timeout_seconds (3600)")
+        float | None,
+        Field(gt=0, le=ONE_YEAR, description="the longest it may take; else its type's timeout_seconds (3600)"),
     ] = None
     auto_restart: Annotated[bool, Field(description="false: the task fails where this agent does")] = True
 

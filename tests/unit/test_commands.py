@@ -1,5 +1,6 @@
 """The commands of the documents: how they are found, what they take, how they answer."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,57 @@ def test_r036_every_answer_has_success_action_and_time(invoker: ClaudeAgentInvok
     assert answer["success"] is False
     assert answer["error"] == "invalid_input"
     assert answer["parameter"] == "MAX_PARALLEL"
+
+
+ODD: list[Any] = [
+    "\ud800", "\x00x", "[" * 100_000, '[{"task_id": "' + "\\ud800" + '"}]', "1e400", "1e300", "-1", "nan", 10**30,
+    10**400, float("inf"), float("nan"), None, ["x"], {"a": 1}, "../../etc", "x" * 5_000, "/" + "x/" * 3_000,
+]  # fmt: skip
+NEEDED = {"spawn-agent-session": {"TASK_ID": "none"}, "create-worktree": {"TASK_ID": "none"}}
+
+
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize("name", [name for name in commands.NAMES if not commands.get(name).acts])
+def test_no_value_whatever_breaks_a_command(invoker: ClaudeAgentInvoker, name: str) -> None:
+    """Each is refused, or used, and its answer can be told as JSON."""
+    for parameter in commands.parameters_of(commands.get(name)):
+        for odd in ODD:
+            if parameter.key == "EXPORT_PATH" and str(odd).isprintable() and len(str(odd)) < 50:
+                continue  # that writes a file of this name
+            answer = invoker.invoke_command(name, {parameter.key: odd})
+            json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+            assert answer["success"] or answer["message"], (parameter.key, odd)
+
+
+@pytest.mark.parametrize("name", [name for name in commands.NAMES if commands.get(name).acts])
+def test_no_value_whatever_gets_past_what_a_command_takes(name: str) -> None:
+    """Of those that act: what is taken can be written down; all else is refused."""
+    command = commands.get(name)
+    for parameter in commands.parameters_of(command):
+        for odd in ODD:
+            try:
+                given = command.given({**NEEDED.get(name, {}), parameter.key: odd})
+            except InvalidInput:
+                continue
+            json.dumps(given.model_dump(mode="json"), ensure_ascii=False, allow_nan=False).encode()
+
+
+@pytest.mark.usefixtures("planned")
+@pytest.mark.parametrize(
+    "hours", ["inf", "nan", "-1", 10**400, 1e300, float("nan"), [1], "\ud800", "[[", True * 0, {}], ids=repr
+)
+def test_hours_that_are_none_are_refused_and_nothing_is_reserved(invoker: ClaudeAgentInvoker, hours: Any) -> None:
+    answer = invoker.invoke_command(
+        "create-parallel-tasks", {"TASKS": [{"task_id": "first", "estimated_hours": hours}]}
+    )
+    assert answer["error"] in ("validation_failed", "invalid_input")
+    json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+    assert len(invoker.invoke_command("find-available-work")["available_tasks"]) == 1
+
+
+@pytest.mark.parametrize(("name", "parameters"), [(None, {}), (5, {}), ("monitor-resource-usage", {1: 2})])
+def test_a_name_that_is_no_text_is_refused(invoker: ClaudeAgentInvoker, name: Any, parameters: Any) -> None:
+    assert invoker.invoke_command(name, parameters)["error"] == "invalid_input"
 
 
 @pytest.mark.parametrize(
