@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Span:
-    """A task was in this phase. ``taken``: it was in an agent's hands, or waited for its next one."""
+    """A task was in this phase. ``taken``: it was in an agent's hands, or waited for its next one, not its first."""
 
     phase: str
     begin: int
@@ -79,7 +79,8 @@ def spans(first: str, created: int, steps: Iterable[Step], until: int) -> list[S
         at = min(max(step.at, now.begin), until)
         phase = _phase(now.phase, step)
         agent_id = step.agent_id if phase == "working" else ""
-        taken = step.kind not in _GIVEN_BACK
+        is_reserved = step.kind == "assignment_assigned" and phase == "slot" and not now.taken
+        taken = step.kind not in _GIVEN_BACK and not is_reserved
         if (phase, agent_id, taken) != (now.phase, now.agent_id, now.taken):
             found.append(replace(now, end=at))
             now = Span(phase, at, at, agent_id, taken)

@@ -90,7 +90,9 @@ def _in_hand(life: Life, moment: float, windows: Sequence[tuple[int, int, str]])
     if phase not in ("dependencies", "waiting"):
         return phase
     here = {state for begin, end, state in windows if begin <= moment < end}
-    is_given = life.state(moment) in ("assigned", "in_progress")
+    freed = max((at for at, state in life.states if at <= moment and state in ("pending", "ready")), default=0)
+    is_begun = any(freed <= begin <= moment for begin, _, _, _ in life.agents)
+    is_given = life.state(moment) in ("assigned", "in_progress") and is_begun
     return phase if "active" in here or (is_given and not here) else "paused" if here else ""
 
 

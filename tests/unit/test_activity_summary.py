@@ -141,6 +141,19 @@ def test_time_in_which_a_dispatch_was_paused_counts_for_nobody() -> None:
         assert after["time_seconds"]["dependencies"] == before["time_seconds"]["dependencies"]
 
 
+def test_a_task_that_is_only_reserved_is_in_nobodys_hands() -> None:
+    with history() as made:
+        made.do("cancel", "")  # the dispatch
+        made.do("assign", "A")
+        made.later(3_600_000).do("launch", "A")
+        for action in ("end", "prove", "claim", "merge"):
+            made.later(1_000).do(action, "A")
+        figures = made.figures()
+
+        assert figures["time_seconds"]["slot"] == 0
+        assert figures["performance"]["elapsed_hours"] == pytest.approx(4.02 / 3600, abs=1e-6)
+
+
 def test_r154_r157_a_range_has_what_was_recorded_in_it_and_nothing_else() -> None:
     with history() as made:
         work_off(made, "A", 60_000)
