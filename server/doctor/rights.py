@@ -37,12 +37,7 @@ def rights(patient: Patient) -> Iterator[Finding]:
         )
     elif not os.access(data.data, os.W_OK | os.X_OK):
         yield problem(f"{data.data} cannot be written to.", f"`chmod u+rwx -- {data.data}`")
-    is_shared = data.data.exists() and stat.S_IMODE(data.data.stat().st_mode) & 0o022
-    if is_shared:
-        yield warning(
-            f"Others may put files of theirs in the place of ours in {data.data}.", f"`chmod go-w -- {data.data}`"
-        )
-    if not (foreign or open_ones or is_shared):
+    if not (foreign or open_ones):
         yield fine("what is ours is for its owner only")
     if patient.root is not None:
         yield from _of_settings(patient.root / FILE_NAME)

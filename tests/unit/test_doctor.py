@@ -133,13 +133,6 @@ def test_what_others_may_read_is_named_with_the_call_that_closes_it(repo: Path) 
     assert f"`chmod go-w -- {repo / 'crewyard.toml'}`" == told[1].cure
 
 
-def test_a_folder_in_which_others_may_replace_what_is_ours_is_named(repo: Path) -> None:
-    (repo / "data").chmod(0o777)
-    told = [each for each in of(doctor.examine(repo), "rights") if each.state == "warning"]
-
-    assert [each.cure for each in told] == [f"`chmod go-w -- {repo / 'data'}`"]
-
-
 def test_a_program_that_is_not_there_is_a_problem(repo: Path) -> None:
     (repo / "crewyard.toml").write_text('[agents.builder]\ncommand = ["no-such-program-anywhere"]\n')
 
