@@ -6,7 +6,6 @@ import sqlite3
 from pathlib import Path
 
 from . import clock
-from .errors import OldSchema
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,7 @@ def attach(connection: sqlite3.Connection, database: Path) -> None:
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise
-        if any(row[1] == "metrics" for row in connection.execute("PRAGMA database_list")):
-            connection.execute("DETACH DATABASE metrics")
+        _detach(connection)
         log.warning("%s is damaged (%s); it lies in %s now, and samples begin anew", path, error, _set_aside(path))
         path.touch(mode=0o600)
         _attach(connection, str(path))
@@ -37,22 +35,25 @@ def attach(connection: sqlite3.Connection, database: Path) -> None:
 
 
 def attach_to_read(connection: sqlite3.Connection, database: Path) -> None:
-    """Raises OldSchema where ``attach`` has to make one first."""
+    """Where there is none, or a broken one, nothing is attached in its place: the yard can be looked at without."""
     path = beside(database)
     try:
         _attach(connection, f"{path.absolute().as_uri()}?mode=ro")
     except sqlite3.DatabaseError as error:
         if path.exists() and not _is_damage(error):
             raise
-        raise OldSchema(
-            f"{path}, which holds samples only, cannot be read: {error}.",
-            hint="`crewyard start` or `crewyard run PLAN` makes a new one.",
-        ) from error
+        _detach(connection)
+        _attach(connection, ":memory:")
 
 
 def _attach(connection: sqlite3.Connection, name: str) -> None:
     connection.execute("ATTACH DATABASE ? AS metrics", (name,))
     connection.execute("SELECT count(*) FROM metrics.sqlite_schema")
+
+
+def _detach(connection: sqlite3.Connection) -> None:
+    if any(row[1] == "metrics" for row in connection.execute("PRAGMA database_list")):
+        connection.execute("DETACH DATABASE metrics")
 
 
 def _set_aside(path: Path) -> Path:

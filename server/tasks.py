@@ -12,6 +12,8 @@ from . import error_events, events, notices, states
 from .errors import InvalidInput, TaskNotFound
 from .store import Row, Transaction
 
+# A task that waits for more than these is not counted anew with each: that would take the square of them.
+COUNTED = 100
 # The filters of the documents, as priorities (C-37).
 URGENCY = {"all": (1, 10), "high": (1, 2), "medium": (3, 7), "low": (8, 10)}
 READY_ORDER = "t.priority, t.remaining_hours DESC, t.estimated_hours, t.task_id"
@@ -177,7 +179,7 @@ def complete(tx: Transaction, task_id: str, *, now: str, actor: str, why: str = 
     for dependent in sorted(waiting):
         row = tx.only("SELECT unmet_blockers, status FROM specs_task WHERE task_id = ?", (dependent,))
         left = max(0, row["unmet_blockers"] - 1)
-        if left == 0 and row["status"] == "pending":
+        if left < COUNTED and row["status"] == "pending":
             # A program that writes edges past us leaves the counters behind: the edges are what counts.
             left = len(open_blockers(tx, dependent))
         tx.run("UPDATE specs_task SET unmet_blockers = ?, updated_at = ? WHERE task_id = ?", (left, now, dependent))

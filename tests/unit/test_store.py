@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 
 from crewyard.server import events, store
 from crewyard.server.async_store import AsyncStore
-from crewyard.server.errors import DatabaseBusy, InvalidInput, OldSchema, StoreError
+from crewyard.server.errors import DatabaseBusy, InvalidInput, StoreError
 from crewyard.server.store import IntegrityError, Reader, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -146,8 +147,8 @@ def test_broken_samples_keep_nobody_from_the_database_and_are_set_aside(store: S
     samples = database.with_name("metrics.db")
     samples.write_bytes(b"this is no database" * 500)
 
-    with pytest.raises(OldSchema, match=r"metrics\.db, which holds samples only"):
-        Reader(database)
+    with closing(Reader(database)) as reader:
+        assert reader.read(noted) == ["kept"]
     again = Store(database)
     assert again.read(noted) == ["kept"]
     assert again.read(lambda tx: tx.value("SELECT count(*) FROM metrics.metrics")) == 0
@@ -158,17 +159,18 @@ def test_broken_samples_keep_nobody_from_the_database_and_are_set_aside(store: S
     assert stat.S_IMODE(samples.stat().st_mode) == 0o600
 
 
-def test_samples_that_are_gone_are_named_to_who_only_looks_and_made_anew_by_who_writes(
+def test_samples_that_are_gone_keep_nobody_from_looking_and_are_made_anew_by_who_writes(
     store: Store, database: Path
 ) -> None:
     store.run(note, "kept")
     store.close()
     database.with_name("metrics.db").unlink()
 
-    with pytest.raises(OldSchema, match=r"metrics\.db"):
-        Reader(database)
+    with closing(Reader(database)) as reader:
+        assert reader.read(noted) == ["kept"]
+    assert not database.with_name("metrics.db").exists()
     Store(database).close()
-    Reader(database).close()
+    assert database.with_name("metrics.db").exists()
 
 
 def test_a_broken_database_is_named_although_its_samples_are_gone(store: Store, database: Path) -> None:
