@@ -118,7 +118,8 @@ def _work(started: "Started") -> str:
 
 def _tell_stop(stopped: "Stopped") -> None:
     if stopped.status == "nothing_to_stop":
-        typer.echo("There was nothing to stop: no daemon runs here, and no agent.")
+        also = " A `crewyard run` at work ends by itself." if stopped.others else ""
+        typer.echo(f"There was nothing to stop: no daemon runs here, and no agent.{also}")
     _tell_agents(stopped)
     if stopped.daemon is not None and stopped.daemon.ended_by is not None:
         how = "" if stopped.daemon.ended_by == "SIGTERM" else f", by {stopped.daemon.ended_by}"
@@ -126,7 +127,7 @@ def _tell_stop(stopped: "Stopped") -> None:
     elif stopped.daemon is not None:
         typer.echo(f"The daemon (process {stopped.daemon.pid}) could not be ended.")
     if stopped.others:
-        typer.echo("These processes still use this yard; they launch no agent until work is asked for again:")
+        typer.echo("These processes still use this database; they launch no agent until work is asked for again:")
         for other in stopped.others:
             typer.echo(f"  {other.pid}  {other.command}")
     if stopped.status == "stopped":

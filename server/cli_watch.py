@@ -49,7 +49,7 @@ def logs(
         try:
             if follow:
                 log_follow.follow(look.store, name, lines, _write, say)
-            elif not log_follow.print_once(look.store, name, lines, _write):
+            elif not log_follow.print_once(look.store, name, lines, _write) and lines != 0:
                 say(f"Nothing has been written under {name} yet; -f waits for it.")
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
