@@ -194,6 +194,11 @@ def bring_up_to_date(
             _apply(connection, path, step.database, step.sql, step.version)
 
 
+def make_samples(connection: sqlite3.Connection) -> None:
+    """Lay out an empty ``metrics``, so that who reads finds no samples rather than no table."""
+    connection.executescript(f"{schema_parts()['metrics']}\nPRAGMA metrics.user_version = {VERSION};")
+
+
 def require_present(connection: sqlite3.Connection, path: Path) -> None:
     """Raises StoreError unless the database is of the schema that this version knows; changes nothing."""
     have = _version(connection, "main")

@@ -34,16 +34,18 @@ def attach(connection: sqlite3.Connection, database: Path) -> None:
     connection.execute("PRAGMA metrics.journal_mode = WAL")
 
 
-def attach_to_read(connection: sqlite3.Connection, database: Path) -> None:
-    """Where there is none, or a broken one, nothing is attached in its place: the yard can be looked at without."""
+def attach_to_read(connection: sqlite3.Connection, database: Path) -> bool:
+    """Returns False where there is none, or a broken one: something empty in memory is attached in its place."""
     path = beside(database)
     try:
         _attach(connection, f"{path.absolute().as_uri()}?mode=ro")
+        return True
     except sqlite3.DatabaseError as error:
         if path.exists() and not _is_damage(error):
             raise
         _detach(connection)
         _attach(connection, ":memory:")
+        return False
 
 
 def _attach(connection: sqlite3.Connection, name: str) -> None:

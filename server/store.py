@@ -149,7 +149,8 @@ class Reader:
         with _closed_on_error(self._connection), _mapped_errors(path):
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("SELECT count(*) FROM main.sqlite_schema")
-            sample_file.attach_to_read(self._connection, path)
+            if not sample_file.attach_to_read(self._connection, path):
+                migrate.make_samples(self._connection)
             migrate.require_present(self._connection, path)
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
