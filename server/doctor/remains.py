@@ -37,7 +37,7 @@ def worktrees(patient: Patient) -> Iterator[Finding]:
             "The next agent on the task gets it anew; `crewyard why TASK` says what becomes of the task.",
         )
     if not orphans and not gone:
-        yield fine(f"{_many(len(found), 'worktree')}, none of another database")
+        yield fine(f"{_many(len(found), 'worktree')}{', none of another database' if found else ''}")
 
 
 def processes(patient: Patient) -> Iterator[Finding]:
@@ -62,7 +62,8 @@ def processes(patient: Patient) -> Iterator[Finding]:
             "`crewyard start` ends them.",
         )
     if not gone and not uncounted:
-        yield fine(f"{_many(len(live), 'agent')} on record, each with its processes and no more")
+        each = f"{_many(len(live), 'agent')} on record, each with its processes and no more"
+        yield fine(each if live else "no agent is on record, and no process of one is there")
 
 
 def credentials_left(patient: Patient) -> Iterator[Finding]:
