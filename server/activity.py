@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from . import clock, trends
+from . import clock, lease, trends
 from .facts import METRICS, Activity, Agent, Failure, Hold, Measure, Merge, Restart, Task
-from .phases import DUE, KINDS, Span, Step, Window, clipped, in_hand, spans
+from .phases import DUE, KINDS, Span, Step, Window, clipped, in_hand, spans, unsupervised
 from .store import Row, Transaction
 
 HOURS = {"last_1h": 1.0, "last_24h": 24.0, "last_7d": 168.0}
@@ -68,7 +68,7 @@ def _tasks(tx: Transaction, since: str, until: str, approvals: bool) -> tuple[Ta
     )
     histories, dues = _histories(tx, since, approvals), _due_times(tx, since)
     dispatches = _dispatches_of(tx)
-    windows = _windows(tx, until)
+    windows, gaps = _windows(tx, until), _gaps(tx, until)
     slots = {row[0]: row[1] for row in tx.all("SELECT dispatch_id, max_parallel FROM dispatch")}
     found = []
     for row in rows:
@@ -79,7 +79,7 @@ def _tasks(tx: Transaction, since: str, until: str, approvals: bool) -> tuple[Ta
             continue
         of_it = dispatches[row["task_id"]]
         own = [window for name in of_it for window in windows.get(name, ())]
-        parts = in_hand(_spans(row, history, dues[row["task_id"]], until), own)
+        parts = unsupervised(in_hand(_spans(row, history, dues[row["task_id"]], until), own), gaps)
         found.append(
             Task(
                 row["task_id"], row["title"], row["status"], bool(row["needs_review"]), None if is_open else ended,
@@ -143,6 +143,24 @@ def _windows(tx: Transaction, until: str) -> dict[str, list[Window]]:
             if row["to_state"] in ("active", "paused")
         ]
     return found
+
+
+def _gaps(tx: Transaction, until: str) -> list[tuple[int, int]]:
+    """When nobody supervised, in order and apart; to within the seconds between two renewals of a lease."""
+    gaps = tx.all(
+        "SELECT data ->> '$.idle_since', at FROM event WHERE subject_type = 'lease' AND kind = 'lease_acquired' "
+        "AND data ->> '$.idle_since' < at"
+    )
+    found = [(_ms(begin), _ms(end)) for begin, end in gaps]
+    held = lease.current(tx)
+    if held is not None and held["until"] <= until:
+        found.append((_ms(lease.last_sign(held)), _ms(until)))
+    apart, reached = [], 0
+    for begin, end in sorted(found):
+        if end > max(begin, reached):
+            apart.append((max(begin, reached), end))
+            reached = end
+    return apart
 
 
 def _agents(tx: Transaction, bounds: dict[str, str]) -> tuple[Agent, ...]:

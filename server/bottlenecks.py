@@ -88,6 +88,11 @@ _WAITS = (
         lambda _: "Look at why attempts fail (errors, below); a lower crew.restart_backoff_seconds waits less.",
     ),
     _Wait(
+        "Nobody supervised while there was something to be done",
+        ("unsupervised",),
+        lambda _: "`crewyard start` supervises in the background, whatever becomes of a terminal.",
+    ),
+    _Wait(
         "Finished work waits for the merge queue or its check",
         ("proving", "merging"),
         lambda _: "Make merge.check faster, or let it run the tests of what changed only.",

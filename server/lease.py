@@ -40,6 +40,12 @@ def is_held(row: Row | None, *, uptime: float) -> bool:
     return row is not None and uptime < row["until_monotonic"]
 
 
+def last_sign(row: Row) -> str:
+    """When its holder let go of the lease; of one that holds it or died: when it last renewed it."""
+    released = row["until_monotonic"] == 0
+    return str(row["until"]) if released else clock.plus(row["until"], -TTL_SECONDS)
+
+
 def acquire(tx: Transaction, holder: Holder, *, now: str, uptime: float, dead_term: int | None = None) -> int | None:
     """Take the lease where it is free; returns the new term, or None where another process holds it.
 
@@ -63,8 +69,9 @@ def acquire(tx: Transaction, holder: Holder, *, now: str, uptime: float, dead_te
         ),
     )
     events.record(
-        tx, now=now, actor=holder.name, subject_type="lease", subject_id=term, kind="lease_acquired", pid=holder.pid
-    )
+        tx, now=now, actor=holder.name, subject_type="lease", subject_id=term, kind="lease_acquired", pid=holder.pid,
+        idle_since=None if row is None else last_sign(row),
+    )  # fmt: skip
     return term
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .facts import Task
-from .phases import PHASES, Span
+from .phases import IDLE, PHASES, Span
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def union(parts: Iterable[tuple[int, int]]) -> int:
 
 def elapsed(tasks: Iterable[Task]) -> int:
     """Milliseconds in which a task was in hand; of one run that nobody interrupted, how long it took."""
-    return union((span.begin, span.end) for task in tasks for span in task.spans if span.phase != "paused")
+    return union((span.begin, span.end) for task in tasks for span in task.spans if span.phase not in IDLE)
 
 
 def critical_path(tasks: Sequence[Task], blockers: Mapping[str, Sequence[str]]) -> list[Link]:

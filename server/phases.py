@@ -3,16 +3,22 @@
 Times are whole milliseconds, so that the parts of a task's time add up to it exactly.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 # In the order in which a task goes through them. `slot`: also the launch itself, and a hold of launches. `proving`: the
-# evidence is looked at and the task's own check runs. `merging`: the queue, the merge and its check.
-PHASES = ("dependencies", "slot", "working", "proving", "approval", "merging", "restart", "paused")
+# evidence is looked at and the task's own check runs. `merging`: the queue, the merge and its check. `unsupervised`:
+# nobody was there to do what came next.
+PHASES = (
+    "dependencies", "slot", "working", "proving", "approval", "merging", "restart", "unsupervised", "paused",
+)  # fmt: skip
+IDLE = ("unsupervised", "paused")
 WAITS = ("dependencies", "slot", "restart")  # no agent and no merge has the task
 DUE = "restart_due"
 
+_BY_ITSELF = ("working", "approval", "paused")
 _AFTER = {
     "task_pending": "dependencies",
     "task_ready": "slot",
@@ -123,6 +129,25 @@ def _during(span: Span, windows: Sequence[Window]) -> Iterator[Span]:
             yield replace(span, begin=begin, end=end)
         elif here:
             yield replace(span, phase="paused", begin=begin, end=end)
+
+
+def unsupervised(found: Iterable[Span], gaps: Sequence[tuple[int, int]]) -> Iterator[Span]:
+    """The spans, with that of each in which only a supervisor brings the task on as one of its own in each gap.
+
+    The gaps in order, and none within another.
+    """
+    ends = [end for _, end in gaps]
+    for span in found:
+        at = span.begin
+        for begin, end in gaps[bisect_right(ends, at) :] if span.phase not in _BY_ITSELF else ():
+            if begin >= span.end:
+                break
+            if begin > at:
+                yield replace(span, begin=at, end=begin)
+            yield replace(span, phase="unsupervised", begin=max(begin, at), end=min(end, span.end))
+            at = min(end, span.end)
+        if at < span.end:
+            yield replace(span, begin=at)
 
 
 def clipped(found: Iterable[Span], since: int, until: int) -> list[Span]:

@@ -15,6 +15,7 @@ WORDS = {
     "approval": "waiting for an approval",
     "merging": "merge queue, merge and its check",
     "restart": "waiting for a restart",
+    "unsupervised": "nobody supervising",
     "paused": "paused",
 }
 NO_DATA = "no data"

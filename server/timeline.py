@@ -31,6 +31,7 @@ WAITS = {
     "proving": ("#9ad1c4", "evidence"),
     "merging": ("#4fb3bf", "merge queue"),
     "approval": ("#c39bd3", "waits for an approval"),
+    "unsupervised": ("#9aa5b1", "unsupervised"),
     "paused": ("#e4e7eb", "paused"),
 }
 INK, FAINT, GRID, CRITICAL = "#1f2933", "#616e7c", "#e4e7eb", "#1f2933"
@@ -117,7 +118,7 @@ def _heading(root: ET.Element, activity: Activity, tasks: Sequence[Task]) -> Non
 
 def _legend(root: ET.Element) -> None:
     entries = [(colour, name, BAR - 4) for name, colour in OUTCOMES.items()]
-    entries += [(colour, name, THIN) for colour, name in WAITS.values()]
+    entries += [(colour, name.removeprefix("waits for "), THIN) for colour, name in WAITS.values()]
     x = 24.0
     for colour, name, thickness in entries:
         _child(root, "rect", x=x, y=68 - thickness / 2, width=14, height=thickness, rx=1, fill=colour)

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import BEGIN, IDS, SIDEWAYS, History, add_sample, history, straight, work_off
 
-from crewyard.server import activity, bottlenecks, clock, makespan, summary
+from crewyard.server import activity, bottlenecks, clock, lease, makespan, summary
 from crewyard.server.store import Store
+
+HOLDER = lease.Holder("one", 1, "10", "boot")
 
 
 def counted_again(made: History) -> recount.Recount:
@@ -139,6 +141,33 @@ def test_time_in_which_a_dispatch_was_paused_counts_for_nobody() -> None:
         assert after["performance"]["elapsed_hours"] == before["performance"]["elapsed_hours"]
         assert after["time_seconds"]["paused"] == 4 * 3600
         assert after["time_seconds"]["dependencies"] == before["time_seconds"]["dependencies"]
+
+
+def test_time_in_which_nobody_supervised_is_no_ones_fault_and_named() -> None:
+    with history() as made:
+        made.store.run(lease.acquire, HOLDER, now=made.now, uptime=100.0)
+        for action in ("assign", "launch"):
+            made.later(1_000).do(action, "A")
+        made.store.run(lease.renew, 1, now=made.now, uptime=102.0)
+        died = made.now
+        made.later(60_000).do("end", "A")  # its runner goes on
+        made.later(600_000)
+        alone = made.figures()
+        made.store.run(lease.acquire, HOLDER, now=made.now, uptime=762.0)
+        back = made.now
+        for action in ("prove", "claim", "merge"):
+            made.later(1_000).do(action, "A")
+        figures = made.figures()
+
+        assert alone["time_seconds"]["unsupervised"] > 600
+        of_a = sum(span.length for span in made.seen().tasks[0].spans if span.phase == "unsupervised")
+        assert of_a == 600_000, "while its agent worked nobody was needed"
+        assert figures["time_seconds"]["working"] == 60.02
+        assert figures["time_seconds"]["proving"] == 1
+        gap = clock.seconds_between(died, back)
+        assert figures["time_seconds"]["unsupervised"] == pytest.approx(600 + 4 * gap, abs=0.1), "the others' waits too"
+        assert figures["performance"]["elapsed_hours"] < 70 / 3600
+        assert issues(made)["Nobody supervised while there was something to be done"].severity == "high"
 
 
 def test_a_task_that_is_only_reserved_is_in_nobodys_hands() -> None:

@@ -60,6 +60,17 @@ def test_a_released_lease_is_free_at_once(store: Store) -> None:
     assert take(store, TWO, 1) == 2
 
 
+def test_whoever_takes_the_lease_records_since_when_nobody_held_it(store: Store) -> None:
+    take(store, ONE)
+    store.run(lease.renew, 1, **later(3))
+    take(store, TWO, 60)
+    store.run(lease.release, 2, now=later(70)["now"])
+    take(store, ONE, 90)
+
+    sql = "SELECT data ->> '$.idle_since' AS since FROM event WHERE kind = 'lease_acquired' ORDER BY event_id"
+    assert [row["since"] for row in store.read(lambda tx: tx.all(sql))] == [None, later(3)["now"], later(70)["now"]]
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_wall_clock_that_jumps_neither_ends_a_lease_nor_prolongs_it(store: Store, hours: int) -> None:
     take(store, ONE)
