@@ -212,10 +212,12 @@ def require_present(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
-    """Copy the database, as it is now, beside its file; returns the copy's path."""
+    """Copy the database, as it is now, beside its file; returns the copy's path. The caller holds ``exclusive``."""
     stamp = clock.now().replace(":", "").replace(".", "")
     copy = path.with_name(f"{path.name}.v{version}-{stamp}.backup")
     part = copy.with_suffix(".part")  # what a kill leaves is taken for no backup
+    for left in path.parent.glob(f"{path.name}.v*.part*"):  # by a process that was killed in here
+        left.unlink()
     target = sqlite3.connect(part)
     try:
         part.chmod(0o600)

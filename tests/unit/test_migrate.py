@@ -101,6 +101,15 @@ def test_a_migration_keeps_the_rows_and_leaves_a_backup_of_before(existing: Path
     assert backup.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_a_killed_backup_left_goes_with_the_next_one(existing: Path) -> None:
+    for name in ("orchestrator.db.v4-20260101T000000000Z.part", "orchestrator.db.v4-20260101T000000000Z.part-journal"):
+        existing.with_name(name).write_bytes(b"half")
+    migrated(existing, [ADDS_A_COLUMN])
+
+    assert list(existing.parent.glob("*.part*")) == []
+    assert len(backups(existing)) == 1
+
+
 def test_a_migration_that_fails_leaves_the_database_as_it_was(existing: Path) -> None:
     with pytest.raises(StoreError, match="no_such_table"):
         migrated(existing, [FAILS_HALFWAY])
