@@ -225,13 +225,13 @@ def test_a_token_opens_its_own_entrance_only_and_each_refusal_is_recorded(served
 
 
 def test_a_session_of_another_is_refused(served: Served) -> None:
-    (_, mine), (_, theirs) = served.agent("A"), served.agent("B")
+    (name, mine), (_, theirs) = served.agent("A"), served.agent("B")
     session = served.session(theirs)
     listed = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
     assert served.ask(served.agents_url, mine, listed, **{"mcp-session-id": session}) == 404
     with served.ask(served.agents_url, theirs, listed, **{"mcp-session-id": session}) as answer:
         assert answer.status == 200
-    served.until_refused(served.refusals()[0][0], "HTTP /agent/mcp: 404")
+    served.until_refused(name, "HTTP /agent/mcp: 404")
 
 
 def test_a_session_that_another_has_asked_for_is_closed_with_its_owner_all_the_same(served: Served) -> None:
@@ -433,6 +433,7 @@ ARGUMENTS = {
     "run": ["plan.json"],
     "serve": ["--http", "127.0.0.1:0"],
     "logs": ["A"],
+    "send": ["A", "text"],
     "why": ["A"],
     "plan import": ["plan.json"],
     "worktrees approve": ["A"],
