@@ -5,9 +5,7 @@ the database shows what became of its wish.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -21,15 +19,11 @@ from . import (
     clock,
     events,
     gates,
-    hidden,
     host,
     identity,
-    janitor,
     launches,
     lease,
-    leftovers,
     merges,
-    pool,
     preflight,
     preparing,
     process,
@@ -37,39 +31,31 @@ from . import (
     shortages,
     tasks,
     wishes,
-    workspaces,
     worktrees,
 )
+from .awaiting import awaited
+from .cleanups import Cleanup
 from .crew import Crew
 from .errors import (
     BranchExists,
-    CrewyardError,
     DiskFull,
     GitError,
-    NotMerged,
     ResourceExhaustion,
     SpawnFailed,
     StartupTimeout,
-    StillInUse,
-    UncommittedChanges,
     WorktreeExists,
 )
 from .health import Measured
-from .pool import Pooled
 from .repository import Repository
 from .resolutions import Strategy
 from .settings import Settings
-from .store import Row, Store, Transaction
+from .store import Row, Store
 from .supervisor import Charge, Supervisor
 from .usage import Sampler
-from .worktrees import Candidate
 from .yard import CleanupOutcome, CreatedWorktree, MergeOutcome, Room, Spawned
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-LOOK_SECONDS = 0.02
-WAIT_SECONDS = 30.0
 
 
 def supervising(root: Path, settings: Settings) -> Callable[[], Supervisor]:
@@ -213,7 +199,9 @@ class GitOperations:
             )
         else:
             planned = present
-        done = self._wait(partial(worktrees.get, worktree_id=planned.worktree_id), lambda w: w["status"] != "creating")
+        done = awaited(
+            self._crew, partial(worktrees.get, worktree_id=planned.worktree_id), lambda w: w["status"] != "creating"
+        )
         if done["status"] == "cleaned":
             raise _not_made(done)
         return CreatedWorktree(planned.path, planned.branch, planned.base_commit, created=present is None)
@@ -232,84 +220,10 @@ class GitOperations:
         )
 
     def _cleanup(self, task_id: str | None, force: bool, dry_run: bool, actor: str) -> CleanupOutcome:
-        crew = self._crew
-        found = leftovers.look(crew.repository, crew.settings, crew.store)
-        if task_id is not None:
-            found = self._of_task(task_id, found)
+        wanted = Cleanup(self._crew, self.attend, force, actor)
         if dry_run:
-            resting = [] if task_id is not None else crew.store.read(pool.entries)
-            return CleanupOutcome([], 0.0, [], [*found, *(self._pooled(entry) for entry in resting)])
-        if task_id is not None:
-            return self._clean(found[0], force, actor)
-        done = CleanupOutcome([], 0.0, [], [])
-        for each in found:
-            wanted = each.ready or (force and each.forcible)
-            done = _both(
-                done, self._try_to_clean(each, force, actor) if wanted else CleanupOutcome([], 0.0, [], [each])
-            )
-        return done
-
-    def _of_task(self, task_id: str, found: list[Candidate]) -> list[Candidate]:
-        """The task's worktree, or the orphan of that name. Raises TaskNotFound, NotFound."""
-        of_it = [each for each in found if each.task_id == task_id]
-        if not of_it:
-            self._crew.store.read(tasks.get, task_id)
-            self._crew.store.read(worktrees.require_live, task_id)
-        return of_it[:1]
-
-    def _try_to_clean(self, candidate: Candidate, force: bool, actor: str) -> CleanupOutcome:
-        """One of several: that it is refused is reported, and does not keep the others."""
-        try:
-            return self._clean(candidate, force, actor)
-        except CrewyardError as error:
-            refused = replace(candidate, ready=False, forcible=False, reason=error.message)
-            return CleanupOutcome([], 0.0, [], [refused], refused=1)
-
-    def _clean(self, candidate: Candidate, force: bool, actor: str) -> CleanupOutcome:
-        crew, task_id = self._crew, candidate.task_id
-        if candidate.status == leftovers.ORPHAN:
-            return self._clean_orphan(candidate, force)
-        if not candidate.ready and not candidate.forcible:
-            raise StillInUse(
-                f"{candidate.worktree_path} stays: {candidate.reason}.",
-                hint=f"why(subject='{task_id}') tells how its task stands.",
-                task_id=task_id,
-            )
-        self.attend([task_id])
-        worktree = crew.store.run(worktrees.ask_for_cleanup, task_id, force=force, now=clock.now(), actor=actor)
-        done = self._wait(
-            partial(worktrees.get, worktree_id=worktree.worktree_id),
-            lambda w: w["kept_because"] is not None or (w["status"] == "cleaned" and w["freed_mb"] is not None),
-        )
-        if done["status"] != "cleaned":
-            dirty = Path(worktree.path).exists() and hidden.is_dirty(crew.repository, Path(worktree.path))
-            refused = UncommittedChanges if dirty else NotMerged
-            raise refused(
-                done["kept_because"],
-                hint="Merge it first, or give force=true, which keeps its work under refs/crewyard/salvage.",
-                task_id=task_id,
-            )
-        refs = [done["salvage_ref"]] if done["salvage_ref"] else []
-        return CleanupOutcome([task_id], done["freed_mb"], refs, [candidate])
-
-    def _clean_orphan(self, candidate: Candidate, force: bool) -> CleanupOutcome:
-        """It has no row that a wish could be recorded in, and no supervisor touches it: it is removed from here."""
-        if not force:
-            raise NotMerged(
-                f"{candidate.worktree_path} stays: {candidate.reason}.",
-                hint="`git worktree remove` is yours to call; force=true keeps its work under refs/crewyard/salvage.",
-                task_id=candidate.task_id,
-            )
-        done = janitor.remove_orphan(self._crew, candidate)
-        refs = [done.salvage_ref] if done.salvage_ref else []
-        return CleanupOutcome([candidate.task_id], done.freed_mb, refs, [candidate])
-
-    def _pooled(self, entry: Pooled) -> Candidate:
-        task_id = self._crew.store.read(worktrees.get, entry.worktree_id)["task_id"]
-        size = workspaces.size_in_mb(Path(entry.path))
-        return Candidate(
-            task_id, entry.path, "", "pooled", ready=False, reason="clean, kept for the next task", disk_space_mb=size
-        )
+            return wanted.look(task_id)
+        return wanted.of_all() if task_id is None else wanted.of(task_id)
 
     # ------------------------------------------------------------------------------------------------ merges
 
@@ -335,12 +249,13 @@ class GitOperations:
     def _wait_for_proof(self, task_id: str) -> None:
         """The work of an agent that has ended is being proven; what cannot be merged is told by the request."""
         with contextlib.suppress(StartupTimeout):
-            self._wait(partial(assignments.is_being_proven, task_id=task_id), lambda at_work: not at_work)
+            awaited(self._crew, partial(assignments.is_being_proven, task_id=task_id), lambda at_work: not at_work)
 
     def _ended(self, request: Row) -> MergeOutcome:
         """How the request ended, or where it waits. Raises MergeConflicts, MergeCheckFailed, GitError."""
         try:
-            done = self._wait(
+            done = awaited(
+                self._crew,
                 partial(merges.get, merge_id=request["merge_id"]),
                 lambda row: row["status"] not in ("queued", "checking") or row["not_before"] is not None,
             )
@@ -380,7 +295,7 @@ class GitOperations:
         )
         assignment = crew.store.run(wishes.assign, session, now=clock.now(), actor=actor)
         self.attend([task_id], launch=True)
-        begun = self._wait(partial(wishes.begun, assignment_id=assignment["orchestrator_task_id"]))
+        begun = awaited(self._crew, partial(wishes.begun, assignment_id=assignment["orchestrator_task_id"]))
         if begun["agent_id"] is None:
             raise SpawnFailed(begun["error_message"] or "The agent could not be started.", task_id=task_id)
         return Spawned(begun["agent_id"], begun["pid"], begun["workspace"], begun["started_at"])
@@ -413,21 +328,6 @@ class GitOperations:
             )
         return found
 
-    def _wait(self, look: Callable[[Transaction], T | None], found: Callable[[T], bool] = lambda _: True) -> T:
-        """What ``look`` reads, once ``found`` says so. Raises StartupTimeout where no supervisor got to it."""
-        self._crew.bell.ring()
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            seen = self._crew.store.read(look)
-            if seen is not None and found(seen):
-                return seen
-            if time.monotonic() >= deadline:
-                raise StartupTimeout(
-                    f"The supervisor has not done it within {WAIT_SECONDS:g} s; it is still recorded.",
-                    hint="The resource crewyard://status shows who supervises.",
-                )
-            time.sleep(LOOK_SECONDS)
-
 
 def _not_made(worktree: Row) -> GitError:
     """Why git refused it, of which its record keeps the words."""
@@ -435,16 +335,6 @@ def _not_made(worktree: Row) -> GitError:
     known = {"is checked out in": BranchExists, "There is no room for": DiskFull, "already": WorktreeExists}
     kind = next((known[part] for part in known if part in words), GitError)
     return kind(words, hint="Mend what it names, then ask again.", task_id=worktree["task_id"])
-
-
-def _both(one: CleanupOutcome, other: CleanupOutcome) -> CleanupOutcome:
-    return CleanupOutcome(
-        one.cleaned_up + other.cleaned_up,
-        one.disk_space_freed_mb + other.disk_space_freed_mb,
-        one.salvage_refs + other.salvage_refs,
-        one.candidates + other.candidates,
-        one.refused + other.refused,
-    )
 
 
 async def _on_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -17,21 +17,17 @@ from pathlib import Path
 from . import (
     agents,
     assignments,
-    auditor,
     clock,
-    deadlocks,
     dispatcher,
     due_times,
     error_events,
     garbage,
     janitor,
     keeper,
-    lapses,
     launcher,
     lease,
     merger,
     merges,
-    messages,
     outfit,
     process,
     prover,
@@ -49,11 +45,10 @@ from .errors import CrewyardError, DatabaseBusy, DatabaseCorrupt, LeaseLost
 from .jobs import Jobs
 from .journals import Reader as JournalReader
 from .lookout import Lookout
-from .meter import Meter
 from .radar import Radar
-from .store import Reader, Row, Transaction
+from .rounds import Rounds
+from .store import Row, Transaction
 from .telemetry import Telemetry
-from .vigil import Vigil
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +56,6 @@ STANDBY_SECONDS = 0.5
 ORPHAN_SECONDS = 20.0
 JUMP_SECONDS = 2.0
 FAULT_SECONDS = 1.0
-CLEAR_SECONDS = 3600.0
 GARBAGE = "garbage"
 
 
@@ -93,12 +87,8 @@ class Supervisor:
         self._has_fault = False
         self._odd: set[str] = set()
         self._renewed = 0.0
-        self._checked = time.monotonic()
-        self._cleared = float("-inf")
-        self._untangled = float("-inf")
-        self._vigil = Vigil()
+        self._rounds = Rounds(crew, self._guarded, self._job)
         self._radar = Radar()
-        self._meter = Meter()
         self._look_at_all = True
         self._to_settle = True
         self._clocks = clock.Pair.now()
@@ -175,7 +165,7 @@ class Supervisor:
             crew.bell.listen()
             self._clocks, self._acting_since = clock.Pair.now(), clock.now()
             self._look_at_all = self._to_settle = True
-            self._guarded(self._audit_processes)
+            self._guarded(self._rounds.audit_processes)
         return bool(crew.term)
 
     def _settle_in(self) -> None:
@@ -208,7 +198,7 @@ class Supervisor:
         for step in (self._follow_the_clock, self._settle_in, self._keep_agents):
             self._guarded(step)
         steps = [self._prove, self._merge, self._watch_queue, self._launch, self._make_worktrees, self._tidy]
-        steps += [self._collect_garbage, self._settle, self._look_for_collisions, self._check_health]
+        steps += [self._collect_garbage, self._settle, self._look_for_collisions, self._make_rounds]
         if self._charge is not None:
             steps = [self._prove, self._merge, self._launch, self._make_worktrees, self._tidy]
         for step in steps:
@@ -340,47 +330,10 @@ class Supervisor:
         if not self._jobs.is_busy(GARBAGE) and not self._has_garbage():
             dispatcher.end_finished(self.crew)
 
-    def _check_health(self) -> None:
-        """What is looked at now and then only: silent agents, processes that nobody knows, mail nobody took."""
-        if time.monotonic() - self._checked >= self.crew.settings.health.check_interval_seconds:
-            self._checked = time.monotonic()
+    def _make_rounds(self) -> None:
+        if self._rounds.seconds_left <= 0:
             self._look_at_all = self._to_settle = True
-            for step in (
-                self._watch_signs_of_life,
-                self._audit_processes,
-                self._sweep_messages,
-                self._clear_messages,
-                self._sample,
-            ):
-                self._guarded(step)
-            self._look_for_deadlocks()
-
-    def _watch_signs_of_life(self) -> None:
-        self._vigil.look(self.crew)
-
-    def _sample(self) -> None:
-        self._meter.look(self.crew)
-
-    def _audit_processes(self) -> None:
-        auditor.end_strays(self.crew)
-
-    def _sweep_messages(self) -> None:
-        if self.crew.store.read(lapses.is_due, now=clock.now()):
-            self.crew.write(messages.sweep, now=clock.now())
-
-    def _clear_messages(self) -> None:
-        if time.monotonic() - self._cleared < CLEAR_SECONDS:
-            return
-        self._cleared = time.monotonic()
-        days, now = self.crew.settings.messages.retention_days, clock.now()
-        if self.crew.store.read(lapses.has_old, older_than_days=days, now=now):
-            self.crew.write(lapses.clear_old, older_than_days=days, now=now, actor=ACTOR)
-
-    def _look_for_deadlocks(self) -> None:
-        health = self.crew.settings.health
-        if time.monotonic() - self._untangled >= health.deadlock_interval_seconds:
-            self._untangled = time.monotonic()
-            self._job("deadlocks", _look_for_deadlocks)
+            self._rounds.make()
 
     def _look_for_collisions(self) -> None:
         if not self._jobs.is_busy("radar") and self._radar.is_due(self.crew):
@@ -400,7 +353,7 @@ class Supervisor:
         if self._has_fault:  # whatever it is, it is not mended by trying as fast as one can
             self._has_fault = False
             self.crew.stopping.wait(FAULT_SECONDS)
-        check = max(0.0, self._checked + self.crew.settings.health.check_interval_seconds - time.monotonic())
+        check = self._rounds.seconds_left
         retry = self._jobs.seconds_to_retry()
         self._lookout.wait(self.crew, min(lease.RENEW_SECONDS, check, check if retry is None else retry))
 
@@ -429,16 +382,6 @@ class Supervisor:
         for row in self.crew.store.read(assignments.unproven):
             agent = self.crew.store.read(agents.get, row["assigned_agent"])
             runners.end_check(Path(agent["run_dir"]) / prover.CHECK_LOG)
-
-
-def _look_for_deadlocks(crew: Crew) -> None:
-    """Read first: only what is new, or over, is worth a write. It may take seconds, which nobody is to wait for."""
-    asked_before = clock.plus(clock.now(), -crew.settings.health.warn_after_seconds)
-    with contextlib.closing(Reader(crew.store.path)) as reader:
-        found = reader.read(deadlocks.detect, asked_before=asked_before)
-        is_news = reader.read(deadlocks.has_news, found)
-    if is_news:
-        crew.write(deadlocks.settle, found, now=clock.now(), actor=ACTOR)
 
 
 def partial_named(call: Callable[..., None], *arguments: object) -> Callable[[], None]:

@@ -28,9 +28,9 @@ from crewyard.server.deadlocks import Deadlocks
 from crewyard.server.dispatches import Limits
 from crewyard.server.errors import InvalidInput, NoAvailableWork, TaskNotFound
 from crewyard.server.repository import Repository
+from crewyard.server.rounds import _look_for_deadlocks
 from crewyard.server.settings import Settings
 from crewyard.server.store import Store
-from crewyard.server.supervisor import _look_for_deadlocks
 
 NOW = "2026-01-01T00:00:00.000Z"
 LATER = clock.plus(NOW, 600)

@@ -1,0 +1,78 @@
+"""What the supervisor looks at now and then only: silent agents, processes that nobody knows, mail that nobody took,
+samples, circles.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from . import auditor, clock, deadlocks, lapses, messages
+from .crew import ACTOR, Crew
+from .meter import Meter
+from .store import Reader
+from .vigil import Vigil
+
+CLEAR_SECONDS = 3600.0
+Step = Callable[[], None]
+
+
+class Rounds:
+    """One supervisor's. ``guarded`` does a step whose fault stops no other; ``job`` does one on a thread of its own."""
+
+    def __init__(self, crew: Crew, guarded: Callable[[Step], bool], job: Callable[..., None]) -> None:
+        self._crew = crew
+        self._guarded = guarded
+        self._job = job
+        self._vigil = Vigil()
+        self._meter = Meter()
+        self._made = time.monotonic()
+        self._cleared = float("-inf")
+        self._untangled = float("-inf")
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the next one is due."""
+        return max(0.0, self._made + self._crew.settings.health.check_interval_seconds - time.monotonic())
+
+    def make(self) -> None:
+        self._made = time.monotonic()
+        for step in (self._watch_signs_of_life, self.audit_processes, self._sweep_messages, self._clear_messages):
+            self._guarded(step)
+        self._guarded(self._sample)
+        self._look_for_deadlocks()
+
+    def audit_processes(self) -> None:
+        auditor.end_strays(self._crew)
+
+    def _watch_signs_of_life(self) -> None:
+        self._vigil.look(self._crew)
+
+    def _sample(self) -> None:
+        self._meter.look(self._crew)
+
+    def _sweep_messages(self) -> None:
+        if self._crew.store.read(lapses.is_due, now=clock.now()):
+            self._crew.write(messages.sweep, now=clock.now())
+
+    def _clear_messages(self) -> None:
+        if time.monotonic() - self._cleared < CLEAR_SECONDS:
+            return
+        self._cleared = time.monotonic()
+        days, now = self._crew.settings.messages.retention_days, clock.now()
+        if self._crew.store.read(lapses.has_old, older_than_days=days, now=now):
+            self._crew.write(lapses.clear_old, older_than_days=days, now=now, actor=ACTOR)
+
+    def _look_for_deadlocks(self) -> None:
+        if time.monotonic() - self._untangled >= self._crew.settings.health.deadlock_interval_seconds:
+            self._untangled = time.monotonic()
+            self._job("deadlocks", _look_for_deadlocks)
+
+
+def _look_for_deadlocks(crew: Crew) -> None:
+    """Read first: only what is new, or over, is worth a write. It may take seconds, which nobody is to wait for."""
+    asked_before = clock.plus(clock.now(), -crew.settings.health.warn_after_seconds)
+    with contextlib.closing(Reader(crew.store.path)) as reader:
+        found = reader.read(deadlocks.detect, asked_before=asked_before)
+        is_news = reader.read(deadlocks.has_news, found)
+    if is_news:
+        crew.write(deadlocks.settle, found, now=clock.now(), actor=ACTOR)
