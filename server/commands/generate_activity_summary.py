@@ -83,8 +83,7 @@ COMMAND = Command(
         "agent_restart_log",
         "merge_request",
         "error_events",
-        "metrics.metrics",
-    ),
+        "metrics.metrics", "supervisor_lease"),
     rules=("CFR-014",),
     errors=(InvalidInput,),
     criteria=(
