@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from . import assignments, cycles, graph, tasks
 from .errors import DependencyCycle
-from .store import Transaction
+from .store import Row, Transaction
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Circle:
 
 
 def update_status(tx: Transaction, task_id: str, new_status: str, *, now: str, actor: str) -> tasks.Completion:
-    """As ``tasks.update_status``, for a reserved task too. A task in a circle is not opened before the circle is.
+    """As ``tasks.update_status``, also for a task that is reserved or waits for its next agent: nobody works on it.
 
-    Raises DependencyCycle besides.
+    A task in a circle is not opened before the circle is. Raises DependencyCycle besides.
     """
     tasks.get(tx, task_id)
     circle = next((each for each in circles(tx) if task_id in each.affected_tasks), None)
@@ -30,11 +30,18 @@ def update_status(tx: Transaction, task_id: str, new_status: str, *, now: str, a
             affected_tasks=circle.affected_tasks,
         )
     work = assignments.of_task(tx, task_id)
+    if work is not None and new_status in ("cancelled", "completed"):
+        _take_back(tx, work, new_status, now=now, actor=actor)
     was_reserved = work is not None and assignments.is_reserved(work)
     assignments.release_reserved(tx, [task_id], now=now, actor=actor)
     if was_reserved and tasks.get(tx, task_id)["status"] == new_status:
         return tasks.Completion(dependencies_resolved=0, unblocked=[])
     return tasks.update_status(tx, task_id, new_status, now=now, actor=actor)
+
+
+def _take_back(tx: Transaction, work: Row, new_status: str, *, now: str, actor: str) -> None:
+    if assignments.is_waiting(tx, work["orchestrator_task_id"]):
+        assignments.release(tx, work["orchestrator_task_id"], why=f"{new_status} by {actor}", now=now, actor=actor)
 
 
 def circles(tx: Transaction) -> list[Circle]:

@@ -138,3 +138,25 @@ async def test_a_file_that_may_not_be_read_is_named(bench: Any, call: Any, tmp_p
 async def test_a_path_that_names_no_file_is_refused_and_not_waited_for(bench: Any, call: Any, path: str) -> None:
     os.mkfifo(bench.yard.root / "pipe")
     assert (await call.fails("plan", action="import", path=path))["code"] == "invalid_input"
+
+
+@pytest.mark.parametrize("new_status", ["cancelled", "completed"])
+async def test_r093_a_task_that_waits_for_its_next_attempt_can_be_ended_by_hand(
+    bench: Any, call: Any, new_status: str
+) -> None:
+    bench.add_tasks("A")
+    bench.finish(bench.add_agent("A"), "failed", message="It ended with 1.")
+    await call("plan", action="update", task_id="A", new_status=new_status)
+    assert bench.row("specs_task", task_id="A")["status"] == new_status
+    assert bench.row("orchestrator_task", task_id="A")["status"] == "cancelled"
+    assert {row["status"] for row in bench.store.read(lambda tx: tx.all("SELECT status FROM error_events"))} == {
+        "resolved"
+    }
+
+
+async def test_r093_a_task_whose_agent_is_at_work_cannot(bench: Any, call: Any) -> None:
+    bench.add_tasks("A")
+    bench.add_agent("A")
+    refused = await call.fails("plan", action="update", task_id="A", new_status="cancelled")
+    assert refused["code"] == "invalid_input"
+    assert bench.row("orchestrator_task", task_id="A")["status"] == "running"
