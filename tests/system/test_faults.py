@@ -519,6 +519,8 @@ for number in range(200):
         note_me('bomb')
         os.execve('/bin/sleep', ['sleep', '600'], {} if number % 5 else dict(os.environ))
     os.wait()
+bombs = os.path.join(FOLDER, 'bomb')
+while not os.path.exists(bombs) or len(open(bombs).readlines()) < 200: time.sleep(0.01)
 """
 
 
