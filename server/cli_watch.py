@@ -133,11 +133,12 @@ def _write(data: bytes) -> None:
 
 
 def _print_findings(found: "Examination") -> None:
+    from .doctor.patient import many
+
     colours = {"ok": None, "warning": typer.colors.YELLOW, "problem": typer.colors.RED}
     for each in found.findings:
         typer.secho(f"{each.state:<8} {each.check}: {each.what}", fg=colours[each.state])
         if each.cure:
             typer.echo(f"         → {next_calls.for_terminal(each.cure)}")
-    warnings, problems = found.warnings, found.problems
-    typer.echo(f"{len(found.findings)} checks: {problems or 'no'} {'problem' if problems == 1 else 'problems'}, "
-               f"{warnings or 'no'} {'warning' if warnings == 1 else 'warnings'}.")  # fmt: skip
+    told = f"{many(found.problems, 'problem')}, {many(found.warnings, 'warning')}"
+    typer.echo(f"{len(found.findings)} checks: {told}.")

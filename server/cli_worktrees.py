@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import completion, next_calls
+from . import completion, next_calls, wording
 from .cli_options import Json, Repo, opened, refusal, refusals, say
 
 if TYPE_CHECKING:
@@ -131,4 +131,4 @@ def _print_worktrees(found: "list[Candidate]") -> None:
 
 
 def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {wording.plural(noun, number)}"

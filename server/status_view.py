@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from . import clock
+from . import clock, wording
 from .overview import DispatchView, HoldView, MergeView, Overview
 
 if TYPE_CHECKING:
@@ -186,14 +186,12 @@ def counted(numbers: Mapping[str, int]) -> str:
 
 
 def number(many: int, noun: str) -> str:
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{many} {noun if many == 1 else plural}"
+    return f"{many} {wording.plural(noun, many)}"
 
 
 def lasted(seconds: float) -> str:
-    if seconds < 100:
-        return f"{max(0.0, seconds):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    """As ``wording.lasted``, in whole seconds."""
+    return f"{max(0.0, seconds):.0f} s" if seconds < 10 else wording.lasted(seconds)
 
 
 def _between(since: str, until: str) -> str:

@@ -20,10 +20,16 @@ def stopped(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
+def plural(noun: str, number: int) -> str:
+    """The noun as it stands behind that number."""
+    if number == 1:
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
 def counted(number: int, noun: str) -> str:
-    """``1 task``, ``2 tasks``."""
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else many}"
+    """``1 task``, ``2,000 tasks``."""
+    return f"{number:,} {plural(noun, number)}"
 
 
 def lasted(seconds: float) -> str:

@@ -6,9 +6,7 @@ from .. import clock, daemon, lease, locating, process, store
 from ..errors import StoreError
 from ..process import Identity
 from ..store import Transaction
-from .patient import Finding, Patient, fine, problem, warning
-
-SHOWN = 5
+from .patient import SHOWN, Finding, Patient, fine, problem, warning
 
 
 def database(patient: Patient) -> Iterator[Finding]:

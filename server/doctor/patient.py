@@ -1,6 +1,6 @@
 """What checks look at, found once, and how they say what they saw."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,9 @@ from ..paths import InData, Paths
 from ..repository import Repository
 from ..settings import Settings
 from ..store import Reader
+from ..wording import plural
 
+SHOWN = 5
 State = Literal["ok", "warning", "problem"]
 
 
@@ -38,6 +40,16 @@ def warning(what: str, cure: str) -> Finding:
 
 def problem(what: str, cure: str) -> Finding:
     return Finding("", "problem", what, cure)
+
+
+def many(number: int, noun: str) -> str:
+    return f"{number or 'no'} {plural(noun, number)}"
+
+
+def shown(names: Sequence[object]) -> str:
+    """The first of them, and how many there are beside."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(str(name) for name in names[:SHOWN]) + more
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..settings import FILE_NAME
-from .patient import Finding, Patient, fine, problem, warning
-
-SHOWN = 5
+from .patient import SHOWN, Finding, Patient, fine, problem, shown, warning
 
 
 def rights(patient: Patient) -> Iterator[Finding]:
@@ -21,11 +19,11 @@ def rights(patient: Patient) -> Iterator[Finding]:
         return
     foreign = [path for path in there if path.stat().st_uid != os.geteuid() and os.geteuid() != 0]
     if foreign:
-        yield problem(f"{_shown(foreign)} belong to another user.", f"`sudo chown -R $(id -un) -- {data.data}`")
+        yield problem(f"{shown(foreign)} belong to another user.", f"`sudo chown -R $(id -un) -- {data.data}`")
     open_ones = [path for path in there if stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_ones:
         yield warning(
-            f"Others may look into {_shown(open_ones)}, where tokens and agents' output lie.",
+            f"Others may look into {shown(open_ones)}, where tokens and agents' output lie.",
             "`chmod -R go-rwx -- " + " ".join(str(path) for path in open_ones[:SHOWN]) + "`",
         )
     if data.data.stat().st_mode & stat.S_IWOTH:
@@ -47,8 +45,3 @@ def _of_settings(path: Path) -> Iterator[Finding]:
     """Whoever may write the file decides which commands run as you."""
     if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o022:
         yield warning(f"Others may write {path}, which names commands that run as you.", f"`chmod go-w -- {path}`")
-
-
-def _shown(paths: list[Path]) -> str:
-    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return ", ".join(str(path) for path in paths[:SHOWN]) + more
