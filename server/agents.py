@@ -6,7 +6,7 @@ A restart is a new row. The row is written before the process is started; ``term
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,18 @@ def met_limit(tx: Transaction, agent_id: str, said: str, *, now: str, actor: str
         why=said,
     )
     tx.run("UPDATE agent_lifecycle SET metadata = json_set(metadata, '$.limit', 1) WHERE agent_id = ?", (agent_id,))
+
+
+def talked(tx: Transaction, agent_id: str, session: str | None) -> None:
+    """Keep which conversation an agent had, as its program named it; None: there is none to go on with."""
+    tx.run("UPDATE agent_lifecycle SET session_id = ? WHERE agent_id = ?", (session, agent_id))
+
+
+def denied(tx: Transaction, agent_id: str, what: Sequence[str], *, now: str, actor: str) -> None:
+    """Its program wanted to do these things, and was not allowed to."""
+    events.record(
+        tx, now=now, actor=actor, subject_type="agent", subject_id=agent_id, kind="agent_denied", denied=list(what)
+    )
 
 
 def hash_token(token: str) -> str:

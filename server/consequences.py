@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from . import agents, alerts, assignments, attempts, backoff, clock, endings, failed_starts, holds, launches, reports
 from .agents import Exit
+from .kinds import Heard
 from .reports import Report
 from .store import Row, Transaction
 from .wording import stopped
@@ -23,19 +24,19 @@ class Rules:
 
     policy: backoff.Policy
     starts: failed_starts.Limits
-    quota_pattern: str
     quota_pause_seconds: float
 
 
 def of_end(
-    tx: Transaction, agent_id: str, how: Exit, *, code: str | None, output: str, rules: Rules, now: str, actor: str
+    tx: Transaction, agent_id: str, how: Exit, *, code: str | None, heard: Heard, rules: Rules, now: str, actor: str
 ) -> None:
-    """Record how the agent ended and what follows. ``output`` is the end of what it wrote."""
+    """Record how the agent ended and what follows. ``heard`` is what its output tells."""
+    how = _by_its_output(tx, agent_id, how, heard, now, actor)
     report = reports.last(tx, agent_id)
     if how.status == "failed" and how.code is not None and report is not None and report.kind == "complete":
         how = Exit("completed", how.at, how.code, message=f"{how.message} It had reported to be complete.")
     agent = agents.ended(tx, agent_id, how, actor=actor)
-    limit = endings.quota(output, rules.quota_pattern, now=now) if _may_be_quota(tx, agent, how) else None
+    limit = heard.limit if _may_be_quota(tx, agent, how) else None
     if limit is None:
         failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)
         hold = holds.get(tx, agent["agent_type"], "quota")
@@ -47,27 +48,38 @@ def of_end(
     if limit is not None:
         _wait_for_quota(tx, agent, limit, rules, now, actor)
     elif how.status == "completed":
-        _after_its_word(tx, agent, how, report, output, rules, now, actor)
+        _after_its_word(tx, agent, how, report, heard, rules, now, actor)
     elif report is not None and how.status in ("failed", "timeout") and reports.waits(tx, agent_id):
         _ask_a_person(tx, agent, report, now, actor)
     elif how.status == "killed" and agent["kill_code"] is None:
         _as_asked(tx, agent, assignment, now, actor)
     elif how.status == "killed":
         how = Exit("killed", how.at, how.code, how.signal, agent["kill_reason"])
-        _try_again(tx, agent, how, agent["kill_code"], output, rules, now, actor)
+        _try_again(tx, agent, how, agent["kill_code"], heard, rules, now, actor)
     else:
-        _try_again(tx, agent, how, code or FAILURES[how.status], output, rules, now, actor)
+        _try_again(tx, agent, how, code or _code_of(how, heard), heard, rules, now, actor)
+
+
+def _by_its_output(tx: Transaction, agent_id: str, how: Exit, heard: Heard, now: str, actor: str) -> Exit:
+    """Take in what its program told beside its exit code; some end with 0 though they failed."""
+    if heard.denied:
+        agents.denied(tx, agent_id, heard.denied, now=now, actor=actor)
+    if heard.question is not None and not reports.waits(tx, agent_id):
+        reports.record(tx, agent_id, "question", heard.question, now=now)
+    if how.status == "completed" and heard.error is not None:
+        return Exit("failed", how.at, how.code, message=f"It ended with exit code 0, but failed: {heard.error}")
+    return how
 
 
 def _after_its_word(
-    tx: Transaction, agent: Row, how: Exit, report: Report | None, output: str, rules: Rules, now: str, actor: str
+    tx: Transaction, agent: Row, how: Exit, report: Report | None, heard: Heard, rules: Rules, now: str, actor: str
 ) -> None:
     """It ended well, as far as its exit goes. What it reported of a failure counts; otherwise the evidence decides."""
     if report is not None and reports.waits(tx, agent["agent_id"]):
         _ask_a_person(tx, agent, report, now, actor)
     elif report is not None and report.kind == "failed":
         how = Exit("failed", how.at, how.code, message=f"It reported to have failed: {report.summary}")
-        _try_again(tx, agent, how, "agent_failed", output, rules, now, actor)
+        _try_again(tx, agent, how, "agent_failed", heard, rules, now, actor)
 
 
 def _ask_a_person(tx: Transaction, agent: Row, report: Report, now: str, actor: str) -> None:
@@ -117,12 +129,20 @@ def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Ru
         attempts.wait(tx, assignment_id, code="quota", message=message, until=None, now=now, actor=actor)
 
 
+def _code_of(how: Exit, heard: Heard) -> str:
+    if how.status == "failed" and heard.login is not None:
+        return "authentication_failure"
+    return FAILURES[how.status]
+
+
 def _try_again(
-    tx: Transaction, agent: Row, how: Exit, code: str, output: str, rules: Rules, now: str, actor: str
+    tx: Transaction, agent: Row, how: Exit, code: str, heard: Heard, rules: Rules, now: str, actor: str
 ) -> None:
-    if code == "agent_failed" and endings.is_program_broken(output, agent["workspace"]):
+    if code == "agent_failed" and endings.is_program_broken(heard.text, agent["workspace"]):
         code = "syntax_error"
-    tail = f"The end of its output:\n\n```\n{output.rstrip()}\n```" if output.strip() else ""
+    tail = f"The end of its output:\n\n```\n{heard.text.rstrip()}\n```" if heard.text.strip() else ""
+    if heard.denied:
+        tail += f"\n\nIt was not allowed to do this; find another way: {', '.join(heard.denied)}"
     verdict = attempts.failed(
         tx,
         agent["orchestrator_task_id"],

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ from . import daemon, environment, runners
 from .paths import Paths
 
 MCP_CONFIG = "mcp.json"
+PROGRAM_CONFIG = "program.json"
+SECRET = (MCP_CONFIG, PROGRAM_CONFIG, runners.ORDER)
 SERVER = "crewyard"
 
 
-def mcp_config(paths: Paths, token: str) -> dict[str, Any]:
-    """What any MCP client takes: the daemon where one runs, else a server of the agent's own."""
+def server(paths: Paths, token: str) -> dict[str, Any]:
+    """What any MCP client takes for one server: the daemon where one runs, else one of the agent's own."""
     served = daemon.running(paths)
     if served is not None:
         headers = {"Authorization": f"Bearer {token}"}
-        return {"mcpServers": {SERVER: {"type": "http", "url": served.agents_url, "headers": headers}}}
+        return {"type": "http", "url": served.agents_url, "headers": headers}
     command = [sys.executable, "-P", "-m", "crewyard.server.cli", "serve", "--repo", str(paths.root)]
     variables = environment.of_agent(paths.root, token)
-    return {"mcpServers": {SERVER: {"command": command[0], "args": command[1:], "env": variables}}}
+    return {"command": command[0], "args": command[1:], "env": variables}
 
 
 def lay_down(run_dir: Path, name: str, data: bytes) -> None:
@@ -30,16 +33,16 @@ def lay_down(run_dir: Path, name: str, data: bytes) -> None:
         file.write(data)
 
 
-def lay_down_mcp_config(run_dir: Path, paths: Paths, token: str) -> None:
-    lay_down(run_dir, MCP_CONFIG, json.dumps(mcp_config(paths, token), indent=2).encode())
+def lay_down_mcp_config(run_dir: Path, entry: Mapping[str, Any]) -> None:
+    lay_down(run_dir, MCP_CONFIG, json.dumps({"mcpServers": {SERVER: entry}}, indent=2).encode())
 
 
 def remove(run_dir: Path) -> None:
     """Take every file with the token away, before the agent's end is recorded. May be done again."""
-    for name in (MCP_CONFIG, runners.ORDER):
+    for name in SECRET:
         (run_dir / name).unlink(missing_ok=True)
 
 
 def left(paths: Paths) -> set[Path]:
     """Run folders in which there are such files."""
-    return {file.parent for name in (MCP_CONFIG, runners.ORDER) for file in paths.runs.glob(f"*/{name}")}
+    return {file.parent for name in SECRET for file in paths.runs.glob(f"*/{name}")}

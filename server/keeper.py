@@ -16,11 +16,12 @@ from . import (
     credentials,
     endings,
     journals,
+    kinds,
     launches,
+    outputs,
     process,
     runners,
     saving,
-    spending,
     workspaces,
     worktrees,
 )
@@ -29,16 +30,15 @@ from .consequences import Rules
 from .crew import ACTOR, Crew
 from .errors import GitError, WrongBranch
 from .journals import Journal, Reader
+from .kinds import Heard
 from .launcher import restart_policy
 from .sections import Agent
-from .spending import Spending
 from .store import Row, Transaction
 
 log = logging.getLogger(__name__)
 
 OVERDUE_SECONDS = 10.0
 LINE_LENGTH = 200
-LAST_WORDS_BYTES = 256 * 1024  # the object in which a program tells its usage holds its whole answer
 CODES = {"memory": "resource_exhaustion"}
 
 
@@ -199,34 +199,36 @@ def _end(crew: Crew, row: Row, journal: Journal, how: Exit, plainly: bool, *, co
     credentials.remove(run_dir)
     if how.status == "killed" and not plainly:
         _save_work(crew, row)
-    text = "" if plainly else journals.tail(run_dir / "output.log")
-    if how.status == "failed" and text.strip():
-        how = replace(how, message=f"{how.message} Its last words: {endings.last_words(text, LINE_LENGTH)}")
-    used = None if plainly else spending.told_by(journals.tail(run_dir / "output.log", LAST_WORDS_BYTES))
-    crew.take_in(_record_end, row["agent_id"], journal, how, code, text, used, rules(crew, row["agent_type"]))
+    agent = configured(crew, row["agent_type"])
+    kind = kinds.KINDS.get(row["kind"], kinds.ANY)
+    heard = Heard() if plainly else kind.heard(outputs.ends(run_dir), agent.quota_pattern, now=clock.now())
+    words = heard.error or heard.text
+    if how.status == "failed" and words.strip():
+        how = replace(how, message=f"{how.message} Its last words: {endings.last_words(words, LINE_LENGTH)}")
+    crew.take_in(_record_end, row, journal, how, code, heard, rules(crew))
 
 
 def _record_end(
-    tx: Transaction,
-    agent_id: str,
-    journal: Journal,
-    how: Exit,
-    code: str | None,
-    output: str,
-    used: Spending | None,
-    rules: Rules,
+    tx: Transaction, row: Row, journal: Journal, how: Exit, code: str | None, heard: Heard, rules: Rules
 ) -> None:
     """What the journal still had to tell, the end, and what follows from it: in one transaction."""
+    agent_id = row["agent_id"]
     _record_progress(tx, agent_id, journal)
-    if used is not None:
-        agents.spent(tx, agent_id, used)
-    consequences.of_end(tx, agent_id, how, code=code, output=output, rules=rules, now=clock.now(), actor=ACTOR)
+    if heard.spending is not None:
+        agents.spent(tx, agent_id, heard.spending)
+    if kinds.KINDS.get(row["kind"], kinds.ANY).tells_session:
+        agents.talked(tx, agent_id, heard.session)
+    consequences.of_end(tx, agent_id, how, code=code, heard=heard, rules=rules, now=clock.now(), actor=ACTOR)
 
 
-def rules(crew: Crew, agent_type: str) -> Rules:
-    """What the settings say of an end of an agent of this type; one that is configured no more has the defaults."""
-    agent = crew.settings.agents.get(agent_type, Agent(kind="scripted"))
-    return Rules(restart_policy(crew), crew.starts, agent.quota_pattern, crew.settings.launch.quota_pause_seconds)
+def rules(crew: Crew) -> Rules:
+    """What the settings say of an agent's end."""
+    return Rules(restart_policy(crew), crew.starts, crew.settings.launch.quota_pause_seconds)
+
+
+def configured(crew: Crew, agent_type: str) -> Agent:
+    """The type's settings; one that is configured no more has the defaults."""
+    return crew.settings.agents.get(agent_type, Agent(kind="scripted"))
 
 
 def _save_work(crew: Crew, row: Row) -> None:

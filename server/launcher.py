@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import (
@@ -19,6 +20,7 @@ from . import (
     kinds,
     launches,
     merges,
+    outputs,
     prompts,
     provision,
     rework,
@@ -75,9 +77,9 @@ def launch(crew: Crew, assignment_id: str) -> None:
     planned = crew.write(_plan, crew, assignment_id, worktree, conflicts, token)
     if planned is None:
         return
-    row, prompt = planned
+    row, prompt, checks = planned
     try:
-        _write_run_folder(crew, row, worktree, prompt, token)
+        _write_run_folder(crew, row, worktree, prompt, checks, token)
         crew.require_lease()
         identity = crew.runners.start(Path(row["run_dir"]))
     except (SpawnFailed, OSError) as error:
@@ -182,8 +184,8 @@ def restart_policy(crew: Crew) -> backoff.Policy:
 
 def _plan(
     tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[Unmerged], token: str
-) -> tuple[Row, str] | None:
-    """The agent's row, before it is started, and its prompt; None where that was held, or taken back, meanwhile."""
+) -> tuple[Row, str, list[str]] | None:
+    """The agent's row, before it is started, its prompt, and its checks; None where that was held, or taken back."""
     assignment = assignments.get(tx, assignment_id)
     stopped = holds.get(tx, holds.EVERYONE, "stopped") is not None
     if stopped or holds.of_type(tx, assignment["agent_type"], clock.now()) is not None:
@@ -208,10 +210,12 @@ def _plan(
     )
     row = launches.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
     task = tasks.get(tx, assignment["task_id"])
-    return row, prompts.compose(tx, task, crew.target, next_prompt=assignment["next_prompt"], conflicts=conflicts)
+    prompt = prompts.compose(tx, task, crew.target, next_prompt=assignment["next_prompt"], conflicts=conflicts)
+    checks = [words for words in (tasks.check_of(task), crew.settings.merge.check) if words]
+    return row, prompt, [prompts.as_typed(words) for words in checks]
 
 
-def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, token: str) -> None:
+def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, checks: Sequence[str], token: str) -> None:
     run_dir = Path(row["run_dir"])
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     agent = crew.settings.agent(row["agent_type"])
@@ -225,7 +229,13 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         mcp_config=run_dir / credentials.MCP_CONFIG,
         session_id=row["session_id"],
         resumes=json.loads(row["metadata"])["resumed"],
+        agent_type=row["agent_type"],
+        program_config=run_dir / credentials.PROGRAM_CONFIG,
+        checks=checks,
+        server=credentials.server(crew.paths, token),
     )
+    kind = kinds.of(row["agent_type"], agent.kind)
+    start = kind.start(agent, facts)
     variables = {
         "CREWYARD_AGENT_ID": facts.agent_id,
         "CREWYARD_AGENT_TYPE": row["agent_type"],
@@ -237,17 +247,26 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, tok
         **environment.of_agent(crew.root, token),
     }
     order = {
-        "argv": kinds.of(row["agent_type"], agent.kind).argv(agent, facts),
+        "argv": list(start.argv),
         "cwd": worktree.path,
-        "env": {**environment.for_child(agent.environment), **crew.repository.identity(), **variables},
+        "env": {
+            **environment.for_child((*agent.environment, *kind.variables)),
+            **crew.repository.identity(),
+            **variables,
+            **start.environment,
+        },
         "bell": str(crew.paths.bell),
         "timeout_seconds": row["timeout_seconds"],
         "memory_limit_mb": agent.memory_limit_mb,
         "grace_seconds": crew.settings.crew.grace_period_seconds,
         "beat_seconds": min(BEAT_SECONDS, crew.settings.health.warn_after_seconds / BEATS_BEFORE_WARNING),
-        "output": "output.log",
+        "output": outputs.FILE_NAME,
         "output_limit_bytes": runners.OUTPUT_LIMIT_BYTES,
     }
+    if start.reads_prompt:
+        order["stdin"] = str(facts.prompt_file)
+    if start.config is not None:
+        credentials.lay_down(run_dir, credentials.PROGRAM_CONFIG, start.config)
     credentials.lay_down(run_dir, facts.prompt_file.name, prompt.encode(errors="surrogateescape"))
-    credentials.lay_down_mcp_config(run_dir, crew.paths, token)
+    credentials.lay_down_mcp_config(run_dir, facts.server)
     runners.write_order(run_dir, order)

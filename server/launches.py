@@ -86,10 +86,10 @@ def conversation(tx: Transaction, order: LaunchOrder) -> tuple[str, bool]:
     """
     last = tx.one(
         "SELECT * FROM agent_lifecycle WHERE orchestrator_task_id = ? AND agent_type = ? AND kind = ? "
-        "AND started_at IS NOT NULL AND session_id IS NOT NULL ORDER BY rowid DESC LIMIT 1",
+        "AND started_at IS NOT NULL ORDER BY rowid DESC LIMIT 1",
         (order.orchestrator_task_id, order.agent_type, order.kind),
     )
-    if last is None:
+    if last is None or last["session_id"] is None:
         return str(uuid.uuid4()), False
     facts = json.loads(last["metadata"])
     if agents.failed_within(last, order.failed_start_seconds) and facts.get("resumed") and not facts.get("limit"):

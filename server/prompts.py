@@ -105,5 +105,10 @@ def _finish(check: Sequence[str]) -> str:
     words += "is committed for you. Exit with 0 when the task is done, with another code when it cannot be done."
     words += f"\n\n{_MAIL}"
     if check:
-        words += f"\n\nThis must pass: `{check[2] if list(check[:2]) == ['sh', '-c'] else shlex.join(check)}`"
+        words += f"\n\nThis must pass: `{as_typed(check)}`"
     return words
+
+
+def as_typed(command: Sequence[str]) -> str:
+    """A command as one types it into a shell."""
+    return command[2] if list(command[:2]) == ["sh", "-c"] else shlex.join(command)

@@ -91,13 +91,34 @@ class Agent(Section):
     """One type of agent."""
 
     kind: Literal["claude", "codex", "gemini", "opencode", "command", "scripted"] = Field(
-        "command", description="The program that it is. This version starts `command` and `scripted`."
+        "command",
+        description="The program that it is: one of those that Crewyard knows, any `command`, or the built-in "
+        "`scripted` one.",
     )
     command: list[str] = Field(
         default_factory=list, description="Kind `command`: the program and its arguments, with placeholders."
     )
+    program: str | None = Field(
+        None, description="Name or path of the program, where it is not the kind's own name. Not with `command`."
+    )
+    model: str | None = Field(
+        None, description="The model that it is asked for, in the program's words. Unset: the program's own choice."
+    )
+    permissions: Literal["read", "edit", "run"] | None = Field(
+        None,
+        description="What it may do without asking: `read` looks only, `edit` changes files of its worktree, commits "
+        "and runs the checks, `run` starts any command. Unset: `read` for roles that only look, else `edit`.",
+    )
+    allow: list[str] = Field(
+        default_factory=list, description="What it may do beside that, in the program's own words for a permission."
+    )
+    arguments: list[str] = Field(
+        default_factory=list, description="Further arguments for the program. Not with `command`."
+    )
     environment: list[str] = Field(
-        default_factory=list, description="Environment variables that it gets from ours, beside the built-in few."
+        default_factory=list,
+        description="Environment variables that it gets from ours, beside the built-in few and those by which the "
+        "program of its kind is logged in.",
     )
     max_instances: Positive | None = Field(
         None, description="How many of this type work at the same time; no limit of its own where unset."
@@ -124,6 +145,10 @@ class Agent(Section):
             raise ValueError("kind 'command' needs command = [program, argument, …]")
         if self.kind != "command" and (self.command or self.resume_command):
             raise ValueError(f"kind {self.kind!r} takes no command; kind = 'command' starts any program")
+        if self.kind in ("command", "scripted"):
+            for key in ("program", "model", "permissions", "allow", "arguments"):
+                if getattr(self, key):
+                    raise ValueError(f"kind {self.kind!r} takes no {key}; what its program is to do, its command says")
         return self
 
     @field_validator("quota_pattern")

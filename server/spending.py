@@ -30,12 +30,12 @@ def told_by(output: str) -> Spending | None:
     thread: Spending | None = None
     for said in _objects(output):
         if said.get("type") == "result":
-            runs.append(_of_claude(said))
+            runs.append(of_claude(said))
         elif said.get("type") == "thread.started" and thread is not None:
             runs.append(thread)
             thread = None
         elif said.get("type") == "turn.completed":
-            thread = _of_codex(said)
+            thread = of_codex(said)
     used = _sum([*runs, *([thread] if thread else [])])
     return used if used != Spending() else None
 
@@ -53,13 +53,13 @@ def _objects(output: str) -> Iterator[dict[str, Any]]:
         yield from (each for each in (parsed if isinstance(parsed, list) else [parsed]) if isinstance(each, dict))
 
 
-def _of_claude(said: dict[str, Any]) -> Spending:
+def of_claude(said: dict[str, Any]) -> Spending:
     usage = _usage(said)
     inputs = _total(_count(usage.get(name)) for name in _CLAUDE_INPUT)
     return Spending(_count(inputs), _count(usage.get("output_tokens")), _cost(said.get("total_cost_usd")))
 
 
-def _of_codex(said: dict[str, Any]) -> Spending:
+def of_codex(said: dict[str, Any]) -> Spending:
     usage = _usage(said)
     return Spending(_count(usage.get("input_tokens")), _count(usage.get("output_tokens")))
 

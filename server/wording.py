@@ -14,6 +14,14 @@ def cut_inside(text: str, limit: int) -> str:
     return f"{text[: limit - 1 - end]}…{text[len(text) - end :]}"[:limit]
 
 
+def last_lines(text: str, limit: int = 4000) -> str:
+    """The end of the text, of at most ``limit`` characters, from the beginning of a line where one begins there."""
+    if len(text) <= limit:
+        return text
+    end = text[-limit:]
+    return end.partition("\n")[2] or end
+
+
 def stopped(text: str) -> str:
     """The text as a sentence that another may follow."""
     text = text.rstrip()

@@ -24,16 +24,14 @@ from crewyard.server import (
     summary,
 )
 from crewyard.server.errors import CrewyardError
+from crewyard.server.kinds import Heard
 from crewyard.server.readers.draft import PlanDraft
-from crewyard.server.sections import QUOTA_PATTERN
 from crewyard.server.store import Store, Transaction
 
 BEGIN = "2026-03-01T08:00:00.000Z"
 IDS = ("A", "B", "C", "D", "E")
 POLICY = backoff.Policy(3, 2.0, 120.0, healthy_after=600.0, max_launches=20)
-RULES = consequences.Rules(
-    POLICY, failed_starts.Limits(5.0, 3, 10.0, 120.0, 5), quota_pattern=QUOTA_PATTERN, quota_pause_seconds=300.0
-)
+RULES = consequences.Rules(POLICY, failed_starts.Limits(5.0, 3, 10.0, 120.0, 5), quota_pause_seconds=300.0)
 
 
 class History:
@@ -84,7 +82,7 @@ class History:
     def _end(self, tx: Transaction, task_id: str, status: str = "completed") -> None:
         row = tx.only("SELECT * FROM agent_lifecycle WHERE task_id = ? AND status = 'running'", (task_id,))
         how = agents.Exit(status, self.now, code=0 if status == "completed" else 3, message="as made up")
-        consequences.of_end(tx, row["agent_id"], how, code=None, output="", rules=RULES, now=self.now, actor="test")
+        consequences.of_end(tx, row["agent_id"], how, code=None, heard=Heard(), rules=RULES, now=self.now, actor="test")
 
     def _fail(self, tx: Transaction, task_id: str) -> None:
         self._end(tx, task_id, "failed")

@@ -1,13 +1,15 @@
 """Agent programs: one file each, chosen by ``kind`` in crewyard.toml."""
 
 from ..errors import ConfigurationError
-from .base import Kind, Launch
+from .base import Heard, Kind, Launch, Start
+from .claude import Claude
 from .command import Command
 from .scripted import Scripted
 
-__all__ = ["KINDS", "Kind", "Launch", "of"]
+__all__ = ["ANY", "KINDS", "Heard", "Kind", "Launch", "Start", "of"]
 
-KINDS: dict[str, Kind] = {"command": Command(), "scripted": Scripted()}
+KINDS: dict[str, Kind] = {"claude": Claude(), "command": Command(), "scripted": Scripted()}
+ANY: Kind = KINDS["command"]  # what is said of agents whose kind another version knew
 
 
 def of(name: str, kind: str) -> Kind:

@@ -1,32 +1,92 @@
-"""What every kind of agent program has in common."""
+"""What every kind of agent program has in common: how it is started, and what its output tells."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from ..endings import Quota
 from ..sections import Agent
+from ..spending import Spending
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What a command line may be built from. ``resumes``: the conversation ``session_id`` is there already."""
+    """What a program's start is made from.
+
+    ``resumes``: the conversation ``session_id`` is there already. ``checks`` are the commands that its work must pass,
+    as one types them. ``server`` is the entry of an MCP configuration by which it reaches Crewyard; it holds a token.
+    """
 
     agent_id: str
+    agent_type: str
     task_id: str
     attempt: int
     prompt: str
     prompt_file: Path
     worktree: Path
     mcp_config: Path
+    program_config: Path
     session_id: str
     resumes: bool
+    checks: Sequence[str] = ()
+    server: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a program is started. Nothing of ``argv`` passes through a shell, and nothing secret is in it.
+
+    ``config`` is laid down as the launch's ``program_config``, for its owner only, and gone when the agent ends.
+    ``reads_prompt``: the prompt file is its standard input, which is closed otherwise.
+    """
+
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    config: bytes | None = None
+    reads_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the output of an agent that has ended tells of its run, as far as it does.
+
+    ``text`` is its end as a person reads it, ``error`` what went wrong in the program's own words, whatever its exit
+    code; ``limit`` its provider's, ``login`` its words that it is not logged in, ``question`` what it asked a person
+    when it ended, ``denied`` what it wanted to do and was not allowed to, as ``allow`` would name it.
+    """
+
+    text: str = ""
+    session: str | None = None
+    spending: Spending | None = None
+    error: str | None = None
+    limit: Quota | None = None
+    login: str | None = None
+    question: str | None = None
+    denied: Sequence[str] = ()
 
 
 class Kind(Protocol):
     """One agent program."""
 
+    tells_session: bool  # its output names the conversation; else it is the one that the launch named
+    polls: bool  # it can call Crewyard's tools, and so read its mail
+    variables: Sequence[str]  # of our environment, by which it is logged in and finds its provider
+
     def preflight(self, name: str, agent: Agent, root: Path) -> None:
         """Raise ConfigurationError, with the cure, where agents of this kind could not be started."""
 
-    def argv(self, agent: Agent, launch: Launch) -> list[str]:
-        """The command line, as a list: nothing of it passes through a shell."""
+    def start(self, agent: Agent, launch: Launch) -> Start:
+        """How it is started on a task."""
+
+    def heard(self, output: str, quota_pattern: str, *, now: str) -> Heard:
+        """What the beginning and the end of its output tell (``outputs.ends``). It may hold anything at all."""
+
+    def readable(self, line: str) -> str | None:
+        """A line of its output as a person reads it; None where it is of no interest."""
+
+
+def readable_text(kind: Kind, output: str) -> str:
+    """An output as a person reads it."""
+    lines = (kind.readable(line) for line in output.splitlines())
+    return "\n".join(line for line in lines if line is not None)

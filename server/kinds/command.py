@@ -4,11 +4,14 @@ import difflib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+from .. import endings, spending
 from ..errors import ConfigurationError
 from ..sections import Agent
-from .base import Launch
+from ..wording import last_lines
+from .base import Heard, Launch, Start
 
 PLACEHOLDERS = ("prompt", "prompt_file", "task_id", "worktree", "agent_id", "mcp_config", "attempt", "session_id")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -16,6 +19,10 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 class Command:
     """Starts the configured command in the task's worktree."""
+
+    tells_session = False
+    polls = False
+    variables: Sequence[str] = ()
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:
         """Raises ConfigurationError where the program or a placeholder does not exist."""
@@ -28,16 +35,20 @@ class Command:
                         hint=f"Did you mean {{{near[0]}}}?" if near else f"Known: {', '.join(PLACEHOLDERS)}.",
                     )
         for program in {line[0] for line in (agent.command, agent.resume_command) if line}:
-            if not is_there(program, root):
-                raise ConfigurationError(
-                    f"agents.{name}.command: there is no program {program!r}.",
-                    hint="Install it, or give its path in crewyard.toml.",
-                )
+            require_program(f"agents.{name}.command", program, root)
 
-    def argv(self, agent: Agent, launch: Launch) -> list[str]:
+    def start(self, agent: Agent, launch: Launch) -> Start:
         values = {word: str(getattr(launch, word)) for word in PLACEHOLDERS}
         words = agent.resume_command if launch.resumes and agent.resume_command else agent.command
-        return [_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in words]
+        return Start([_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in words])
+
+    def heard(self, output: str, quota_pattern: str, *, now: str) -> Heard:
+        text = last_lines(output)
+        limit = endings.quota(text, quota_pattern, now=now)
+        return Heard(text, spending=spending.told_by(output), limit=limit)
+
+    def readable(self, line: str) -> str | None:
+        return line
 
 
 def is_there(program: str, root: Path) -> bool:
@@ -46,3 +57,11 @@ def is_there(program: str, root: Path) -> bool:
         return shutil.which(program) is not None
     # A relative path is looked up in the worktree, which is a copy of what the root has under version control.
     return os.access(root / program, os.X_OK)
+
+
+def require_program(key: str, program: str, root: Path) -> None:
+    """Raises ConfigurationError where ``program``, which the setting ``key`` names, is not there."""
+    if not is_there(program, root):
+        raise ConfigurationError(
+            f"{key}: there is no program {program!r}.", hint="Install it, or give its path in crewyard.toml."
+        )

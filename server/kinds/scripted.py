@@ -4,16 +4,17 @@ import sys
 from pathlib import Path
 
 from ..sections import Agent
-from .base import Launch
+from .base import Launch, Start
+from .command import Command
 
 PROGRAM = Path(__file__).with_name("scripted_agent.py")
 
 
-class Scripted:
+class Scripted(Command):
     """Needs no key and no network."""
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:
         """It is always there."""
 
-    def argv(self, agent: Agent, launch: Launch) -> list[str]:
-        return [sys.executable, "-I", "-S", str(PROGRAM)]
+    def start(self, agent: Agent, launch: Launch) -> Start:
+        return Start([sys.executable, "-I", "-S", str(PROGRAM)])

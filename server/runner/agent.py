@@ -74,7 +74,9 @@ class Runner:
         try:
             if self.group is not None:
                 self.group.limit_memory(self.order["memory_limit_mb"])
-            self.agent, self.pipe = spawn(self.order["argv"], self.order["cwd"], self.order["env"])
+            self.agent, self.pipe = spawn(
+                self.order["argv"], self.order["cwd"], self.order["env"], self.order.get("stdin", os.devnull)
+            )
         except OSError as error:
             self._leave_group()
             if self.group is not None:
@@ -187,8 +189,8 @@ class Runner:
         signal_all(signal.SIGKILL, self.agent)
 
 
-def spawn(argv: "list[str]", cwd: str, env: "dict[str, str]") -> "tuple[int, int]":
-    """Start the agent in a process group of its own, with no input; returns its pid and the pipe it writes to."""
+def spawn(argv: "list[str]", cwd: str, env: "dict[str, str]", stdin: str) -> "tuple[int, int]":
+    """Start the agent in a process group of its own, reading ``stdin``; returns its pid and the pipe it writes to."""
     reader, writer = os.pipe()
     home = os.getcwd()
     os.chdir(cwd)
@@ -198,7 +200,7 @@ def spawn(argv: "list[str]", cwd: str, env: "dict[str, str]") -> "tuple[int, int
             argv,
             env,
             file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, writer, 1),
                 (os.POSIX_SPAWN_DUP2, writer, 2),
             ],

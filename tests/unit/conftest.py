@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from crewyard.server import agents, assignments, backoff, clock, consequences, failed_starts, launches, tasks
+from crewyard.server import agents, assignments, backoff, clock, consequences, failed_starts, kinds, launches, tasks
 from crewyard.server.compose import build_app
 from crewyard.server.errors import CrewyardError
 from crewyard.server.health import Measured
@@ -31,7 +31,6 @@ MACHINE = Machine(
 RULES = consequences.Rules(
     backoff.Policy(3, 2.0, 120.0, healthy_after=600.0, max_launches=20),
     failed_starts.Limits(seconds=5.0, tasks=3, pause=10.0, cap=120.0, pauses=5),
-    quota_pattern=QUOTA_PATTERN,
     quota_pause_seconds=300.0,
 )
 
@@ -144,8 +143,9 @@ class Bench:
     def finish(self, agent_id: str, status: str, *, said: str = "", error: str | None = None, **how: Any) -> None:
         """The agent ends, and what follows from that happens, as the keeper has it. ``said`` is its output's end."""
         at = how.pop("at", clock.now())
+        heard = kinds.ANY.heard(said, QUOTA_PATTERN, now=at)
         self.store.run(
-            consequences.of_end, agent_id, agents.Exit(status, at, **how), code=error, output=said, rules=self.rules,
+            consequences.of_end, agent_id, agents.Exit(status, at, **how), code=error, heard=heard, rules=self.rules,
             now=at, actor="test",
         )  # fmt: skip
 

@@ -1,0 +1,25 @@
+"""Lines of JSON, as the programs print their events."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+
+def of_line(line: str) -> dict[str, Any] | None:
+    """The object that a line holds; None for any other text."""
+    text = line.strip()
+    if not text.startswith("{"):
+        return None
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def of_lines(output: str) -> Iterator[dict[str, Any]]:
+    """The objects among the lines of an output; what else there is is passed over."""
+    for line in output.splitlines():
+        parsed = of_line(line)
+        if parsed is not None:
+            yield parsed

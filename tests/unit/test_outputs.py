@@ -1,0 +1,32 @@
+"""The ends of an agent's output, of which whoever reads it sees a bounded part."""
+
+from pathlib import Path
+
+import pytest
+
+from crewyard.server import outputs
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "HEAD_BYTES", 20)
+    monkeypatch.setattr(outputs, "TAIL_BYTES", 30)
+
+
+def test_a_short_output_is_seen_whole_over_its_rotation(tmp_path: Path, small: None) -> None:
+    assert outputs.ends(tmp_path) == ""
+    (tmp_path / "output.log").write_text("three\nfour\n")
+    assert outputs.ends(tmp_path) == "three\nfour\n"
+    (tmp_path / "output.log.1").write_text("one\ntwo\n")
+    assert outputs.ends(tmp_path) == "one\ntwo\nthree\nfour\n"
+
+
+def test_of_a_long_one_the_first_and_the_last_whole_lines_are_seen(tmp_path: Path, small: None) -> None:
+    (tmp_path / "output.log").write_text("\n".join(f"line {n:03d}" for n in range(100)))
+    assert outputs.ends(tmp_path).splitlines() == ["line 000", "line 001", "line 097", "line 098", "line 099"]
+
+
+def test_the_end_reaches_back_over_a_rotation(tmp_path: Path, small: None) -> None:
+    (tmp_path / "output.log.1").write_text("\n".join(f"line {n:03d}" for n in range(100)) + "\n")
+    (tmp_path / "output.log").write_text("last\n")
+    assert outputs.ends(tmp_path).splitlines() == ["line 000", "line 001", "line 098", "line 099", "last"]
