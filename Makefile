@@ -1,20 +1,25 @@
 # The set-up is part of every target: a machine needs git, make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check chaos steps lost messages serve docs lock venv venv-dev clean
+.PHONY: help demo test test-clients unit check chaos steps lost messages serve docs lock venv venv-dev clean
 export PYTHON
 
 BIN := .venv/bin
 set_up = python="$$(scripts/python)" && "$$python" -I scripts/set_up.py
 
 help:    ## say what can be made
-	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
 
 demo: venv      ## watch a crew work off a plan in a throw-away repository
 	@$(BIN)/crewyard demo
 
-test: venv-dev  ## all tests: unit first, then the system tests
+test: venv-dev  ## all tests: unit first, then the system tests, then those with real clients
 	@$(BIN)/pytest -q tests/unit
 	@$(BIN)/pytest -q -n 4 tests/system
+	@$(MAKE) --no-print-directory test-clients
+
+# Installs them from npm into the user's cache (1.6 GB), once for each set of versions.
+test-clients: venv-dev  ## real clients and agents with scripted models; skipped, with the reason, where npm is missing
+	@$(BIN)/pytest -q -n 2 -rs tests/clients
 
 check: venv-dev ## what a reviewer checks: format, lint, types, layers, unit tests
 	@$(BIN)/ruff format --check --quiet .

@@ -1,0 +1,131 @@
+"""Somebody's desk: a home of its own with the real programs, set up to talk to nobody but the scripted models."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import programs
+from .models import Models
+
+CREWYARD = str(Path(sys.executable).with_name("crewyard"))
+QUIET = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "OPENCODE_DISABLE_AUTOUPDATE": "1",
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
+    "NO_UPDATE_NOTIFIER": "1",
+}
+CODEX = """\
+model = "scripted"
+model_provider = "scripted"
+check_for_update_on_startup = false
+[analytics]
+enabled = false
+[model_providers.scripted]
+name = "scripted"
+base_url = "{url}/v1"
+env_key = "OPENAI_API_KEY"
+wire_api = "responses"
+"""
+GEMINI = {
+    "general": {"disableAutoUpdate": True, "enableAutoUpdate": False},
+    "privacy": {"usageStatisticsEnabled": False},
+    "telemetry": {"enabled": False},
+    "security": {"auth": {"selectedType": "gemini-api-key"}},
+}
+
+
+@dataclass
+class Desk:
+    """``folder`` is empty when it is made. ``environment`` is all that its programs see of this machine."""
+
+    folder: Path
+    models: Models
+    installed: Path
+    # The version that is called `claude` here.
+    claude: str = "claude"
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        home, links = self.folder / "home", self.folder / "bin"
+        for name in (".codex", ".gemini", ".config/opencode"):
+            (home / name).mkdir(parents=True)
+        links.mkdir()
+        for name in ("codex", "gemini", "inspector", "opencode"):
+            (links / name).symlink_to(programs.executable(self.installed, name))
+        (links / "claude").symlink_to(programs.executable(self.installed, self.claude))
+        url = self.models.url
+        (home / ".codex/config.toml").write_text(CODEX.format(url=url))
+        (home / ".gemini/settings.json").write_text(json.dumps(GEMINI))
+        opencode = {
+            "autoupdate": False,
+            "model": "anthropic/claude-sonnet-4-5",
+            "provider": {"anthropic": {"options": {"baseURL": f"{url}/v1", "apiKey": "none"}}},
+        }
+        (home / ".config/opencode/opencode.json").write_text(json.dumps(opencode))
+        found = [Path(where).parent for name in ("node", "git", "sh") if (where := shutil.which(name))]
+        self.environment = QUIET | {
+            "HOME": str(home),
+            "PATH": os.pathsep.join(map(str, [links, Path(CREWYARD).parent, *found])),
+            "LC_ALL": "C.UTF-8",
+            "TERM": "dumb",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "ANTHROPIC_BASE_URL": url,
+            "ANTHROPIC_API_KEY": "none",
+            "OPENAI_API_KEY": "none",
+            "GEMINI_API_KEY": "none",
+            "GOOGLE_GEMINI_BASE_URL": url,
+        }
+
+    def run(self, *command: str, at: Path, seconds: float = 120, **environment: str) -> "Told":
+        """A program from beginning to end, with nothing on its standard input."""
+        done = subprocess.run(
+            command,
+            cwd=at,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        return Told(done.returncode, done.stdout, done.stderr)
+
+    def ask_claude(self, prompt: str, *options: str, at: Path, **environment: str) -> "Told":
+        """Claude Code without a terminal, with our tools allowed and no other question possible."""
+        command = ["claude", "-p", prompt, "--output-format", "stream-json", "--verbose"]
+        return self.run(*command, "--allowedTools", "mcp__crewyard", *options, at=at, **environment)
+
+    def configuration(self, repo: Path, **server: Any) -> Path:
+        """A file for ``--mcp-config`` that names our server for ``repo``."""
+        path = self.folder / "mcp.json"
+        crewyard = {"command": CREWYARD, "args": ["serve", "--repo", str(repo)], **server}
+        path.write_text(json.dumps({"mcpServers": {"crewyard": crewyard}}))
+        return path
+
+
+@dataclass
+class Told:
+    """What a program said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Its output as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines() if line.startswith("{")]
+
+    def line(self, **having: Any) -> dict[str, Any]:
+        """The first of them that has these values."""
+        found = next((line for line in self.lines if having.items() <= line.items()), None)
+        assert found is not None, f"no line with {having} in:\n{self.out}\n{self.err}"
+        return found
