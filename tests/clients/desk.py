@@ -21,6 +21,10 @@ QUIET = {
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "NO_UPDATE_NOTIFIER": "1",
+    # Whatever else they would ask of the network is refused on the spot: nobody listens there.
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
 }
 CODEX = """\
 model = "scripted"
@@ -28,6 +32,8 @@ model_provider = "scripted"
 check_for_update_on_startup = false
 [analytics]
 enabled = false
+[features]
+plugins = false
 [model_providers.scripted]
 name = "scripted"
 base_url = "{url}/v1"

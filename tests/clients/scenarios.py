@@ -91,8 +91,8 @@ class Asked:
         marks = [int(found[1]) for found in map(OURS.search, calls) if found]
         if not marks and (text in NOT_SAID or any("_search_" in call for call in calls)):
             return
-        while len(self.turns) <= max(marks, default=len(self.turns)):
-            self.turns.append([])
+        turn = max(marks, default=len(self.turns))
+        self.turns += [[] for _ in range(turn + 1 - len(self.turns))]
 
     def heard(self, call: str, result: Any) -> None:
         found = OURS.search(call)
@@ -101,7 +101,8 @@ class Asked:
 
     def offered(self, tool: str) -> str | None:
         """The name under which the program offers ``tool``; None where it does not."""
-        return tool if tool in self.tools else next((name for name in self.tools if name.endswith(f"_{tool}")), None)
+        ending = (f"_{tool}", f".{tool}")
+        return tool if tool in self.tools else next((name for name in self.tools if name.endswith(ending)), None)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from .wording import call_id, event, size, value
 
 PATH = re.compile(r"/responses$")
 KINDS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 529: "server_is_overloaded"}
+TRIES = 5
 USAGE = {
     "input_tokens": 10,
     "input_tokens_details": {"cached_tokens": 0},
@@ -66,7 +67,13 @@ def _output(output: Any) -> str:
 
 
 def search(asked: Asked, missing: Sequence[str]) -> Use | None:
-    return None
+    """Codex asks the model before its MCP servers are up; this call returns when they are."""
+    tried = sum("_search_" in item.get("call_id", "") for item in asked.messages)
+    return (
+        Use("list_mcp_resources", server="crewyard")
+        if "list_mcp_resources" in asked.tools and tried < 2 * TRIES
+        else None
+    )
 
 
 def write(asked: Asked, parts: Sequence[Part]) -> str:

@@ -15,9 +15,13 @@ def value(text: str) -> Any:
         return text
 
 
+# What a model calls to get at tools that it is not offered yet; such a call is no turn of the script's.
+SEARCHES = ("ToolSearch", "list_mcp_resources")
+
+
 def call_id(asked: Asked, prefix: str, part: Use) -> str:
-    """An id that tells which turn the call belongs to; the search for tools belongs to none."""
-    mark = "search" if part.tool == "ToolSearch" else f"{len(asked.turns):03d}"
+    """An id that tells which turn the call belongs to."""
+    mark = "search" if part.tool in SEARCHES else f"{len(asked.turns):03d}"
     return f"{prefix}_{mark}_{uuid.uuid4().hex[:16]}"
 
 
