@@ -21,6 +21,10 @@ QUIET = {
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "NO_UPDATE_NOTIFIER": "1",
+    # On a busy machine the first question would go out before our server is up, and offer no tool of it.
+    "MCP_CONNECTION_NONBLOCKING": "0",
+    "MCP_CONNECT_TIMEOUT_MS": "60000",
+    "MCP_TIMEOUT": "60000",
     # Whatever else they would ask of the network is refused on the spot: nobody listens there.
     "HTTP_PROXY": "http://127.0.0.1:9",
     "HTTPS_PROXY": "http://127.0.0.1:9",
