@@ -113,12 +113,12 @@ class Desk:
         command = ["claude", "-p", prompt, "--output-format", "stream-json", "--verbose"]
         return self.run(*command, "--allowedTools", "mcp__crewyard", *options, at=at, **environment)
 
-    def configuration(self, repo: Path, **server: Any) -> Path:
-        """A file for ``--mcp-config`` that names our server for ``repo``."""
+    def strictly(self, repo: Path, **server: Any) -> list[str]:
+        """Claude Code's options for our server over ``repo`` and no other."""
         path = self.folder / "mcp.json"
         crewyard = {"command": CREWYARD, "args": ["serve", "--repo", str(repo)], **server}
         path.write_text(json.dumps({"mcpServers": {"crewyard": crewyard}}))
-        return path
+        return ["--strict-mcp-config", "--mcp-config", str(path)]
 
 
 @dataclass
