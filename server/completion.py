@@ -5,56 +5,45 @@ The repository is the one that the line names so far, else the present folder's.
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from . import locating
+from . import ids, locating
 from .errors import CrewyardError
+from .ids import Kind
 from .store import Reader, Transaction
 
-_TASKS = "SELECT task_id, status FROM specs_task WHERE {found} ORDER BY status = 'completed', task_id LIMIT 200"
-_AGENTS = (
-    "SELECT agent_id, status FROM agent_lifecycle WHERE {found} "
-    "ORDER BY status NOT IN ('starting', 'running'), rowid DESC LIMIT 200"
-)
-_MERGES = "SELECT 'merge-' || merge_id, task_id || ' ' || status FROM merge_request WHERE {found} ORDER BY 1 LIMIT 200"
-_DISPATCHES = "SELECT dispatch_id, status FROM dispatch WHERE {found} ORDER BY created_at DESC LIMIT 200"
+LIMIT = 200
 
 Found = list[tuple[str, str]]
 
 
 def tasks(incomplete: str) -> Found:
-    return _asked(lambda tx: _ids(tx, _TASKS, "task_id", incomplete))
+    return _asked(incomplete, ids.TASKS)
 
 
 def agents_and_tasks(incomplete: str) -> Found:
-    return _asked(lambda tx: _ids(tx, _AGENTS, "agent_id", incomplete) + _ids(tx, _TASKS, "task_id", incomplete))
+    return _asked(incomplete, ids.AGENTS, ids.TASKS)
 
 
 def subjects(incomplete: str) -> Found:
     """Whatever `why` explains."""
-    return agents_and_tasks(incomplete) + _asked(
-        lambda tx: (
-            _ids(tx, _DISPATCHES, "dispatch_id", incomplete) + _ids(tx, _MERGES, "'merge-' || merge_id", incomplete)
-        )
-    )
+    return _asked(incomplete, ids.AGENTS, ids.TASKS, ids.DISPATCHES, ids.MERGES)
 
 
-def _ids(tx: Transaction, sql: str, key: str, incomplete: str) -> Found:
-    """Each id that begins so, with what there is to say of it."""
-    rows = tx.all(sql.format(found=f"substr({key}, 1, length(:begins)) = :begins"), {"begins": incomplete})
-    return [(str(row[0]), str(row[1]).replace("_", " ")) for row in rows]
+def _ids(tx: Transaction, kinds: Sequence[Kind], incomplete: str) -> Found:
+    return [each for kind in kinds for each in ids.beginning(tx, kind, incomplete, limit=LIMIT).shown]
 
 
-def _asked(unit: Callable[[Transaction], Found]) -> Found:
+def _asked(incomplete: str, *kinds: Kind) -> Found:
     """A shell that completes shows no errors, and should not have to wait."""
     try:
         store = Reader(locating.locate(_repository()).files.database)
     except CrewyardError:
         return []
     try:
-        return store.read(unit)
+        return store.read(_ids, kinds, incomplete)
     except CrewyardError:
         return []
     finally:

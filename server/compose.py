@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, resources, tools
-from . import clock
+from . import clock, slash_commands
 from .assembly import build_yard
 from .endpoint import Endpoint, end_process
 from .errors import CrewyardError
@@ -22,23 +22,29 @@ from .yard import Yard
 __all__ = ["build_app", "build_yard", "end_process", "serve_as_daemon", "serve_http", "serve_stdio"]
 
 INSTRUCTIONS = """\
-Crewyard runs a crew of coding agents in parallel on this git repository. You are the lead.
+Crewyard runs a crew of coding agents in parallel on this git repository. You are the lead. Use it where work falls \
+into tasks that several agents can do at once, each on a branch of its own.
 1. plan(action='import', path=…), or text=…, brings in tasks with dependencies; plan(action='show') lists them.
-2. assign(task_ids=[…]) begins a dispatch: each ready task gets an agent in its own git worktree and branch. Finished \
-work is checked and merged into the integration branch one at a time, and what was blocked goes on. No call is needed \
-for that while this server runs: stay until agents(action='list') and worktrees(action='queue') are empty, or let \
-`crewyard run PLAN` do it without you.
-3. Watch: agents(action='list'), agents(action='log'), worktrees(action='queue'), the resource crewyard://status. \
-route(action='poll', wait_seconds=50) waits for messages of agents.
-4. When something stands still, why(subject=ID) names the cause and the next call.
+2. assign(task_ids=[…]) begins a dispatch, without task_ids of all open tasks: each ready task gets an agent in its \
+own git worktree and branch. Finished work is checked and merged into the integration branch one at a time, and what \
+was blocked goes on, without a call of yours, while this server or a daemon runs: stay until agents(action='list') \
+and worktrees(action='queue') are empty.
+3. Meanwhile route(action='poll', wait_seconds=50) waits for mail: questions, failures, merges. \
+route(action='send', target_agent=…) answers an agent, ALL everyone; route(action='acknowledge', message_ids=[…]) \
+settles mail.
+4. When something stands still, why(subject=ID) names the cause and the next call; agents(action='log') shows an \
+agent's output, handle_agent_errors(action='detect') what went wrong.
 5. A task in review is failed: mend its cause, then plan(action='update', task_id=…, new_status='ready') and assign \
-again. route(action='send', target_agent=…) writes to an agent, ALL to everyone. An error has a code and a hint: \
-follow the hint.\
+again. An error has a code and a hint: follow the hint.
+6. generate_activity_summary() tells what was done.\
 """
 WORKER_INSTRUCTIONS = """\
-You are an agent of a Crewyard crew and work on one task in your own git worktree. Commit your work there. \
-report(action='progress') tells how far you are, report(action='complete') that you are done; report 'blocked' or \
-'question' when you cannot go on. route(action='poll') reads your mail. Never touch another worktree or branch.\
+You are an agent of a Crewyard crew and work on one task in your own git worktree. Commit your work there; never touch \
+another worktree or branch. Report as you go: report(action='progress', summary=…) after each step, which is also your \
+sign of life, and report(action='complete') when you are done; report 'question' or 'blocked' when you cannot go on. \
+Poll your mail after each report, and whenever an answer has `unread`: route(action='poll') reads it, \
+route(action='acknowledge', message_ids=[…]) settles it. An answer to your question comes as mail too: \
+route(action='poll', wait_seconds=50) waits for it.\
 """
 
 
@@ -53,6 +59,7 @@ def build_app(yard: Yard, **options: Any) -> Endpoint:
         tools.for_approver() if yard.is_workers else (),
         resources.LEADS_ALONE if yard.is_workers else (),
         sights=resources.sights(yard),
+        slash_commands=() if yard.is_workers else slash_commands.ALL,
         name="crewyard",
         title="Crewyard",
         version=__version__,

@@ -26,7 +26,9 @@ from . import clock, identity, messages, recipients, replies
 from .errors import CrewyardError, NotAuthorized
 from .identity import Caller
 from .listening import Listening, Streams
+from .offers import Offers
 from .refusals import Refusals
+from .slash_commands import SlashCommand
 from .store import Transaction
 from .subscriptions import Sight, Subscriptions
 from .yard import Yard
@@ -52,6 +54,7 @@ class Endpoint(MCPServer[Yard]):
         lead_resources: Collection[str] = (),
         *,
         sights: Mapping[str, Sight],
+        slash_commands: Sequence[SlashCommand] = (),
         **options: Any,
     ) -> None:
         tools = [*tools, *approver_tools]
@@ -66,6 +69,7 @@ class Endpoint(MCPServer[Yard]):
         self._lead_schemas = {tool.name: tool.parameters for tool in lead_tools}
         self._listening = Listening(sights, Subscriptions(yard), self._handle_read_resource)
         self._listening.serve(self._lowlevel_server)
+        Offers(yard, slash_commands, sights).serve(self._lowlevel_server)
 
     def streamable_http_app(self, **options: Any) -> Starlette:
         app = super().streamable_http_app(**options)
@@ -163,7 +167,7 @@ class Endpoint(MCPServer[Yard]):
             what = f"{name}(action={action!r})" if action else name
             raise NotAuthorized(f"Only the lead may call {what}.", hint="Use report, route, agents or plan.")
         if schema is None:
-            raise replies.unknown_tool(name, list(self._schemas))
+            raise replies.unknown("tool", name, list(self._schemas))
         for argument in arguments:
             if argument not in schema["properties"]:
                 raise replies.unknown_argument(name, argument, list(schema["properties"]))

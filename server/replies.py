@@ -68,10 +68,10 @@ def unknown_argument(tool: str, name: str, known: Sequence[str]) -> InvalidInput
     return InvalidInput(f"{tool} has no argument {name[:80]!r}.", hint=_nearest(name, known), argument=name[:80])
 
 
-def unknown_tool(name: str, known: Sequence[str]) -> InvalidInput:
-    return InvalidInput(f"There is no tool {name[:80]!r}.", hint=_nearest(name, known))
+def unknown(what: str, name: str, known: Sequence[str]) -> InvalidInput:
+    return InvalidInput(f"There is no {what} {name[:80]!r}.", hint=_nearest(name, known))
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known) or 'none'}."

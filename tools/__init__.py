@@ -17,6 +17,7 @@ from . import (
     why,
     worktrees,
 )
+from .shape import always_loaded
 
 
 @cache  # the schemas take 35 ms to make, and never change
@@ -37,10 +38,12 @@ def for_lead() -> tuple[Tool, ...]:
 
 @cache
 def for_worker() -> tuple[Tool, ...]:
-    return (report.worker_tool(), route.route_tool(), agents.worker_tool(), plan.worker_tool())
+    """Few and small, for one short task: an agent that had to search for `report` first would not report."""
+    own = (report.worker_tool(), route.route_tool(), agents.worker_tool(), plan.worker_tool())
+    return tuple(always_loaded(tool) for tool in own)
 
 
 @cache
 def for_approver() -> tuple[Tool, ...]:
     """What an agent of an authorized role has beside the other workers' tools (C-12)."""
-    return (worktrees.approver_tool(),)
+    return (always_loaded(worktrees.approver_tool()),)

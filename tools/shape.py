@@ -81,6 +81,11 @@ def tool(function: Callable[..., Any], *, name: str, description: str, hints: To
     return made
 
 
+def always_loaded(made: Tool) -> Tool:
+    """The tool, as one that Claude Code shows its model from the start and never hides behind its tool search."""
+    return made.model_copy(update={"meta": {"anthropic/alwaysLoad": True}})
+
+
 def page(
     items: Iterable[T], *, key: Callable[[T], str], limit: int, budget: int = BUDGET
 ) -> tuple[list[T], str | None]:

@@ -38,6 +38,14 @@ async def test_a_workers_tools_cost_little(bench: Any, worker: Any) -> None:
         }
 
 
+async def test_a_workers_tools_never_hide_behind_a_search_and_the_leads_may(bench: Any, call: Any, worker: Any) -> None:
+    bench.add_tasks("A")
+    async with worker("A") as of_a:
+        listed = (await of_a.client.list_tools()).tools
+    assert [tool.meta for tool in listed] == [{"anthropic/alwaysLoad": True}] * 4
+    assert all(tool.meta is None for tool in (await call.client.list_tools()).tools)
+
+
 async def test_every_tool_is_typed_described_and_annotated(call: Any) -> None:
     for tool in (await call.client.list_tools()).tools:
         assert tool.description.endswith(".")
