@@ -45,6 +45,7 @@ serve: venv     ## the MCP server on stdio, as .mcp.json starts it
 
 docs: venv-dev  ## write the documents that are made from the code
 	@$(BIN)/python scripts/make_configuration.py
+	@$(BIN)/python scripts/make_troubleshooting.py
 	@$(BIN)/python scripts/make_commands.py --run
 	@$(BIN)/python scripts/make_requirements.py
 

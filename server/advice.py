@@ -1,6 +1,7 @@
 """What a person can do about each error: one plain sentence a code, for ``why`` and whoever else tells of errors.
 
-A test looks that every code that the program can record has its sentence.
+Beside it what the troubleshooting document says more of each code: what to type, and what it means where the words of
+its class in ``errors`` are too few or there is none. Tests look that every code that can be recorded has all of it.
 """
 
 ADVICE: dict[str, str] = {
@@ -78,4 +79,119 @@ ADVICE: dict[str, str] = {
     "database_busy": "Another process writes; try again.",
     "database_outdated": "The next `crewyard start` or `run` brings it up to date, after a backup.",
     "internal_error": "That is a fault of Crewyard's; the server's log has more.",
+}
+
+# What to type first, by what the error is about. Nothing, where the sentence is all there is to it.
+COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "An attempt at a task": {
+        "agent_failed": ("crewyard logs TASK", "crewyard why TASK"),
+        "agent_timeout": ("crewyard logs TASK", "crewyard why TASK"),
+        "agent_lost": ("crewyard logs TASK", "crewyard doctor"),
+        "agent_stalled": ("crewyard logs TASK", "crewyard why TASK"),
+        "killed": ("crewyard why TASK",),
+        "restarted": ("crewyard why TASK",),
+        "quota": ("crewyard status", "crewyard why TASK"),
+        "startup_failed": ("crewyard doctor", "crewyard logs TASK"),
+        "startup_timeout": ("crewyard command monitor-resource-usage", "crewyard logs TASK"),
+        "spawn_failed": ("crewyard doctor",),
+        "resource_exhaustion": ("crewyard command monitor-resource-usage", "crewyard doctor"),
+        "non_retryable_error": ("crewyard why TASK", "crewyard send TASK TEXT"),
+        "syntax_error": (
+            "crewyard logs TASK",
+            "crewyard command handle-agent-errors ACTION=recover TASK_ID=TASK RECOVERY_STRATEGY=manual_intervention",
+        ),
+        "authentication_failure": ("crewyard doctor", "crewyard logs TASK"),
+        "network_timeout": ("crewyard why TASK",),
+        "max_retries_exceeded": ("crewyard logs TASK", "crewyard command auto-restart-agent AGENT_ID=AGENT"),
+        "deadlock": ("crewyard command detect-deadlocks",),
+    },
+    "What an agent hands in": {
+        "no_evidence": ("crewyard logs TASK",),
+        "check_failed": ("crewyard logs TASK", "crewyard why TASK"),
+        "uncommitted_changes": ("crewyard worktrees", "crewyard why TASK"),
+        "wrong_branch": ("crewyard worktrees", "crewyard why TASK"),
+    },
+    "Worktrees and branches": {
+        "worktree_exists": ("crewyard worktrees", "crewyard doctor"),
+        "worktree_not_found": ("crewyard worktrees",),
+        "branch_exists": ("git branch --list", "crewyard worktrees"),
+        "branch_not_found": ("git branch --list", "crewyard doctor"),
+        "invalid_base_branch": ("git branch --list",),
+        "disk_full": ("crewyard doctor", "crewyard command cleanup-worktrees ACTION=cleanup_all"),
+        "setup_failed": ("crewyard why TASK", "crewyard logs TASK"),
+        "still_in_use": ("crewyard status",),
+        "not_merged": ("crewyard worktrees", "crewyard why TASK"),
+        "cleanup_failed": ("crewyard worktrees", "crewyard command cleanup-worktrees ACTION=cleanup_all"),
+    },
+    "Merges and git": {
+        "merge_conflicts": ("crewyard why TASK", "crewyard worktrees"),
+        "merge_check_failed": ("crewyard why TASK",),
+        "hook_failed": ("crewyard why TASK",),
+        "dirty_working_directory": ("git status", "git stash -u"),
+        "git_error": ("git status", "crewyard doctor"),
+        "merge_already_done": ("crewyard why TASK",),
+        "task_not_completed": ("crewyard why TASK",),
+        "corruption": ("git fsck", "crewyard doctor"),
+        "data_loss": ("git fsck", "crewyard worktrees salvage"),
+    },
+    "Messages": {
+        "message_expired": ("crewyard status",),
+        "given_up": ("crewyard why MESSAGE",),
+        "lease_lost": ("crewyard status",),
+        "unknown_recipient": ("crewyard status",),
+        "queue_full": ("crewyard command route-inter-agent-messages ACTION=poll",),
+        "message_not_found": ("crewyard events",),
+    },
+    "What was asked for": {
+        "invalid_input": ("crewyard doctor",),
+        "dependency_cycle": ("crewyard plan show",),
+        "validation_failed": (),
+        "not_found": ("crewyard status",),
+        "task_not_found": ("crewyard plan show",),
+        "agent_not_found": ("crewyard status",),
+        "process_not_found": ("crewyard logs AGENT",),
+        "dispatch_not_found": ("crewyard status",),
+        "error_not_found": ("crewyard command handle-agent-errors",),
+        "refused": ("crewyard status",),
+        "illegal_transition": ("crewyard why TASK",),
+        "already_assigned": ("crewyard why TASK",),
+        "singleton_violation": ("crewyard status",),
+        "no_available_work": ("crewyard status", "crewyard plan show"),
+        "not_authorized": (),
+        "kill_failed": ("crewyard status", "crewyard command kill-stalled-agent AGENT_ID=AGENT"),
+    },
+    "Crewyard itself": {
+        "database_error": ("crewyard doctor",),
+        "database_busy": ("crewyard doctor",),
+        "database_outdated": ("crewyard doctor",),
+        "database_corrupt": ("crewyard doctor", "crewyard stop"),
+        "internal_error": ("crewyard doctor",),
+    },
+}
+# What a code means that no class of ``errors`` bears, or bears with a word only.
+MEANINGS: dict[str, str] = {
+    "agent_failed": "The agent's program ended with an error, or reported that it failed.",
+    "lease_lost": "Another reader has the message by now; or another process supervises, and this one must not act.",
+    "check_failed": "The task's own check (`check` in the plan) failed on its branch.",
+    "git_error": "git refused to do something, in words of its own.",
+    "not_found": "Nothing has the name or id that was given.",
+    "refused": "What was asked for is sound, and cannot be done as things stand.",
+    "invalid_input": "An argument, the plan or the configuration cannot be used. Nothing was changed.",
+    "illegal_transition": "A task, an agent or a merge is in a state in which that cannot be done with it.",
+    "internal_error": "Crewyard itself went wrong.",
+    "agent_timeout": "An agent was still at work when its time (timeout_seconds) was over, and was ended.",
+    "agent_lost": "An agent is gone, and so is what kept it: the machine was restarted, or both were killed at once.",
+    "agent_stalled": "An agent gave no sign of life for too long, and was ended.",
+    "killed": "An agent was ended by a person or by the lead.",
+    "restarted": "An agent was ended by a person or by the lead, so that another one begins its task anew.",
+    "quota": "The agent program said that its provider's limit is reached.",
+    "startup_failed": "The agent's program is there, and could not be started in that moment.",
+    "syntax_error": "The agent program, a script say, ended because its own source does not compile.",
+    "authentication_failure": "The agent program, or git, said that it is not logged in.",
+    "network_timeout": "The agent program, or git, could not reach the network.",
+    "corruption": "git said that an object of the repository is damaged.",
+    "data_loss": "git said that an object is missing that the repository needs.",
+    "deadlock": "Tasks, or agents, wait for each other in a circle.",
+    "message_expired": "A message waited for its whole time and nobody took it.",
+    "given_up": "Whoever took a message said that nothing can be done with it.",
 }

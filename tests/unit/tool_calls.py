@@ -3,7 +3,6 @@
 import shlex
 from typing import Any
 
-import click
 import typer
 from pydantic import ValidationError
 
@@ -13,6 +12,10 @@ from crewyard.server.errors import CrewyardError
 from crewyard.tools import agents, for_approver, for_lead, for_worker
 
 PLACEHOLDER = "PLACEHOLDER"  # where a hint leaves the value to its reader
+
+
+# typer brings its own copy of click, or uses the one that is installed.
+REFUSAL = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def fault_of(text: str) -> str | None:
@@ -36,19 +39,26 @@ def fault_of_line(call: str) -> str | None:
     line = next_calls.command_line(call)
     if line is None:
         return f"{call}: a person at a terminal cannot do that"
-    words = shlex.split(line.replace("STATUS=STATUS", "STATUS=ready").replace("STRATEGY=STRATEGY", "STRATEGY=ours"))
+    typed = line.replace("STATUS=STATUS", "STATUS=ready").replace("STRATEGY=STRATEGY", "STRATEGY=ours")
+    fault = fault_of_typed(typed)
+    return fault and f"{call}: {fault}"
+
+
+def fault_of_typed(line: str) -> str | None:
+    """What is wrong with a command line of ours; None where it is taken as it stands."""
+    words = shlex.split(line)
     try:
-        if words[1] == "command":
+        if words[1] == "command" and words[2:]:
             commands.get(words[2]).given(dict(word.split("=", 1) for word in words[3:]))
         else:
             _parsed(words[1:])
-    except (CrewyardError, click.ClickException) as error:
-        return f"{call}: `{line}`: {error}"
+    except (CrewyardError, REFUSAL) as error:
+        return f"`{line}`: {error}"
     return None
 
 
 def _parsed(words: list[str]) -> None:
-    """Raises ClickException where the command line knows no such command or argument."""
+    """Raises REFUSAL where the command line knows no such command or argument."""
     command: Any = typer.main.get_command(app)
     context = command.make_context("crewyard", [], resilient_parsing=True)
     while hasattr(command, "commands"):
