@@ -5,11 +5,15 @@ import tomllib
 import typing
 from pathlib import Path
 
+import documents
 import pytest
+from documents import ENDLESS, NOT_RUN, OUTPUT, PAGES, SHELL
 
 from crewyard import tools
 from crewyard.server import kinds, readers, settings, states
 from crewyard.server.states import Machine
+
+from .tool_calls import fault_of_typed
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -17,8 +21,12 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 MODULES = sorted(path.stem for path in (ROOT / "server").glob("*.py") if path.stem != "__init__")
 
 
+LANGUAGES = {SHELL, "text", "json", "jsonl", "toml", "yaml", "markdown", "mermaid", "python", "sql"}
+COMMAND_PAGES = sorted((ROOT / "docs" / "commands").glob("*.md"))
+
+
 def blocks(language: str, document: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\b[^\n]*\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("machine", states.MACHINES, ids=lambda machine: machine.subject)
@@ -131,3 +139,43 @@ def test_each_test_that_a_document_names_as_its_proof_is_there(document: str, mo
 
     assert len(named) > most
     assert named - there == set()
+
+
+@pytest.mark.parametrize("page", [*PAGES, *COMMAND_PAGES], ids=lambda page: page.name)
+def test_each_block_says_what_it_is_so_that_no_command_is_left_untried(page: Path) -> None:
+    """What tests/system/test_docs.py runs is whatever is `sh`, but for what a mark says is needed."""
+    for block in documents.blocks(page):
+        marks = set(block.marks) - {block.file}
+        assert block.language in LANGUAGES, f"{block.where}: {block.language or 'no language'}"
+        assert marks <= ({*NOT_RUN, ENDLESS} if block.language == SHELL else {OUTPUT}), f"{block.where}: {marks}"
+        assert block.language != "text" or not re.search(r"(?m)^\s*\$ |^crewyard ", block.text), (
+            f"{block.where}: use sh"
+        )
+
+
+@pytest.mark.parametrize("page", [*PAGES, *COMMAND_PAGES], ids=lambda page: page.name)
+def test_each_command_that_a_document_names_can_be_typed(page: Path) -> None:
+    """Also those that are not run: in marked blocks, and within sentences and tables."""
+    whole = {line for block in documents.blocks(page) if block.language == SHELL for line in block.lines}
+    named = {span for span in documents.spans(page) if "…" not in span and "NAME" not in span}
+    faults = {
+        line: fault_of_typed(re.split(r" [>|&;]", line)[0]) for line in whole | named if re.match("crewyard ", line)
+    }
+
+    may_be_short = re.compile(r"Missing argument|Missing parameter|requires an argument| needs ")
+    assert [
+        fault for line, fault in faults.items() if fault and (line in whole or not may_be_short.search(fault))
+    ] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, *COMMAND_PAGES], ids=lambda page: page.name)
+def test_each_link_to_a_heading_leads_there(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", page.read_text()):
+        there = (page.parent / target).resolve() if target else page
+        assert anchor in documents.headings(there), f"{page.name}: {target}#{anchor}"
+
+
+def test_each_page_of_documents_is_in_the_readmes_index() -> None:
+    index = README.split("\n## Documents\n")[1]
+
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - set(re.findall(r"docs/([\w-]+\.md)", index)) == set()
