@@ -51,16 +51,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ``bin`` of an empty virtual environment with the wheel in it, and its dependencies but not the checkout."""
-    home = tmp_path_factory.mktemp("installed")
+def environment_of_its_own(home: Path) -> Path:
+    """The ``bin`` of a virtual environment that has what ours has, but for the checkout: no registry is asked."""
     venv.create(home, with_pip=True, symlinks=True)
-    run(home / "bin" / "python", "-m", "pip", "--quiet", "install", "--no-deps", "--no-index", wheel)
     # Their own folder, as plain path: a .pth beside them (the editable checkout) is not followed from there.
     [packages] = home.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return home / "bin"
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the wheel is installed, with its dependencies."""
+    programs = environment_of_its_own(tmp_path_factory.mktemp("installed"))
+    run(programs / "python", "-m", "pip", "--quiet", "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
+    return programs
 
 
 @pytest.fixture
@@ -108,6 +113,20 @@ def test_an_installed_program_answers_in_such_a_project(
     installed: Path, hostile: Path, program: str, option: str
 ) -> None:
     assert run(installed / program, option, cwd=hostile)
+
+
+@pytest.mark.parametrize("what", ["sdist", "checkout"])
+def test_pip_installs_the_sdist_and_the_checkout_itself(
+    what: str, sdist: Path, hostile: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As `pip install .` does, and what pipx and uv have done for them, but for fetching what is needed."""
+    programs = environment_of_its_own(tmp_path_factory.mktemp(what))
+    install = ("--quiet", "install", "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed")
+    run(programs / "python", "-m", "pip", *install, sdist if what == "sdist" else ROOT)
+
+    assert run(programs / "crewyard", "--version", cwd=hostile).startswith("crewyard ")
+    origin = run(programs / "python", "-c", OPENS_A_DATABASE, cwd=hostile).split()[1]
+    assert Path(origin).is_relative_to(programs.parent)
 
 
 def test_a_copy_of_the_checkout_without_git_can_be_built(tmp_path: Path) -> None:
