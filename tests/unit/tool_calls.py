@@ -62,6 +62,8 @@ def _parsed(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     context = command.make_context("crewyard", [], resilient_parsing=True)
     while hasattr(command, "commands"):
+        if words[0] not in command.commands and not words[0].startswith("-"):
+            raise REFUSAL(f"There is no command {words[0]!r}.")
         name, command, words = command.resolve_command(context, words)
         if command is None or (hasattr(command, "commands") and not words):
             return
