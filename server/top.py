@@ -152,16 +152,23 @@ def _rows(tx: Transaction, now: str, *, approvals: bool) -> tuple[list[progress.
 @contextlib.contextmanager
 def _keys() -> Iterator[int | None]:
     """Standard input, key by key and unseen; None where it is no terminal, or not ours."""
-    if not sys.stdin.isatty() or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
+    descriptor = sys.stdin.fileno()
+    if not _is_ours(descriptor):
         yield None
         return
-    descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
         tty.setcbreak(descriptor)
         yield descriptor
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _is_ours(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:  # a terminal, and not the one that controls us
+        return False
 
 
 @contextlib.contextmanager

@@ -57,12 +57,12 @@ class Terminal:
 def terminal() -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def open_one(*arguments: str, rows: int = 24, columns: int = 80) -> Terminal:
+    def open_one(*arguments: str, rows: int = 24, columns: int = 80, controls: bool = True) -> Terminal:
         ours, theirs = pty.openpty()
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         settings = termios.tcgetattr(ours)
         program = (
-            "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            f"import fcntl, os, sys, termios; {controls} and fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
             f"os.execv({sys.executable!r}, {CREWYARD + list(arguments)!r})"
         )
         process = subprocess.Popen(
@@ -124,6 +124,15 @@ def test_top_is_ended_by_a_signal_with_the_terminal_given_back(yard: Any, termin
     assert top.end() == 128 + signal.SIGTERM
     assert top.shown.count(BACK) == 1
     assert termios.tcgetattr(top.ours) == top.settings
+
+
+def test_top_is_shown_on_a_terminal_that_does_not_control_it(yard: Any, terminal: Callable[..., Terminal]) -> None:
+    yard.run(yard.plan({"task_id": "A"}))
+    top = terminal("top", "--repo", str(yard.repo), controls=False)
+    top.until(b"1 completed")
+    top.process.send_signal(signal.SIGINT)
+
+    assert (top.end(), b"Traceback" in top.shown) == (0, False)
 
 
 def test_top_waits_for_a_yard_that_is_not_there_yet_and_shows_it_then(
