@@ -216,12 +216,24 @@ def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
     return row
 
 
-def spent(tx: Transaction, agent_id: str, used: Spending) -> None:
-    """Keep what its program said that it has used."""
+def spent(tx: Transaction, agent_id: str, used: Spending, *, so_far: bool = False) -> None:
+    """Keep what its program said that it has used; ``so_far``: with the agents before it in its conversation."""
+    if so_far:
+        used = used.beyond(_spent_before(tx, agent_id))
     tx.run(
         "UPDATE agent_lifecycle SET input_tokens = ?, output_tokens = ?, cost_usd = ? WHERE agent_id = ?",
         (used.input_tokens, used.output_tokens, used.cost_usd, agent_id),
     )
+
+
+def _spent_before(tx: Transaction, agent_id: str) -> Spending:
+    row = tx.only(
+        "SELECT sum(b.input_tokens) AS inputs, sum(b.output_tokens) AS outputs, sum(b.cost_usd) AS cost "
+        "FROM agent_lifecycle a JOIN agent_lifecycle b ON b.session_id = a.session_id AND b.kind = a.kind "
+        "AND b.agent_id <> a.agent_id WHERE a.agent_id = ?",
+        (agent_id,),
+    )
+    return Spending(row["inputs"], row["outputs"], row["cost"])
 
 
 def request_kill(

@@ -214,10 +214,11 @@ def _record_end(
     """What the journal still had to tell, the end, and what follows from it: in one transaction."""
     agent_id = row["agent_id"]
     _record_progress(tx, agent_id, journal)
-    if heard.spending is not None:
-        agents.spent(tx, agent_id, heard.spending)
-    if kinds.KINDS.get(row["kind"], kinds.ANY).tells_session:
+    kind = kinds.KINDS.get(row["kind"], kinds.ANY)
+    if kind.tells_session:
         agents.talked(tx, agent_id, heard.session)
+    if heard.spending is not None:
+        agents.spent(tx, agent_id, heard.spending, so_far=kind.counts_conversation)
     consequences.of_end(tx, agent_id, how, code=code, heard=heard, rules=rules, now=clock.now(), actor=ACTOR)
 
 

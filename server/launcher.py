@@ -210,7 +210,14 @@ def _plan(
     )
     row = launches.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
     task = tasks.get(tx, assignment["task_id"])
-    prompt = prompts.compose(tx, task, crew.target, next_prompt=assignment["next_prompt"], conflicts=conflicts)
+    prompt = prompts.compose(
+        tx,
+        task,
+        crew.target,
+        next_prompt=assignment["next_prompt"],
+        conflicts=conflicts,
+        commits=kinds.of(assignment["agent_type"], agent.kind).commits,
+    )
     checks = [words for words in (tasks.check_of(task), crew.settings.merge.check) if words]
     return row, prompt, [prompts.as_typed(words) for words in checks]
 

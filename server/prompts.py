@@ -14,12 +14,24 @@ _MAIL = (
     "Where you have the tools of the MCP server `crewyard`: `report` how you stand, or ask. `unread` in a result means "
     'mail: `route(action="poll")` reads it, `route(action="acknowledge", message_ids=[…])` settles it.'
 )
+_COMMIT = "Commit what you did; what is left uncommitted is committed for you."
+_NO_COMMIT = "Do not commit: your sandbox keeps git from writing, and what you leave in the files is committed for you."
+_NO_GIT = (
+    "\n\nYou cannot call the git commands named here: edit such a file, or delete it. Where it has to stay as it is, "
+    "`report` that you are blocked, and why."
+)
 
 
 def compose(
-    tx: Transaction, task: Row, target: str, *, next_prompt: str | None, conflicts: Sequence[Unmerged] = ()
+    tx: Transaction,
+    task: Row,
+    target: str,
+    *,
+    next_prompt: str | None,
+    conflicts: Sequence[Unmerged] = (),
+    commits: bool = True,
 ) -> str:
-    """The whole prompt for the next attempt at ``task``, as Markdown."""
+    """The whole prompt for the next attempt at ``task``, as Markdown. ``commits``: its agent can call git to write."""
     parts = [f"# Task {task['task_id']}: {task['title']}", task["description"]]
     spec = tx.one("SELECT * FROM specs_specification WHERE id = ?", (task["spec_id"],))
     if spec is not None and spec["content"]:
@@ -31,8 +43,8 @@ def compose(
     if next_prompt:
         parts += ["## What happened before", next_prompt]
     if conflicts:
-        parts += ["## Conflicts to resolve", _about(conflicts, target)]
-    parts += ["## How to finish", _finish(tasks.check_of(task))]
+        parts += ["## Conflicts to resolve", _about(conflicts, target) + ("" if commits else _NO_GIT)]
+    parts += ["## How to finish", _finish(tasks.check_of(task), commits)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -100,9 +112,9 @@ def _what_to_do(conflict: Unmerged, target: str) -> str:
     return f"{kind}. {choice} Left as it is, it counts as not resolved."
 
 
-def _finish(check: Sequence[str]) -> str:
-    words = "Work in this worktree, on the branch that is checked out. Commit what you did; what is left uncommitted "
-    words += "is committed for you. Exit with 0 when the task is done, with another code when it cannot be done."
+def _finish(check: Sequence[str], commits: bool) -> str:
+    words = f"Work in this worktree, on the branch that is checked out. {_COMMIT if commits else _NO_COMMIT} "
+    words += "Exit with 0 when the task is done, with another code when it cannot be done."
     words += f"\n\n{_MAIL}"
     if check:
         words += f"\n\nThis must pass: `{as_typed(check)}`"

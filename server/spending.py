@@ -8,8 +8,9 @@ command may well start one of them. Any other output says nothing, and is no err
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+Number = TypeVar("Number", int, float)
 # Claude Code counts what it read from its cache, or wrote to it, beside the other input; Codex among it.
 _CLAUDE_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _MOST = 2**53  # beyond it no program has counted anything
@@ -22,6 +23,14 @@ class Spending:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+
+    def beyond(self, earlier: "Spending") -> "Spending":
+        """What was used since, where this counts from the beginning."""
+        return Spending(
+            _beyond(self.input_tokens, earlier.input_tokens),
+            _beyond(self.output_tokens, earlier.output_tokens),
+            _beyond(self.cost_usd, earlier.cost_usd),
+        )
 
 
 def told_by(output: str) -> Spending | None:
@@ -62,6 +71,10 @@ def of_claude(said: dict[str, Any]) -> Spending:
 def of_codex(said: dict[str, Any]) -> Spending:
     usage = _usage(said)
     return Spending(_count(usage.get("input_tokens")), _count(usage.get("output_tokens")))
+
+
+def _beyond(used: Number | None, earlier: Number | None) -> Number | None:
+    return used if used is None or earlier is None else max(used - earlier, used - used)
 
 
 def _usage(said: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from ..errors import ConfigurationError
 from .base import Heard, Kind, Launch, Start
 from .claude import Claude
+from .codex import Codex
 from .command import Command
 from .scripted import Scripted
 
 __all__ = ["ANY", "KINDS", "Heard", "Kind", "Launch", "Start", "of"]
 
-KINDS: dict[str, Kind] = {"claude": Claude(), "command": Command(), "scripted": Scripted()}
+KINDS: dict[str, Kind] = {"claude": Claude(), "codex": Codex(), "command": Command(), "scripted": Scripted()}
 ANY: Kind = KINDS["command"]  # what is said of agents whose kind another version knew
 
 

@@ -22,6 +22,8 @@ class Claude:
 
     tells_session = True
     polls = True
+    commits = True
+    counts_conversation = False
     variables: Sequence[str] = (
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",

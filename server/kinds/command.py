@@ -22,6 +22,8 @@ class Command:
 
     tells_session = False
     polls = False
+    commits = True
+    counts_conversation = False
     variables: Sequence[str] = ()
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:
