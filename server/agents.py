@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock, durations, events, notices, states
+from . import clock, durations, enclosures, events, notices, states
 from .errors import AgentNotFound, IllegalTransition
 from .spending import Spending
 from .store import Row, Transaction
@@ -212,6 +212,8 @@ def ended(tx: Transaction, agent_id: str, how: Exit, *, actor: str) -> Row:
         token_hash=None,
     )
     durations.record(tx, row["agent_type"], f"task_{how.status}", duration, now=how.at)
+    if before["status"] == "starting":
+        enclosures.put_back(tx, before, now=how.at, actor=actor)
     notices.reader_ended(tx, agent_id, now=how.at, actor=actor)
     return row
 

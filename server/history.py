@@ -6,6 +6,8 @@ from pathlib import Path
 
 from .git_calls import GitCalls
 
+MOST_SUBJECTS = 100
+
 
 @dataclass(frozen=True)
 class Change:
@@ -56,6 +58,17 @@ class History(GitCalls):
             if names := [name for name in rest.lstrip("\n").split("\0") if name]:
                 found[commit] = names
         return found
+
+    def brought_by(self, merge: str) -> tuple[list[str], list[str]]:
+        """Subjects of the commits that a merge brought, the newest first, and the files that it changed.
+
+        Nothing of either where the merge is no commit of this repository any more.
+        """
+        log = self.try_git("log", "--no-merges", "--format=%s", f"--max-count={MOST_SUBJECTS}", f"{merge}^1..{merge}^2")
+        if log.code != 0:
+            return [], []
+        subjects = log.stdout.encode(errors="replace").decode().splitlines()
+        return subjects, sorted(self.changed_files(f"{merge}^1", merge))
 
     def changes(self, *between: str, at: Path | None = None) -> list[Change]:
         """What ``git diff`` finds between two commits, or with ``--cached`` between one and the index."""

@@ -13,7 +13,9 @@ from . import (
     backoff,
     clock,
     credentials,
+    enclosures,
     environment,
+    groundwork,
     hidden,
     holds,
     journals,
@@ -33,6 +35,7 @@ from . import (
 from .crew import ACTOR, Crew
 from .errors import ConfigurationError, GitError, SpawnFailed, UncommittedChanges, WrongBranch
 from .kinds import Launch
+from .sections import Agent
 from .stages import Unmerged
 from .store import Row, Transaction
 from .worktrees import Worktree
@@ -55,6 +58,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
         worktree = provision.provide_worktree(crew, assignment["task_id"])
         saving.remove_stale_locks(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
         conflicts = rework.bring_in_target(crew, assignment, worktree)
+        built_on = groundwork.of_task(crew, assignment["task_id"])
     except WrongBranch as error:
         _give_up(crew, assignment_id, error)
         return
@@ -74,7 +78,7 @@ def launch(crew: Crew, assignment_id: str) -> None:
         )
         return
     token = secrets.token_urlsafe(32)
-    planned = crew.write(_plan, crew, assignment_id, worktree, conflicts, token)
+    planned = crew.write(_plan, crew, assignment_id, worktree, conflicts, built_on, token)
     if planned is None:
         return
     row, prompt, checks = planned
@@ -161,6 +165,8 @@ def is_quick(crew: Crew, assignment: Row) -> bool:
         return False
     worktree = crew.store.read(worktrees.live, assignment["task_id"])
     last = crew.store.read(merges.latest, assignment["task_id"])
+    if crew.store.read(groundwork.is_there, assignment["task_id"]):
+        return False
     return worktree is not None and worktree.status == "active" and (last is None or last["status"] != "conflicted")
 
 
@@ -183,7 +189,13 @@ def restart_policy(crew: Crew) -> backoff.Policy:
 
 
 def _plan(
-    tx: Transaction, crew: Crew, assignment_id: str, worktree: Worktree, conflicts: list[Unmerged], token: str
+    tx: Transaction,
+    crew: Crew,
+    assignment_id: str,
+    worktree: Worktree,
+    conflicts: list[Unmerged],
+    built_on: list[prompts.Deed],
+    token: str,
 ) -> tuple[Row, str, list[str]] | None:
     """The agent's row, before it is started, its prompt, and its checks; None where that was held, or taken back."""
     assignment = assignments.get(tx, assignment_id)
@@ -210,16 +222,33 @@ def _plan(
     )
     row = launches.plan_launch(tx, order, now=clock.now(), actor=ACTOR)
     task = tasks.get(tx, assignment["task_id"])
-    prompt = prompts.compose(
-        tx,
-        task,
-        crew.target,
-        next_prompt=assignment["next_prompt"],
-        conflicts=conflicts,
-        commits=kinds.of(assignment["agent_type"], agent.kind).commits,
-    )
+    prompt = prompts.compose(tx, task, _briefing(tx, crew, row, agent, assignment["next_prompt"], conflicts, built_on))
     checks = [words for words in (tasks.check_of(task), crew.settings.merge.check) if words]
     return row, prompt, [prompts.as_typed(words) for words in checks]
+
+
+def _briefing(
+    tx: Transaction,
+    crew: Crew,
+    row: Row,
+    agent: Agent,
+    before: str | None,
+    conflicts: list[Unmerged],
+    built_on: list[prompts.Deed],
+) -> prompts.Briefing:
+    """What the agent is told beside its task; its mail is taken for it with that."""
+    can_call = kinds.can_call(agent)
+    return prompts.Briefing(
+        crew.target,
+        resumes=json.loads(row["metadata"])["resumed"] and kinds.goes_on(agent),
+        can_call=can_call,
+        commits=kinds.KINDS.get(agent.kind, kinds.ANY).commits,
+        built_on=built_on,
+        before=before,
+        conflicts=conflicts,
+        earlier_mail=enclosures.earlier(tx, row),
+        mail=enclosures.put_in(tx, row, can_poll=can_call, now=clock.now()),
+    )
 
 
 def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, checks: Sequence[str], token: str) -> None:

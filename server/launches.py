@@ -4,7 +4,7 @@ import json
 import uuid
 from dataclasses import dataclass
 
-from . import agents, clock, events, notices, states
+from . import agents, clock, enclosures, events, notices, states
 from .errors import SingletonViolation
 from .store import Row, Transaction
 
@@ -155,6 +155,7 @@ def plan_launch(tx: Transaction, order: LaunchOrder, *, now: str, actor: str) ->
 
 def started(tx: Transaction, agent_id: str, *, pid: int, start_time: str, boot_id: str, at: str, actor: str) -> Row:
     """The runner has started the agent's process."""
+    enclosures.settle(tx, agents.get(tx, agent_id), now=at)
     return events.transition(
         tx,
         states.AGENT,

@@ -193,6 +193,17 @@ def settled_in(row: Row) -> list[str]:
     return [each.told(row["target_branch"]) for each in settlements.from_json(row["settled"])]
 
 
+def of_dependencies(tx: Transaction, task_id: str) -> list[Row]:
+    """The completed tasks that a task depended on, by id, each with its last merge where there is one."""
+    return tx.all(
+        "SELECT b.task_id, b.title, (SELECT merge_commit FROM merge_request m WHERE m.task_id = b.task_id "
+        "AND m.status = 'merged' ORDER BY merge_id DESC LIMIT 1) AS merge_commit FROM specs_task_dependency d "
+        "JOIN specs_task b ON b.task_id = d.blocking_task_id "
+        "WHERE d.dependent_task_id = ? AND b.status = 'completed' ORDER BY b.task_id",
+        (task_id,),
+    )
+
+
 def tasks_behind(tx: Transaction, commits: Sequence[str]) -> list[Row]:
     """The tasks that these commits of the integration branch have merged."""
     return tx.all(

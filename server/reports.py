@@ -45,6 +45,16 @@ def last(tx: Transaction, agent_id: str) -> Report | None:
     return None if row is None else Report(row["kind"], row["summary"], bool(row["no_change"]), row["at"])
 
 
+def completion_of(tx: Transaction, task_id: str) -> str | None:
+    """What the task's agent said that it has done, when it reported to be complete."""
+    summary: str | None = tx.value(
+        "SELECT r.summary FROM agent_lifecycle a JOIN agent_report r USING (agent_id) "
+        "WHERE a.task_id = ? AND r.kind = 'complete' AND r.summary <> '' ORDER BY r.report_id DESC LIMIT 1",
+        (task_id,),
+    )
+    return summary
+
+
 def waits(tx: Transaction, agent_id: str) -> bool:
     """Whether the last thing that the agent reported is a question, or that it is blocked, and nobody has answered.
 

@@ -1,13 +1,14 @@
 """Agent programs: one file each, chosen by ``kind`` in crewyard.toml."""
 
 from ..errors import ConfigurationError
+from ..sections import Agent
 from .base import Heard, Kind, Launch, Start
 from .claude import Claude
 from .codex import Codex
 from .command import Command
 from .scripted import Scripted
 
-__all__ = ["ANY", "KINDS", "Heard", "Kind", "Launch", "Start", "of"]
+__all__ = ["ANY", "KINDS", "Heard", "Kind", "Launch", "Start", "can_call", "goes_on", "of"]
 
 KINDS: dict[str, Kind] = {"claude": Claude(), "codex": Codex(), "command": Command(), "scripted": Scripted()}
 ANY: Kind = KINDS["command"]  # what is said of agents whose kind another version knew
@@ -22,3 +23,14 @@ def of(name: str, kind: str) -> Kind:
             f"agents.{name}: agents of kind {kind!r} cannot be started by this version.",
             hint=f'Use kind = "command" with command = ["{kind}", …], which starts any program.',
         ) from None
+
+
+def can_call(agent: Agent) -> bool:
+    """Whether agents of this type can call Crewyard's tools, so that they are told of them and fetch their mail."""
+    is_told_where = any("{mcp_config}" in word for word in (*agent.command, *agent.resume_command))
+    return KINDS.get(agent.kind, ANY).polls or is_told_where
+
+
+def goes_on(agent: Agent) -> bool:
+    """Whether agents of this type can go on with the conversation of the one before."""
+    return bool(agent.resume_command) or agent.kind not in ("command", "scripted")

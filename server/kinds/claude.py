@@ -24,6 +24,7 @@ class Claude:
     polls = True
     commits = True
     counts_conversation = False
+    log_in = "Call `claude` and type `/login`, or hand on ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN."
     variables: Sequence[str] = (
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",

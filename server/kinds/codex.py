@@ -38,6 +38,7 @@ class Codex:
     tells_session = True
     polls = True
     commits = False
+    log_in = "Call `codex login`, or hand on CODEX_API_KEY."
     counts_conversation = True
     variables: Sequence[str] = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_HOME")
 

@@ -24,6 +24,7 @@ class Command:
     polls = False
     commits = True
     counts_conversation = False
+    log_in = "Log its program in, or hand on its key by `environment`."
     variables: Sequence[str] = ()
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:
