@@ -6,7 +6,7 @@ A restart is a new row. The row is written before the process is started; ``term
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,12 @@ def failed_within(agent: Row, seconds: float) -> bool:
     return agent["status"] == "failed" and (agent["duration_ms"] or 0) < 1000 * seconds
 
 
+def was_let_in(agent: Row) -> bool:
+    """Whether its provider let it work at all: neither a limit nor a missing log-in ended it."""
+    facts = json.loads(agent["metadata"])
+    return not (facts.get("limit") or facts.get("login"))
+
+
 def judged(tx: Transaction, agent_id: str, health: str, reasons: str, *, now: str, actor: str) -> None:
     """Keep what a health check said, and record that it changed. It is no sign of life (R-110)."""
     tx.run("UPDATE agent_lifecycle SET health = ? WHERE agent_id = ?", (health, agent_id))
@@ -119,13 +125,6 @@ def met_limit(tx: Transaction, agent_id: str, said: str, *, now: str, actor: str
 def talked(tx: Transaction, agent_id: str, session: str | None) -> None:
     """Keep which conversation an agent had, as its program named it; None: there is none to go on with."""
     tx.run("UPDATE agent_lifecycle SET session_id = ? WHERE agent_id = ?", (session, agent_id))
-
-
-def denied(tx: Transaction, agent_id: str, what: Sequence[str], *, now: str, actor: str) -> None:
-    """Its program wanted to do these things, and was not allowed to."""
-    events.record(
-        tx, now=now, actor=actor, subject_type="agent", subject_id=agent_id, kind="agent_denied", denied=list(what)
-    )
 
 
 def hash_token(token: str) -> str:

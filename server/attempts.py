@@ -93,9 +93,20 @@ def policy_of(row: Row, usual: backoff.Policy) -> backoff.Policy:
 
 
 def wait(
-    tx: Transaction, assignment_id: str, *, code: str, message: str, until: str | None, now: str, actor: str
+    tx: Transaction,
+    assignment_id: str,
+    *,
+    code: str,
+    message: str,
+    until: str | None,
+    now: str,
+    actor: str,
+    told: Sequence[str] = (),
 ) -> None:
-    """Its agent ended for no fault of the task's: again, from ``until`` on, without counting a restart."""
+    """Its agent ended for no fault of the task's: again, from ``until`` on, without counting a restart.
+
+    ``told`` are the mailboxes that learn of it otherwise.
+    """
     row = get(tx, assignment_id)
     said = f"An earlier attempt was cut off: {message}"
     before = row["next_prompt"] or ""
@@ -106,7 +117,7 @@ def wait(
         (code, message, assignment_id),
     )
     if code in failures.BY_CODE:  # that somebody wanted it started anew is no error
-        _record(tx, row, code, message, attempt=row["retry_count"], now=now, actor=actor)
+        _record(tx, row, code, message, attempt=row["retry_count"], told=told, now=now, actor=actor)
     delay = clock.seconds_between(now, until) if until else 0.0
     log_restart(
         tx, row, code=code, attempt=row["retry_count"], delay=max(0.0, delay), due=until or now, now=now, actor=actor

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import agents, merges, reports
+from . import agents, failed_starts, holds, merges, reports
 from .store import Row, Transaction
 from .wording import cut
 
@@ -38,6 +38,7 @@ def needs(tx: Transaction, *, auto_approve: bool, limit: int = 100) -> list[Need
     """What nobody but a person can move, at most ``limit`` of each sort."""
     return [
         *_questions(tx),
+        *_types_that_fail(tx),
         *([] if auto_approve else _approvals(tx)[:limit]),
         *_in_the_way(tx)[:limit],
         *_failures(tx, limit),
@@ -109,6 +110,15 @@ def _questions(tx: Transaction) -> list[Need]:
             what = "is blocked, and waits for your word"
         found.append(Need(name, f"{what}: {_cut(said.summary if said else '')}", call, row["agent_id"]))
     return found
+
+
+def _types_that_fail(tx: Transaction) -> list[Need]:
+    """Types of agents that cannot start: tried again by themselves, but a person is to mend what is wrong."""
+    return [
+        Need(row["scope"], f"cannot be started: {_cut(row['message'])}", "crewyard doctor")
+        for row in holds.listed(tx)
+        if row["reason"] == failed_starts.REASON
+    ]
 
 
 def _errors(tx: Transaction, limit: int) -> list[Need]:

@@ -5,17 +5,35 @@ Told apart: done, failed, killed, out of time, out of memory, lost, its provider
 
 from dataclasses import dataclass
 
-from . import agents, alerts, assignments, attempts, backoff, clock, endings, failed_starts, holds, launches, reports
+from . import (
+    agents,
+    alerts,
+    assignments,
+    attempts,
+    backoff,
+    clock,
+    denials,
+    endings,
+    failed_starts,
+    failures,
+    holds,
+    kinds,
+    launches,
+    log_ins,
+    reports,
+)
 from .agents import Exit
 from .kinds import Heard
 from .reports import Report
 from .store import Row, Transaction
-from .wording import stopped
+from .wording import cut, stopped
 
 FAILURES = {"killed": "killed", "timeout": "agent_timeout", "lost": "agent_lost", "failed": "agent_failed"}
 LONGEST_QUOTA_PAUSE = 3600.0
 LONGER_TIMEOUT = 2.0
 BELIEVED_TIMES = 3
+WORDS_LENGTH = 200
+QUESTION_LENGTH = 8_000
 
 
 @dataclass(frozen=True)
@@ -36,17 +54,17 @@ def of_end(
     if how.status == "failed" and how.code is not None and report is not None and report.kind == "complete":
         how = Exit("completed", how.at, how.code, message=f"{how.message} It had reported to be complete.")
     agent = agents.ended(tx, agent_id, how, actor=actor)
-    limit = heard.limit if _may_be_quota(tx, agent, how) else None
+    limit = heard.limit if _may_be(tx, agent, how, "quota") else None
+    login = _of_login(tx, agent, how, heard) if limit is None else None
     if limit is None:
-        failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)
-        hold = holds.get(tx, agent["agent_type"], "quota")
-        if hold is not None and how.status in ("completed", "timeout") and agent["created_at"] >= hold["until"]:
-            holds.lift(tx, agent["agent_type"], "quota", now=now, actor=actor)
+        _for_its_type(tx, agent, how, login, rules, now, actor)
     assignment = assignments.get(tx, agent["orchestrator_task_id"])
     if assignment["status"] not in ("assigned", "running"):
         return
     if limit is not None:
         _wait_for_quota(tx, agent, limit, rules, now, actor)
+    elif login is not None:
+        _wait_for_login(tx, agent, login, now, actor)
     elif how.status == "completed":
         _after_its_word(tx, agent, how, report, heard, rules, now, actor)
     elif report is not None and how.status in ("failed", "timeout") and reports.waits(tx, agent_id):
@@ -57,17 +75,35 @@ def of_end(
         how = Exit("killed", how.at, how.code, how.signal, agent["kill_reason"])
         _try_again(tx, agent, how, agent["kill_code"], heard, rules, now, actor)
     else:
-        _try_again(tx, agent, how, code or _code_of(how, heard), heard, rules, now, actor)
+        _try_again(tx, agent, how, code or FAILURES[how.status], heard, rules, now, actor)
+
+
+def _for_its_type(
+    tx: Transaction, agent: Row, how: Exit, login: str | None, rules: Rules, now: str, actor: str
+) -> None:
+    """What an end that is no provider's limit says of agents of its type, whatever becomes of its task."""
+    agent_type = agent["agent_type"]
+    if login is not None:
+        cure = kinds.KINDS.get(agent["kind"], kinds.ANY).log_in
+        log_ins.hold(tx, agent, login, cure, pause=rules.quota_pause_seconds, now=now, actor=actor)
+        return
+    failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)
+    hold = holds.get(tx, agent_type, "quota")
+    if hold is not None and how.status in ("completed", "timeout") and agent["created_at"] >= hold["until"]:
+        holds.lift(tx, agent_type, "quota", now=now, actor=actor)
 
 
 def _by_its_output(tx: Transaction, agent_id: str, how: Exit, heard: Heard, now: str, actor: str) -> Exit:
     """Take in what its program told beside its exit code; some end with 0 though they failed."""
     if heard.denied:
-        agents.denied(tx, agent_id, heard.denied, now=now, actor=actor)
+        denials.note(tx, agents.get(tx, agent_id), heard.denied, now=now, actor=actor)
     if heard.question is not None and not reports.waits(tx, agent_id):
-        reports.record(tx, agent_id, "question", heard.question, now=now)
+        reports.record(tx, agent_id, "question", cut(heard.question, QUESTION_LENGTH), now=now)
     if how.status == "completed" and heard.error is not None:
-        return Exit("failed", how.at, how.code, message=f"It ended with exit code 0, but failed: {heard.error}")
+        words = endings.last_words(heard.error, WORDS_LENGTH)
+        return Exit(
+            "failed", how.at, how.code, message=f"It ended with exit code 0, and failed. Its last words: {words}"
+        )
     return how
 
 
@@ -86,17 +122,34 @@ def _ask_a_person(tx: Transaction, agent: Row, report: Report, now: str, actor: 
     """It asked something, or cannot go on, and ended so: another one would ask the same."""
     assignment = assignments.get(tx, agent["orchestrator_task_id"])
     said = f"{agent['agent_id']} reported: {report.kind}. {report.summary}"
+    if refused := denials.told(tx, agent["agent_id"]):
+        said = f"{stopped(said)} {refused}"
     _give_up(tx, assignment, "non_retryable_error", said, now, actor, review=True)
 
 
-def _may_be_quota(tx: Transaction, agent: Row, how: Exit) -> bool:
+def _of_login(tx: Transaction, agent: Row, how: Exit, heard: Heard) -> str | None:
+    """Its words that it is not logged in: told as such by its program, else by words that only such programs say."""
+    if heard.login is not None and how.status in ("failed", "timeout"):
+        return heard.login
+    return log_ins.words_of(how.message or "") if _may_be(tx, agent, how, log_ins.CODE) else None
+
+
+def _wait_for_login(tx: Transaction, agent: Row, said: str, now: str, actor: str) -> None:
+    """Nobody but a person can help: its task waits with all others of its type, and nothing is counted."""
+    message = f"{agent['agent_type']} was not logged in: {endings.last_words(said, WORDS_LENGTH)}"
+    told = alerts.OF_ERRORS["critical"][1]
+    assignment_id = agent["orchestrator_task_id"]
+    attempts.wait(tx, assignment_id, code=log_ins.CODE, message=message, until=None, told=told, now=now, actor=actor)
+
+
+def _may_be(tx: Transaction, agent: Row, how: Exit, reason: str) -> bool:
     """A task that says so again and again, while others of its type do well, only prints the words."""
     if how.status != "failed" or how.code is None:
         return False
     said = tx.all(
         "SELECT r.timestamp FROM agent_restart_log r JOIN agent_lifecycle a USING (agent_id) "
-        "WHERE a.orchestrator_task_id = ? AND r.reason = 'quota' ORDER BY r.timestamp",
-        (agent["orchestrator_task_id"],),
+        "WHERE a.orchestrator_task_id = ? AND r.reason = ? ORDER BY r.timestamp",
+        (agent["orchestrator_task_id"], reason),
     )
     if len(said) < BELIEVED_TIMES:
         return True
@@ -129,25 +182,20 @@ def _wait_for_quota(tx: Transaction, agent: Row, limit: endings.Quota, rules: Ru
         attempts.wait(tx, assignment_id, code="quota", message=message, until=None, now=now, actor=actor)
 
 
-def _code_of(how: Exit, heard: Heard) -> str:
-    if how.status == "failed" and heard.login is not None:
-        return "authentication_failure"
-    return FAILURES[how.status]
-
-
 def _try_again(
     tx: Transaction, agent: Row, how: Exit, code: str, heard: Heard, rules: Rules, now: str, actor: str
 ) -> None:
     if code == "agent_failed" and endings.is_program_broken(heard.text, agent["workspace"]):
         code = "syntax_error"
     tail = f"The end of its output:\n\n```\n{heard.text.rstrip()}\n```" if heard.text.strip() else ""
-    if heard.denied:
-        tail += f"\n\nIt was not allowed to do this; find another way: {', '.join(heard.denied)}"
+    code, message = failures.named(code, how.message or ""), f"{agent['agent_id']}: {how.message or ''}"
+    if refused := denials.told(tx, agent["agent_id"]):
+        message = f"{stopped(message)} {refused}"
     verdict = attempts.failed(
         tx,
         agent["orchestrator_task_id"],
         code=code,
-        message=f"{agent['agent_id']}: {how.message or ''}",
+        message=message,
         tail=tail,
         exited_at=how.at,
         policy=rules.policy,

@@ -79,6 +79,15 @@ def put_back(tx: Transaction, agent: Row, *, now: str, actor: str) -> None:
         )
 
 
+def is_in_prompt(tx: Transaction, message: Row) -> bool:
+    """Whether it was taken for a launch that is planned and neither made nor given up."""
+    sql = (
+        "SELECT 1 FROM agent_lifecycle WHERE agent_id = ? AND status = 'starting' "
+        "AND ? IN (SELECT value FROM json_each(metadata, '$.mail'))"
+    )
+    return tx.one(sql, (message["claimed_by"], message["message_id"])) is not None
+
+
 def earlier(tx: Transaction, agent: Row) -> list[Row]:
     """What agents before it on its task were told by others of the crew and have settled, oldest first."""
     rows = tx.all(

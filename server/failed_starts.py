@@ -29,7 +29,7 @@ class Limits:
 
 def is_one(agent: Row, limits: Limits) -> bool:
     """Whether this ended agent failed to start."""
-    return agents.failed_within(agent, limits.seconds)
+    return agents.failed_within(agent, limits.seconds) and agents.was_let_in(agent)
 
 
 def note(tx: Transaction, agent: Row, limits: Limits, *, now: str, actor: str) -> None:

@@ -157,7 +157,8 @@ def trial_of(tx: Transaction, agent_type: str, now: str) -> Row | None:
 def end_passed_trials(tx: Transaction, seconds: float, *, now: str, actor: str) -> None:
     """Lift the holds of types of which an agent that was let through has lived for ``seconds``.
 
-    After a provider's limit it must have lived for a minute: a program may take its time before it says so again.
+    After a provider's limit or a missing log-in it must have lived for a minute: a program may take its time before it
+    says so again.
     """
     for row in _trials(tx):
         if row["started_at"] <= clock.plus(now, -_long_enough(row, seconds)):
@@ -170,12 +171,14 @@ def next_passed_trial(tx: Transaction, seconds: float) -> str | None:
 
 
 def _long_enough(trial: Row, seconds: float) -> float:
-    return max(seconds, QUOTA_TRIAL_SECONDS) if trial["reason"] == "quota" else seconds
+    return max(seconds, QUOTA_TRIAL_SECONDS) if trial["reason"] == "quota" or trial["login"] else seconds
 
 
 def _trials(tx: Transaction) -> list[Row]:
     return tx.all(
-        "SELECT h.scope, h.reason, min(a.started_at) AS started_at FROM launch_hold h JOIN agent_lifecycle a "
+        "SELECT h.scope, h.reason, min(a.started_at) AS started_at, (SELECT l.metadata ->> '$.login' "
+        "FROM agent_lifecycle l WHERE l.agent_type = h.scope AND l.status IN ('failed', 'timeout') "
+        "ORDER BY l.completed_at DESC LIMIT 1) AS login FROM launch_hold h JOIN agent_lifecycle a "
         "ON a.agent_type = h.scope AND a.created_at >= h.until AND a.status = 'running' "
         "WHERE h.reason IN ('quota', 'failed_starts') GROUP BY h.scope, h.reason"
     )

@@ -13,10 +13,11 @@ CLAIM_SECONDS = 10.0  # a launch that no runner has claimed by then is not made 
 
 
 def count(tx: Transaction, assignment_id: str) -> int:
-    """How many agents were launched for the assignment."""
+    """How many agents were launched for the assignment, but for those whose program was not logged in."""
     return int(
         tx.value(
-            "SELECT count(*) FROM agent_lifecycle WHERE orchestrator_task_id = ? AND runner_pid IS NOT NULL",
+            "SELECT count(*) FROM agent_lifecycle WHERE orchestrator_task_id = ? AND runner_pid IS NOT NULL "
+            "AND metadata ->> '$.login' IS NULL",
             (assignment_id,),
         )
     )
@@ -82,11 +83,11 @@ def require_single(tx: Transaction, agent_type: str, workspace: str | None) -> N
 def conversation(tx: Transaction, order: LaunchOrder) -> tuple[str, bool]:
     """The session of the task's last agent where there is one to resume, else a new one; and which of both it is.
 
-    One that failed at once when it was resumed is not resumed again.
+    One that failed at once when it was resumed is not resumed again, and one that was not logged in had none.
     """
     last = tx.one(
         "SELECT * FROM agent_lifecycle WHERE orchestrator_task_id = ? AND agent_type = ? AND kind = ? "
-        "AND started_at IS NOT NULL ORDER BY rowid DESC LIMIT 1",
+        "AND started_at IS NOT NULL AND metadata ->> '$.login' IS NULL ORDER BY rowid DESC LIMIT 1",
         (order.orchestrator_task_id, order.agent_type, order.kind),
     )
     if last is None or last["session_id"] is None:

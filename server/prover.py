@@ -11,6 +11,7 @@ from . import (
     attempts,
     backoff,
     clock,
+    denials,
     environment,
     hooks,
     journals,
@@ -30,6 +31,7 @@ from .errors import CrewyardError, GitError, SpawnFailed, UncommittedChanges, Wr
 from .launcher import restart_policy
 from .runners import Finished
 from .store import Row, Transaction
+from .wording import stopped
 from .worktrees import Worktree
 
 LINE_LENGTH = 200
@@ -157,11 +159,14 @@ def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now:
 
 def _refute(tx: Transaction, assignment_id: str, error: CrewyardError, policy: backoff.Policy, now: str) -> None:
     _, _, rest = error.message.partition("\n")
+    message = in_short(error.message)
+    if refused := denials.told(tx, assignments.get(tx, assignment_id)["assigned_agent"]):
+        message = f"{stopped(message)} {refused}"
     attempts.failed(
         tx,
         assignment_id,
         code=error.code,
-        message=in_short(error.message),
+        message=message,
         tail=f"```\n{rest}\n```" if rest else "",
         exited_at=now,
         policy=policy,

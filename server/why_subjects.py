@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Callable
 
-from . import clock, dispatches, events, recipients, reports, tasks
+from . import clock, dispatches, enclosures, events, recipients, reports, tasks
 from .next_calls import call
 from .store import Row, Transaction
 from .why_launches import CREW, Bounds
@@ -169,6 +169,8 @@ def _pending(tx: Transaction, message: Row, now: str) -> Answer:
 def _delivered(tx: Transaction, message: Row, now: str) -> Answer:
     late = " (over, it is delivered again at the next poll)" if message["lease_until"] <= now else ""
     reader = message["claimed_by"]
+    if enclosures.is_in_prompt(tx, message):
+        return f"is in the prompt of {reader}, whose start settles it.", call("why", subject=reader)
     next_call = call("route", action="acknowledge", message_id=message["message_id"])
     if reader != recipients.LEAD:
         is_agent = tx.one("SELECT 1 FROM agent_lifecycle WHERE agent_id = ?", (reader,)) is not None

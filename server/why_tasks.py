@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from . import agents, assignments, deadlocks, dispatches, merges, reports, tasks, why_launches, worktrees
+from . import agents, assignments, deadlocks, denials, dispatches, merges, reports, tasks, why_launches, worktrees
 from .advice import ADVICE
 from .cycles import show_chain
 from .next_calls import call
@@ -81,7 +81,9 @@ def _assigned(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
         also = f" Besides, {gate.because}." if gate else ""
         due = f"Task {task_id} waits until {work['not_before']} for restart {work['retry_count']}, and then goes on"
         failed = f"its last attempt failed ({work['error_code']}): {work['error_message'].rstrip('.')}."
-        return f"{due} by itself; {failed}{also}", log_of(known[-1]["agent_id"]) if known else CREW
+        return f"{due} by itself; {failed}{also}{_allowing(tx, known)}", log_of(
+            known[-1]["agent_id"]
+        ) if known else CREW
     return _waiting_for_agent(tx, task_id, work, gate, bounds)
 
 
@@ -93,7 +95,7 @@ def _waiting_for_agent(
     failed = (work["error_message"] or "").rstrip(".")
     if work["rework_count"] and failed:
         head = f"Task {task_id} goes back to an agent (rework {work['rework_count']}: {failed})"
-    elif work["error_code"] == "quota" and gate is not None:  # which says the same
+    elif work["error_code"] in ("quota", "authentication_failure") and gate is not None:  # which says the same
         head = f"Task {task_id} is to be tried again"
     elif work["error_code"]:
         head = f"Task {task_id} is to be tried again ({work['error_code']}: {failed})"
@@ -157,7 +159,7 @@ def _failed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
     log = f" {log_of(last[-1]['agent_id'])} shows its last attempt." if last else ""
     message = f"{task['error_message'].rstrip('.')}."
     because = f"Task {task_id} failed at {task['updated_at']} ({task['error_code']}){review}: {message}"
-    because += f" {ADVICE.get(task['error_code'], '')}".rstrip() + log
+    because += f" {ADVICE.get(task['error_code'], '')}".rstrip() + _allowing(tx, last) + log
     if last and reports.waits(tx, last[-1]["agent_id"]):
         answer = call("route", action="send", target_agent=last[-1]["agent_id"], content="…")
         because += f" {answer} answers it: whoever goes on with the task reads that."
@@ -165,6 +167,12 @@ def _failed(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:
         settle = call("worktrees", action="resolve", task_id=task_id, strategy="agent")
         return f"{because} {_again(task_id)} begins it anew.", settle
     return because + _kept(tx, task_id), _again(task_id)
+
+
+def _allowing(tx: Transaction, known: list[Row]) -> str:
+    """What a person may change where the last of these agents was refused something."""
+    cure = denials.cure_of(tx, known[-1]["agent_id"]) if known else ""
+    return f" {cure}" if cure else ""
 
 
 def _cancelled(tx: Transaction, task: Row, _now: str, _bounds: Bounds) -> Answer:

@@ -22,6 +22,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("committer", version_control.committer),
     ("database", database.database),
     ("supervision", database.supervision),
+    ("launches", database.launches),
     ("rights", rights.rights),
     ("agent programs", programs.configured),
     ("other agent programs", programs.others),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .. import clock, daemon, lease, locating, process, store
+from .. import clock, daemon, failed_starts, holds, lease, locating, process, store
 from ..errors import StoreError
 from ..process import Identity
 from ..store import Transaction
@@ -66,6 +66,17 @@ def supervision(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield fine("nobody supervises, and there is nothing to supervise")
+
+
+def launches(patient: Patient) -> Iterator[Finding]:
+    """Types of agents that failed to start, or were not logged in, when they were last tried."""
+    held = [] if patient.store is None else patient.store.read(holds.listed)
+    failing = [row for row in held if row["reason"] == failed_starts.REASON]
+    for row in failing:
+        what, tried = f"{row['message'][:1].upper()}{row['message'][1:]}.", clock.local_time(row["until"])
+        yield problem(what, f"Mend it; one agent is tried at {tried}, or at once with `crewyard run` or `start`.")
+    if not failing:
+        yield fine("no type of agent failed to start when it was last tried")
 
 
 def _holder(tx: Transaction) -> tuple[Identity | None, int]:

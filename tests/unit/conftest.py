@@ -14,6 +14,7 @@ from crewyard.server import agents, assignments, backoff, clock, consequences, f
 from crewyard.server.compose import build_app
 from crewyard.server.errors import CrewyardError
 from crewyard.server.health import Measured
+from crewyard.server.kinds import Heard
 from crewyard.server.machine import Machine, Space
 from crewyard.server.sections import QUOTA_PATTERN
 from crewyard.server.settings import Settings
@@ -140,10 +141,16 @@ class Bench:
             )
         )
 
-    def finish(self, agent_id: str, status: str, *, said: str = "", error: str | None = None, **how: Any) -> None:
-        """The agent ends, and what follows from that happens, as the keeper has it. ``said`` is its output's end."""
+    def finish(
+        self, agent_id: str, status: str, *, said: str = "", error: str | None = None, heard: Heard | None = None,
+        **how: Any,
+    ) -> None:  # fmt: skip
+        """The agent ends, and what follows from that happens, as the keeper has it.
+
+        ``said`` is its output's end, of which its program tells nothing; ``heard`` what another one tells.
+        """
         at = how.pop("at", clock.now())
-        heard = kinds.ANY.heard(said, QUOTA_PATTERN, now=at)
+        heard = heard or kinds.ANY.heard(said, QUOTA_PATTERN, now=at)
         self.store.run(
             consequences.of_end, agent_id, agents.Exit(status, at, **how), code=error, heard=heard, rules=self.rules,
             now=at, actor="test",

@@ -10,6 +10,7 @@ from crewyard.server import (
     attempts,
     clock,
     dispatches,
+    enclosures,
     error_events,
     events,
     holds,
@@ -24,6 +25,7 @@ from crewyard.server import (
     why,
     worktrees,
 )
+from crewyard.server.kinds import Heard
 from crewyard.server.settlements import Settlement
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -235,6 +237,21 @@ def waits_for_quota(bench: Any) -> str:
     bench.add_tasks("A")
     agent = bench.add_agent("A", at=NOW)
     bench.finish(agent, "failed", code=1, said="Claude AI usage limit reached", message="exit code 1.", at=SOON)
+    return "A"
+
+
+def waits_for_log_in(bench: Any) -> str:
+    bench.add_tasks("A")
+    heard = Heard("…", login="Not logged in · Please run /login")
+    bench.finish(bench.add_agent("A", at=NOW), "failed", code=1, heard=heard, message="exit code 1.", at=SOON)
+    return "A"
+
+
+def refused_permission(bench: Any) -> str:
+    bench.add_tasks("A")
+    agent = bench.add_agent("A", at=NOW)
+    heard = Heard("…", denied=["Bash(npm test)"])
+    bench.finish(agent, "failed", code=1, heard=heard, message="exit code 1.", at=clock.plus(NOW, 4))
     return "A"
 
 
@@ -499,6 +516,13 @@ def mail_of_the_gone(bench: Any) -> str:
     bench.store.run(lambda tx: tx.run("UPDATE agent_message SET status = 'pending', ended_at = NULL, expires_at = ?, "
                                       "error_message = NULL WHERE message_id = ?", (LATER, name)))  # fmt: skip
     bench.store.run(assignments.proven, evidence_of, no_change=True, now=NOW, actor="test")
+    return name
+
+
+def in_prompt(bench: Any) -> str:
+    """Mail that was taken for a launch that is planned and not made."""
+    agent, name = planned(bench), sent(bench)
+    bench.store.run(enclosures.put_in, bench.store.read(agents.get, agent), can_poll=False, now=NOW)
     return name
 
 

@@ -5,9 +5,24 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import agents, clock, holds, messages, reports
+from crewyard.server import (
+    agents,
+    attempts,
+    attention,
+    clock,
+    denials,
+    endings,
+    failed_starts,
+    holds,
+    launches,
+    messages,
+    reports,
+    why,
+)
+from crewyard.server.kinds import Heard
 
 NOW = "2026-01-01T00:00:00.000Z"
+OPEN = why.Bounds("builder", {}, auto_approve=True)
 LIMIT = "Claude AI usage limit reached"
 
 
@@ -274,3 +289,161 @@ def test_not_even_limits_launch_a_task_for_ever(bench: Any) -> None:
     task = bench.row("specs_task")
     assert (task["status"], task["error_code"], task["needs_review"]) == ("failed", "max_retries_exceeded", 1)
     assert LIMIT in task["error_message"]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_limit_that_a_program_tells_of_by_itself_counts_whatever_its_exit_code(bench: Any, code: int) -> None:
+    heard = Heard("no words of it", error="429", limit=endings.Quota("five hours are used up", later(3600)))
+    bench.finish(started(bench), "failed" if code else "completed", code=code, heard=heard, at=later(60))
+    assert (work(bench)["error_code"], work(bench)["retry_count"]) == ("quota", 0)
+    assert bench.row("launch_hold")["until"] == later(3600)
+
+
+def test_a_limit_that_one_task_alone_tells_of_again_and_again_is_not_believed(bench: Any) -> None:
+    heard = Heard("said", limit=endings.Quota("limit", later(1)))
+    for n in range(3):
+        bench.finish(started(bench, at=later(100 * n)), "failed", code=1, heard=heard, at=later(100 * n + 60))
+    bench.finish(started(bench, "B", at=later(310)), "completed", code=0, at=later(350))
+    bench.finish(started(bench, at=later(400)), "failed", code=1, heard=heard, at=later(460))
+    assert (work(bench)["error_code"], work(bench)["retry_count"]) == ("agent_failed", 1)
+
+
+# --------------------------------------------------------------------------------------- what its program tells of it
+
+NOT_IN = Heard("Not logged in", login="Not logged in · Please run /login")
+
+
+def test_one_that_is_not_logged_in_holds_its_type_at_once_and_counts_for_nothing(bench: Any) -> None:
+    bench.employ("project_manager", "architect")
+    names = [started(bench, task_id) for task_id in "ABC"]
+    for agent_id in names:
+        bench.finish(agent_id, "failed", code=1, heard=NOT_IN, at=later(2))
+    [hold] = bench.store.read(holds.listed)
+    assert (hold["scope"], hold["reason"], hold["until"]) == ("builder", "failed_starts", later(302))
+    for words in ("not logged in", "Please run /login", "Log its program in", "crewyard run"):
+        assert words in hold["message"]
+    for task_id in "ABC":
+        row = work(bench, task_id)
+        assert (row["status"], row["retry_count"], row["error_code"]) == ("assigned", 0, "authentication_failure")
+        assert bench.store.read(launches.count, row["orchestrator_task_id"]) == 0
+    for box in ("lead", "project_manager"):
+        [alert] = bench.alerts(box)
+        assert (alert["level"], alert["title"]) == ("high", "Agents of type builder are not logged in")
+    assert bench.alerts("architect") == [], "once is enough"
+    assert bench.store.read(holds.in_force, "architect", later(3)) is None
+
+
+def test_the_plan_waits_for_a_log_in_for_ever_and_is_tried_less_and_less_often(bench: Any) -> None:
+    now, pauses = 0.0, []
+    for _ in range(30):
+        agent_id = started(bench, at=later(now + 1))
+        bench.finish(agent_id, "failed", code=1, heard=NOT_IN, at=later(now + 1))
+        until = bench.row("launch_hold")["until"]
+        pauses.append(round(clock.seconds_between(later(now + 1), until)))
+        now = clock.seconds_between(NOW, until)
+    assert pauses[:6] == [300, 301, 603, 1207, 2415, 3600]
+    assert set(pauses[6:]) == {3600}
+    assert status(bench) == "assigned", "it is not burnt"
+    assert bench.store.read(failed_starts.given_up, bench.rules.starts) == []
+    assert len(bench.alerts("lead")) == 1
+    bench.store.run(holds.lift_troubles, now=later(now), actor="run")
+    assert bench.store.read(holds.listed) == [], "a person began anew"
+
+
+def test_a_trial_after_a_missing_log_in_is_passed_after_a_minute_or_by_a_good_end(bench: Any) -> None:
+    bench.finish(started(bench), "failed", code=1, heard=NOT_IN, at=later(2))
+    agent_id = started(bench, at=later(400))
+    for seconds, held in ((430, 1), (459, 1), (460, 0)):
+        bench.store.run(holds.end_passed_trials, 5.0, now=later(seconds), actor="test")
+        assert len(bench.store.read(holds.listed)) == held
+    bench.finish(agent_id, "failed", code=1, heard=NOT_IN, at=later(500))
+    bench.finish(started(bench, at=later(900)), "completed", code=0, at=later(910))
+    assert bench.store.read(holds.listed) == []
+
+
+def test_a_plain_program_that_says_that_it_is_not_logged_in_is_believed_unless_it_only_prints_so(bench: Any) -> None:
+    message = "It ended with exit code 1. Its last words: Not logged in · Please run /login"
+    for n in range(3):
+        bench.finish(started(bench, at=later(500 * n)), "failed", code=1, message=message, at=later(500 * n + 1))
+    assert work(bench)["retry_count"] == 0
+    assert "Not logged in" in bench.row("launch_hold")["message"]
+    bench.finish(started(bench, "B", at=later(2000)), "completed", code=0, at=later(2060))
+    bench.finish(started(bench, at=later(3000)), "failed", code=1, message=message, at=later(3060))
+    assert (work(bench)["retry_count"], bench.store.read(holds.listed)) == (1, [])
+
+
+def test_whoever_waits_for_a_log_in_is_told_of_it(bench: Any) -> None:
+    started(bench)
+    bench.finish(str(work(bench)["assigned_agent"]), "failed", code=1, heard=NOT_IN, at=later(2))
+    [need] = bench.store.read(attention.needs, auto_approve=True)
+    assert (need.subject, need.call) == ("builder", "crewyard doctor")
+    assert "not logged in" in need.what
+    because = bench.store.read(why.explain, "A", now=later(3), bounds=OPEN).because
+    assert "no builder can start until" in because
+    assert because.count("Please run /login") == 1
+
+
+def test_a_conversation_that_could_not_begin_for_want_of_a_log_in_is_not_gone_on_with(bench: Any) -> None:
+    first = started(bench)
+    bench.finish(first, "failed", code=1, heard=NOT_IN, at=later(2))
+    second = started(bench, at=later(400))
+    facts = json.loads(bench.row("agent_lifecycle", agent_id=second)["metadata"])
+    assert facts["resumed"] is False
+
+
+@pytest.mark.parametrize("end", ["failed", "completed"])
+def test_what_an_agent_was_refused_is_told_once_a_type_with_the_setting_that_allows_it(bench: Any, end: str) -> None:
+    bench.add_tasks("B")
+    heard = Heard("I give up", denied=["Bash(npm test)", "Bash(npm test)", "WebFetch"])
+    for n, task_id in enumerate("AAB"):
+        agent_id = started(bench, task_id, at=later(100 * n))
+        bench.finish(agent_id, end, code=int(end == "failed"), message="It ended.", heard=heard, at=later(100 * n + 9))
+        if end == "completed" and task_id == "A":
+            bench.store.run(
+                attempts.failed, work(bench)["orchestrator_task_id"], code="no_evidence", message="Nothing was done.",
+                tail="", exited_at=later(100 * n + 9), policy=bench.rules.policy, now=later(100 * n + 9), actor="test",
+            )  # fmt: skip
+    told = [alert for alert in bench.alerts("lead") if "denied" in alert]
+    assert [alert["denied"] for alert in told] == [["Bash(npm test)", "WebFetch"]]
+    assert told[0]["level"] == "warning"
+    assert 'allow = ["Bash(npm test)", "WebFetch"]' in told[0]["message"]
+    assert "[agents.builder]" in told[0]["message"]
+    assert bench.value("SELECT count(*) FROM event WHERE kind = 'agent_denied'") == 3
+    because = bench.store.read(why.explain, "A", now=later(3), bounds=OPEN).because
+    assert 'allow = ["Bash(npm test)", "WebFetch"]' in because
+    if end == "failed":
+        row = work(bench)
+        assert "It was not allowed: Bash(npm test), WebFetch." in row["error_message"]
+        assert "It was not allowed: Bash(npm test), WebFetch." in row["next_prompt"]
+        assert "crewyard.toml" not in row["next_prompt"], "an agent is not to allow itself more"
+
+
+def test_another_refusal_of_the_same_type_is_told_by_itself(bench: Any) -> None:
+    for n, what in enumerate((["a"], ["a", "b"], ["b"])):
+        bench.finish(started(bench, f"T{n}"), "completed", code=0, heard=Heard(denied=what), at=later(9))
+    assert [alert["denied"] for alert in bench.alerts("lead")] == [["a"], ["b"]]
+
+
+def test_refusals_without_end_are_bounded(bench: Any) -> None:
+    agent_id = started(bench)
+    bench.finish(agent_id, "completed", code=0, heard=Heard(denied=[f"{n} " + "x" * 900 for n in range(99)]))
+    assert len(bench.store.read(denials.told, agent_id)) < 20 * 210
+    assert bench.store.read(denials.told, started(bench, "B")) == ""
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+def test_what_a_program_asks_when_it_ends_waits_for_a_person(bench: Any, end: str) -> None:
+    agent_id = started(bench)
+    heard = Heard("…", question="Which colour?")
+    bench.finish(agent_id, end, code=int(end == "failed"), heard=heard, at=later(60))
+    assert (status(bench), bench.row("specs_task")["needs_review"]) == ("failed", 1)
+    assert bench.row("agent_report")["summary"] == "Which colour?"
+    assert [alert["level"] for alert in bench.alerts("lead")] == ["high", "critical"]
+    assert bench.alerts("lead")[0]["reply_to"] == agent_id
+
+
+def test_an_error_counts_although_the_program_exits_with_nought(bench: Any) -> None:
+    bench.finish(started(bench), "completed", code=0, heard=Heard("…", error="API Error: ETIMEDOUT"), at=later(60))
+    assert bench.row("agent_lifecycle")["status"] == "failed"
+    assert (work(bench)["status"], work(bench)["error_code"]) == ("assigned", "network_timeout")
+    assert "exit code 0, and failed" in work(bench)["next_prompt"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crewyard.server import clock, doctor, migrate
+from crewyard.server import clock, doctor, holds, migrate
 from crewyard.server.doctor import Examination, Finding, programs
 from crewyard.server.sections import Agent
 from crewyard.server.store import Store, Transaction
@@ -164,6 +164,19 @@ def test_work_that_nobody_supervises_is_a_warning(repo: Path) -> None:
     store.close()
 
     assert "crewyard start" in only(doctor.examine(repo), "supervision", "warning").cure
+
+
+def test_a_type_of_agent_that_is_not_logged_in_is_a_problem_with_what_it_says(repo: Path) -> None:
+    store = Store(repo / "data" / "orchestrator.db")
+    message = "agents of type builder are not logged in, their program says: Please run /login. Call `claude`"
+    store.run(
+        holds.hold, "builder", "failed_starts", message, until=clock.plus(clock.now(), 60), now=clock.now(), actor="x"
+    )
+    store.close()
+
+    found = only(doctor.examine(repo), "launches", "problem")
+    assert "Please run /login" in found.what
+    assert "crewyard run" in found.cure
 
 
 def test_a_branch_that_is_gone_is_a_problem_only_where_head_lacks_what_was_merged(
