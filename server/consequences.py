@@ -84,7 +84,8 @@ def _for_its_type(
     """What an end that is no provider's limit says of agents of its type, whatever becomes of its task."""
     agent_type = agent["agent_type"]
     if login is not None:
-        cure = kinds.KINDS.get(agent["kind"], kinds.ANY).log_in
+        program = kinds.named(agent["kind"]).program
+        cure = program.log_in_cure if program else "Log its program in, or hand on its key by `environment`."
         log_ins.hold(tx, agent, login, cure, pause=rules.quota_pause_seconds, now=now, actor=actor)
         return
     failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)

@@ -200,7 +200,7 @@ def _end(crew: Crew, row: Row, journal: Journal, how: Exit, plainly: bool, *, co
     if how.status == "killed" and not plainly:
         _save_work(crew, row)
     agent = configured(crew, row["agent_type"])
-    kind = kinds.KINDS.get(row["kind"], kinds.ANY)
+    kind = kinds.named(row["kind"])
     heard = Heard() if plainly else kind.heard(outputs.ends(run_dir), agent.quota_pattern, now=clock.now())
     words = heard.error or heard.text
     if how.status == "failed" and words.strip():
@@ -214,7 +214,7 @@ def _record_end(
     """What the journal still had to tell, the end, and what follows from it: in one transaction."""
     agent_id = row["agent_id"]
     _record_progress(tx, agent_id, journal)
-    kind = kinds.KINDS.get(row["kind"], kinds.ANY)
+    kind = kinds.named(row["kind"])
     if kind.tells_session:
         agents.talked(tx, agent_id, heard.session)
     if heard.spending is not None:

@@ -242,7 +242,7 @@ def _briefing(
         crew.target,
         resumes=json.loads(row["metadata"])["resumed"] and kinds.goes_on(agent),
         can_call=can_call,
-        commits=kinds.KINDS.get(agent.kind, kinds.ANY).commits,
+        commits=kinds.named(agent.kind).commits,
         built_on=built_on,
         before=before,
         conflicts=conflicts,

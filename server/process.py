@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -168,6 +168,31 @@ def start_detached(command: Sequence[str], *, log: Path, inherits: int) -> Child
             start_new_session=True,
             cwd="/",
         )
+
+
+def answer_of(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> str | None:
+    """What a program prints and ends with 0; None where it does not, or not in that time. It reads nothing."""
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            cwd="/",
+        )
+    except OSError:
+        return None
+    try:
+        said, _ = child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if child.returncode is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+    return said.decode(errors="replace") if child.returncode == 0 else None
 
 
 def users_of(path: Path) -> list[tuple[Identity, str]]:

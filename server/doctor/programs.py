@@ -1,47 +1,28 @@
-"""Agent programs: whether they are there, and what can be known of their being logged in without asking anybody.
+"""Agent programs: whether they are there, which version, what they may do, and what can be seen of their log-in.
 
-Whether a key or a log-in is still good only its provider knows. No file is read here, only looked for.
+Nobody is asked but the program for its version, and no file is read. Whether a key or a log-in is still good only its
+provider knows: ``crewyard doctor --try`` finds out.
 """
 
 import os
-import shutil
+import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from .. import kinds
-from ..environment import ALLOWED
+from .. import environment, kinds, process
 from ..errors import ConfigurationError
+from ..kinds import Kind, Program, permissions
+from ..kinds.program import is_older, version_in
 from ..sections import Agent
 from ..settings import FILE_NAME
 from .patient import Finding, Patient, fine, problem, warning
 
-
-@dataclass(frozen=True)
-class LogIn:
-    """Where a program keeps that it is logged in: variables that hold a key, and files below a folder."""
-
-    variables: tuple[str, ...]
-    files: tuple[str, ...]
-    home: str  # a variable that moves the folder of the first file
-    call: str
-
-
-KNOWN = {
-    "claude": LogIn(
-        ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK",
-         "CLAUDE_CODE_USE_VERTEX"),
-        (".claude/.credentials.json",), "CLAUDE_CONFIG_DIR", "claude",
-    ),
-    "codex": LogIn(("OPENAI_API_KEY", "CODEX_API_KEY"), (".codex/auth.json",), "CODEX_HOME", "codex login"),
-    "gemini": LogIn(
-        ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"), (".gemini/oauth_creds.json",), "", "gemini"
-    ),
-    "opencode": LogIn(
-        ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"), (".local/share/opencode/auth.json",), "",
-        "opencode auth login",
-    ),
-}  # fmt: skip
+VERSION_SECONDS = 10.0
+MAY = {
+    "read": "look, and change nothing",
+    "edit": "change files of its worktree, commit and run the checks",
+    "run": "start any command",
+}
 
 
 def configured(patient: Patient) -> Iterator[Finding]:
@@ -50,57 +31,87 @@ def configured(patient: Patient) -> Iterator[Finding]:
     if not patient.settings.agents:
         there = (patient.root / FILE_NAME).exists()
         yield warning(
-            "No agent is configured; only the built-in scripted one can be started.",
+            "No agent is configured; a task that names none cannot be started.",
             f"Give {FILE_NAME} a table [agents.code_developer] with the kind or command of your agent's program."
             if there
             else f"`crewyard init` writes a {FILE_NAME} with the agent that it finds.",
         )
     for name, agent in patient.settings.agents.items():
         try:
-            kinds.of(name, agent.kind).preflight(name, agent, patient.root)
+            kind = kinds.of(name, agent.kind)
+            kind.preflight(name, agent, patient.root)
         except ConfigurationError as error:
             yield problem(error.message, error.hint)
             continue
-        program = Path(agent.command[0]).name if agent.command else agent.kind
-        if program in KNOWN:
-            yield _log_in(name, agent, program)
-        else:
-            yield fine(f"{name}: {program} is there; whether it needs a log-in is not known here")
+        called = agent.command[0] if agent.command else agent.program
+        program = kind.program or _known(called)
+        if program is None:
+            yield fine(f"{name}: {called or agent.kind} is there; whether it needs a log-in is not known here")
+            continue
+        yield _version(name, agent, kind, program, _as_called(called or program.name, patient.root))
+        yield _log_in(name, agent, kind, program)
 
 
 def others(patient: Patient) -> Iterator[Finding]:
-    used = {Path(agent.command[0]).name for agent in patient.settings.agents.values() if agent.command}
-    there = [name for name in KNOWN if name not in used and shutil.which(name)]
-    missing = [name for name in KNOWN if name not in used and not shutil.which(name)]
+    used = {Path(agent.command[0]).name if agent.command else agent.kind for agent in patient.settings.agents.values()}
+    rest = {name: program for name, program in kinds.programs().items() if not {name, program.name} & used}
+    there = [name for name, program in rest.items() if program.is_on_path]
+    missing = [name for name in rest if name not in there]
     if there:
-        yield fine(f"installed and not configured: {', '.join(there)}")
+        yield fine(f"installed and not configured: {', '.join(there)}; `crewyard run PLAN --agent {there[0]}` uses it")
     if missing:
         yield fine(f"not installed, and not needed by this configuration: {', '.join(missing)}")
 
 
-def _log_in(name: str, agent: Agent, program: str, environ: Mapping[str, str] = os.environ) -> Finding:
-    how = KNOWN[program]
-    seen = {*ALLOWED, *agent.environment}
-    keys = [variable for variable in how.variables if environ.get(variable)]
-    passed = [variable for variable in keys if variable in seen]
-    files = [file for file in _files(how, environ, seen) if file.exists()]
-    if passed or files:
-        by = f"{passed[0]} is handed on" if passed else f"{files[0]} is there"
-        return fine(f"{name}: {program} is logged in as far as can be seen ({by}); whether that is still good only "
-                    "its provider knows")  # fmt: skip
-    if keys:
+def _known(called: str | None) -> Program | None:
+    """The program that a command begins with, where it has a kind of its own."""
+    name = Path(called or "").name
+    return next((each for each in kinds.programs().values() if each.name == name), None)
+
+
+def _as_called(program: str, root: Path) -> str:
+    """A path is one in the repository, a name is looked up on PATH."""
+    return str(root / program) if "/" in program else program
+
+
+def _version(name: str, agent: Agent, kind: Kind, program: Program, called: str) -> Finding:
+    said = process.answer_of([called, "--version"], environment.for_child(()), VERSION_SECONDS)
+    version = None if said is None else version_in(said)
+    if version is None:
+        what = "gave no answer" if said is None else "does not say its version"
+        return warning(
+            f"{name}: {program.name} is there, but `{called} --version` {what}.",
+            f"Call it yourself; `crewyard doctor --try` runs {program.name} as an agent, for some cents.",
+        )
+    if kind.program is not None and is_older(version, program.tried):
+        return warning(
+            f"{name}: {program.name} {version} is older than {program.tried}, with which Crewyard was tried.",
+            f"Update {program.name}; `crewyard doctor --try` shows whether this one does.",
+        )
+    may = "" if kind.program is None else f"; it may {_may(name, agent)}"
+    return fine(f"{name}: {program.name} {version} is there{may}")
+
+
+def _may(name: str, agent: Agent) -> str:
+    more = f", and {', '.join(agent.allow)}" if agent.allow else ""
+    given = f"; further arguments: {shlex.join(agent.arguments)}" if agent.arguments else ""
+    return f"{MAY[permissions.of(name, agent)]}{more}{given}"
+
+
+def _log_in(name: str, agent: Agent, kind: Kind, program: Program, environ: Mapping[str, str] = os.environ) -> Finding:
+    seen = program.signs(environ, {*environment.ALLOWED, *kind.variables, *agent.environment})
+    if seen.keys or seen.files:
+        by = f"{seen.keys[0]} is handed on" if seen.keys else f"{seen.files[0]} is there"
+        return fine(
+            f"{name}: {program.name} is logged in as far as can be seen ({by}); whether that is still good only its "
+            "provider knows"
+        )
+    if seen.kept_back:
         return problem(
-            f"{name}: {keys[0]} is set here, but agents do not get it.",
-            f'Add environment = ["{keys[0]}"] to [agents.{name}].',
+            f"{name}: {seen.kept_back[0]} is set here, but agents do not get it.",
+            f'Add environment = ["{seen.kept_back[0]}"] to [agents.{name}].',
         )
     return warning(
-        f"{name}: no log-in of {program} can be seen; it may keep it where we cannot look (a key ring, say).",
-        f"Call `{how.call}` and log in, or hand on {how.variables[0]} by environment in [agents.{name}].",
+        f"{name}: no log-in of {program.name} can be seen; it may keep it where we cannot look (a key ring, say).",
+        f"{program.log_in_cure} `crewyard doctor --try` shows if it works.",
     )
-
-
-def _files(how: LogIn, environ: Mapping[str, str], seen: set[str]) -> list[Path]:
-    moved = environ.get(how.home) if how.home and how.home in seen else None
-    if moved:
-        return [Path(moved) / Path(file).name for file in how.files]
-    return [Path(environ.get("HOME", "/")) / file for file in how.files]

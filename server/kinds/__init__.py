@@ -6,9 +6,23 @@ from .base import Heard, Kind, Launch, Start
 from .claude import Claude
 from .codex import Codex
 from .command import Command
+from .program import Program
 from .scripted import Scripted
 
-__all__ = ["ANY", "KINDS", "Heard", "Kind", "Launch", "Start", "can_call", "goes_on", "of"]
+__all__ = [
+    "ANY",
+    "KINDS",
+    "Heard",
+    "Kind",
+    "Launch",
+    "Program",
+    "Start",
+    "can_call",
+    "goes_on",
+    "named",
+    "of",
+    "programs",
+]
 
 KINDS: dict[str, Kind] = {"claude": Claude(), "codex": Codex(), "command": Command(), "scripted": Scripted()}
 ANY: Kind = KINDS["command"]  # what is said of agents whose kind another version knew
@@ -28,9 +42,19 @@ def of(name: str, kind: str) -> Kind:
 def can_call(agent: Agent) -> bool:
     """Whether agents of this type can call Crewyard's tools, so that they are told of them and fetch their mail."""
     is_told_where = any("{mcp_config}" in word for word in (*agent.command, *agent.resume_command))
-    return KINDS.get(agent.kind, ANY).polls or is_told_where
+    return named(agent.kind).polls or is_told_where
 
 
 def goes_on(agent: Agent) -> bool:
     """Whether agents of this type can go on with the conversation of the one before."""
     return bool(agent.resume_command) or agent.kind not in ("command", "scripted")
+
+
+def named(kind: str) -> Kind:
+    """The kind of an agent that is on record."""
+    return KINDS.get(kind, ANY)
+
+
+def programs() -> dict[str, Program]:
+    """The programs that have a kind of their own, by its name."""
+    return {name: kind.program for name, kind in KINDS.items() if kind.program is not None}

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..endings import Quota
 from ..sections import Agent
 from ..spending import Spending
+from .program import Program
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,11 @@ class Heard:
 class Kind(Protocol):
     """One agent program."""
 
+    program: Program | None  # the one that it is; None where the settings say which
     tells_session: bool  # its output names the conversation; else it is the one that the launch named
     polls: bool  # it can call Crewyard's tools, and so read its mail
     commits: bool  # it can call the git commands that write; else what it leaves is committed for it
     counts_conversation: bool  # what it says that it has used is of all its conversation so far, not of this run
-    log_in: str  # what a person does so that it is logged in, as a sentence
     variables: Sequence[str]  # of our environment, by which it is logged in and finds its provider
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:

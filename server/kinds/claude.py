@@ -11,6 +11,7 @@ from ..wording import cut, last_lines
 from . import objects, permissions
 from .base import Heard, Launch, Start, readable_text
 from .command import require_program
+from .program import Program
 
 LOOK = ("Read", "Glob", "Grep", "Bash(git status:*)", "Bash(git diff:*)", "Bash(git log:*)", "Bash(git show:*)")
 COMMIT = ("Edit", "Write", "NotebookEdit", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git rm:*)", "Bash(git mv:*)")
@@ -20,11 +21,22 @@ LINE = 300
 class Claude:
     """Claude Code. It asks nobody: what is not allowed is refused, and told at the end."""
 
+    program: Program | None = Program(
+        "claude",
+        tried="2.1.197",
+        log_in="claude auth login",
+        keys=(
+            *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+            *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX"),
+        ),
+        files=(".claude/.credentials.json",),
+        home="CLAUDE_CONFIG_DIR",
+        adds_server=("claude", "mcp", "add", "crewyard", "--"),
+    )
     tells_session = True
     polls = True
     commits = True
     counts_conversation = False
-    log_in = "Call `claude` and type `/login`, or hand on ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN."
     variables: Sequence[str] = (
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",

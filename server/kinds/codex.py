@@ -18,6 +18,7 @@ from ..wording import cut, last_lines
 from . import objects, permissions
 from .base import Heard, Launch, Start, readable_text
 from .command import require_program
+from .program import Program
 
 LINE = 300
 # Codex gives a server ten seconds to start; a machine on which a crew works is slower than that.
@@ -35,10 +36,18 @@ MINUTE = 60.0
 class Codex:
     """Codex CLI. It asks nobody, and its sandbox is what its commands may do; in it git's own folder is read-only."""
 
+    program: Program | None = Program(
+        "codex",
+        tried="0.169.0",
+        log_in="codex login",
+        keys=("CODEX_API_KEY", "CODEX_ACCESS_TOKEN"),
+        files=(".codex/auth.json",),
+        home="CODEX_HOME",
+        adds_server=("codex", "mcp", "add", "crewyard", "--"),
+    )
     tells_session = True
     polls = True
     commits = False
-    log_in = "Call `codex login`, or hand on CODEX_API_KEY."
     counts_conversation = True
     variables: Sequence[str] = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_HOME")
 

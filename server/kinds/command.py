@@ -12,6 +12,7 @@ from ..errors import ConfigurationError
 from ..sections import Agent
 from ..wording import last_lines
 from .base import Heard, Launch, Start
+from .program import Program
 
 PLACEHOLDERS = ("prompt", "prompt_file", "task_id", "worktree", "agent_id", "mcp_config", "attempt", "session_id")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -20,11 +21,11 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 class Command:
     """Starts the configured command in the task's worktree."""
 
+    program: Program | None = None
     tells_session = False
     polls = False
     commits = True
     counts_conversation = False
-    log_in = "Log its program in, or hand on its key by `environment`."
     variables: Sequence[str] = ()
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crewyard.server import clock, doctor, holds, migrate
+from crewyard.server import clock, doctor, holds, kinds, migrate
 from crewyard.server.doctor import Examination, Finding, programs
 from crewyard.server.sections import Agent
 from crewyard.server.store import Store, Transaction
@@ -235,11 +235,12 @@ def test_where_no_agent_is_configured_the_cure_is_one_that_can_be_followed(repo:
 
 
 def log_in(agent: Agent, home: Path, **environ: str) -> Finding:
-    return programs._log_in("builder", agent, "claude", {"HOME": str(home), **environ})
+    kind = kinds.of("builder", agent.kind)
+    return programs._log_in("builder", agent, kind, kinds.programs()["claude"], {"HOME": str(home), **environ})
 
 
 def test_a_log_in_is_looked_for_and_what_cannot_be_known_is_said(tmp_path: Path) -> None:
-    agent = Agent(kind="command", command=["claude"])
+    agent = Agent(kind="claude")
     assert log_in(agent, tmp_path).state == "warning"
 
     (tmp_path / ".claude").mkdir()
@@ -247,6 +248,22 @@ def test_a_log_in_is_looked_for_and_what_cannot_be_known_is_said(tmp_path: Path)
     finding = log_in(agent, tmp_path)
     assert finding.state == "ok"
     assert "only its provider knows" in finding.what
+
+
+def test_a_log_in_is_looked_for_where_the_program_was_told_to_keep_it(tmp_path: Path) -> None:
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / ".credentials.json").touch()
+    moved = {"CLAUDE_CONFIG_DIR": str(tmp_path / "moved")}
+
+    assert log_in(Agent(kind="claude"), tmp_path, **moved).state == "ok"
+    assert log_in(Agent(kind="command", command=["claude"]), tmp_path, **moved).state == "warning"  # it is not told
+
+
+def test_a_key_that_agents_get_by_their_kind_is_a_log_in_and_never_shown(tmp_path: Path) -> None:
+    finding = log_in(Agent(kind="claude"), tmp_path, ANTHROPIC_API_KEY="secret-word")
+
+    assert finding.state == "ok"
+    assert "secret-word" not in finding.what
 
 
 def test_a_key_that_agents_do_not_get_is_a_problem_with_the_setting_that_hands_it_on(tmp_path: Path) -> None:
@@ -258,9 +275,49 @@ def test_a_key_that_agents_do_not_get_is_a_problem_with_the_setting_that_hands_i
         'Add environment = ["ANTHROPIC_API_KEY"] to [agents.builder].',
     )
     handed_on = Agent(kind="command", command=["claude"], environment=["ANTHROPIC_API_KEY"])
-    finding = log_in(handed_on, tmp_path, ANTHROPIC_API_KEY="secret-word")
-    assert finding.state == "ok"
-    assert "secret-word" not in finding.what
+    assert log_in(handed_on, tmp_path, ANTHROPIC_API_KEY="secret-word").state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("says", "state", "words"),
+    [
+        ("echo '99.1.0 (Claude Code)'", "ok", "claude 99.1.0 is there; it may change files"),
+        ("echo 1.0.3", "warning", "1.0.3 is older than"),
+        ("echo of course", "warning", "does not say its version"),
+        ("echo 99.1.0; exit 1", "warning", "gave no answer"),
+        ("exec sleep 60", "warning", "gave no answer"),
+    ],
+)
+def test_the_version_of_a_program_is_asked_for_within_bounds(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, says: str, state: str, words: str
+) -> None:
+    monkeypatch.setattr(programs, "VERSION_SECONDS", 0.5 if "sleep" in says else 10.0)
+    program = repo.parent / "claude"
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o755)
+    (repo / "crewyard.toml").write_text(f'[agents.builder]\nkind = "claude"\nprogram = "{program}"\n')
+    finding = of(doctor.examine(repo), "agent programs")[0]
+
+    assert finding.state == state
+    assert words in finding.what
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("", "it may change files of its worktree, commit and run the checks"),
+        ('permissions = "run"', "it may start any command"),
+        ('permissions = "read"\nallow = ["WebFetch"]', "it may look, and change nothing, and WebFetch"),
+        ('arguments = ["--effort", "a b"]', "further arguments: --effort 'a b'"),
+    ],
+)
+def test_what_an_agent_may_do_is_said_in_one_line(repo: Path, settings: str, words: str) -> None:
+    program = repo.parent / "claude"
+    program.write_text("#!/bin/sh\necho 99.1.0\n")
+    program.chmod(0o755)
+    (repo / "crewyard.toml").write_text(f'[agents.builder]\nkind = "claude"\nprogram = "{program}"\n{settings}\n')
+
+    assert words in of(doctor.examine(repo), "agent programs")[0].what
 
 
 def test_every_cure_is_a_sentence_and_only_what_is_wrong_has_one(repo: Path) -> None:
