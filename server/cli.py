@@ -110,12 +110,14 @@ def serve(
 
 @app.command()
 def init(repo: Repo = Path()) -> None:
-    """Write a commented crewyard.toml, and say what to do next."""
+    """Write a commented crewyard.toml with the agent programs on PATH, and say what to do next.
+
+    A crewyard.toml that is there is left as it is.
+    """
     from . import starter
     from .repository import Repository
 
-    root_of = Repository.discover(repo).root
-    typer.echo(starter.write(root_of))
+    typer.echo(starter.begin(Repository.discover(repo)))
 
 
 cli_daemon.register(app)

@@ -1,84 +1,97 @@
-"""``crewyard init``: a ``crewyard.toml`` with every setting in it as a comment, and an agent that is found on PATH."""
+"""``crewyard init``: a ``crewyard.toml`` with every setting in it as a comment, and the agent programs on PATH."""
 
 import json
+import shlex
 import shutil
+import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import sections, settings
+from . import kinds, sections, settings, usual_checks
 from .errors import InvalidInput
+from .kinds import Program
+from .paths import Paths
+from .repository import Repository
+from .usual_checks import Usual
 
-# Each runs without questions, may edit files in its worktree and, where it needs to be told so, call Crewyard. What it
-# may do beyond that is the person's choice.
-PROGRAMS: dict[str, tuple[str, ...]] = {
-    "claude": (
-        *("claude", "-p", "{prompt}", "--permission-mode", "acceptEdits"),
-        *("--mcp-config", "{mcp_config}", "--allowedTools", "mcp__crewyard"),
-    ),
-    "codex": ("codex", "exec", "--sandbox", "workspace-write", "{prompt}"),
-    "gemini": ("gemini", "-p", "{prompt}", "--approval-mode", "auto_edit"),
-    "opencode": ("opencode", "run", "{prompt}"),
-}
 TYPE = "code_developer"
+EXAMPLE = "claude"
 WIDTH = 100
 HEAD = """\
 # Crewyard's settings for this repository. Every line that begins with `#` is a setting at its default, or a remark:
-# what is commented out holds already. docs/configuration.md of Crewyard says more.
-"""
+# what is commented out holds already. docs/configuration.md of Crewyard says more."""
 
 
-def write(root: Path) -> str:
-    """Write ``crewyard.toml`` at ``root``; returns what to do next.
+def begin(repository: Repository) -> str:
+    """Write ``crewyard.toml`` and keep our files out of git; returns what to do next. May be done again.
 
-    Raises InvalidInput where there is one already, ConfigurationError where an environment variable is wrong.
+    Raises InvalidInput where the file cannot be written, ConfigurationError where it is there and wrong, or an
+    environment variable is.
     """
-    path = root / settings.FILE_NAME
-    found = next((name for name in PROGRAMS if shutil.which(name)), None)
+    found = {name: program for name, program in kinds.programs().items() if program.is_on_path}
+    path = repository.root / settings.FILE_NAME
+    is_new = _write(path, text(list(found), usual_checks.of(repository.root)))
+    configured = settings.load(repository.root)
+    repository.exclude(Paths(repository.root, configured).excludes())
+    left = [f"{path} is there already and was left as it is."]
+    return "\n".join([*([f"Wrote {path}.", *_of_agents(found)] if is_new else left), "", *_next_steps(found)])
+
+
+def _write(path: Path, content: str) -> bool:
+    """Whether the file was not there; one that is, is left as it is."""
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text(found))
+            file.write(content)
     except FileExistsError:
-        raise InvalidInput(
-            f"{path} is there already; nothing was changed.", hint="Edit it, or move it away and start again."
-        ) from None
+        return False
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {error.strerror}.", hint="Make the folder writable.") from error
-    return _next_steps(path, found)
+    return True
 
 
-def text(program: str | None) -> str:
-    """The file's text, with ``program`` as the agent, or with a commented example where there is none."""
+def text(found: Sequence[str], usual: Usual | None) -> str:
+    """The file's text, with an agent for each kind in ``found``, or with a commented example where there is none."""
     parts = [HEAD]
     for name, model in settings.sections().items():
-        parts.append(_table(f"[{name}]", model))
+        parts.append("\n".join([f"# ---- {(model.__doc__ or '').strip()}", f"[{name}]", *_keys(name, model, usual)]))
         if name == "crew":
-            parts.append(_agents(program))
-    return "\n".join(parts)
+            parts.append("\n".join(_agents(found)))
+    return "\n\n".join(parts) + "\n"
 
 
-def _agents(program: str | None) -> str:
-    words = PROGRAMS[program or "claude"]
-    lines = ["# ---- Agents: one table for each type; a plan's task may name one. {prompt} is what the agent is told."]
-    if program is None:
-        lines.append("# None of " + ", ".join(PROGRAMS) + " is on PATH: give here the program that does the work.")
-    mark = "" if program else "# "
-    lines += [f"{mark}[agents.{TYPE}]", f'{mark}kind = "command"', f"{mark}command = {_toml(list(words))}"]
-    lines += _keys(sections.Agent, but=("kind", "command"))
-    return "\n".join(lines) + "\n"
+def _agents(found: Sequence[str]) -> list[str]:
+    first, *others = found or [EXAMPLE]
+    mark = "" if found else "# "
+    lines = [
+        "# ---- Agents: one table for each type; a plan's task may name one, and `crewyard run --agent TYPE` does."
+    ]
+    if not found:
+        lines.append(f"# None of {', '.join(kinds.programs())} is on PATH: give here the program that does the work.")
+    lines += [f"{mark}[agents.{TYPE}]", f'{mark}kind = "{first}"', *_keys("agents", sections.Agent, but=("kind",))]
+    for kind in others:
+        lines += ["", f"[agents.{kind}]", f'kind = "{kind}"']
+    return lines
 
 
-def _table(header: str, model: type[sections.Section]) -> str:
-    return "\n".join([f"# ---- {(model.__doc__ or '').strip()}", header, *_keys(model)]) + "\n"
-
-
-def _keys(model: type[sections.Section], but: tuple[str, ...] = ()) -> list[str]:
+def _keys(
+    section: str, model: type[sections.Section], usual: Usual | None = None, but: tuple[str, ...] = ()
+) -> list[str]:
+    proposed = {} if usual is None else {("merge", "check"): usual.check, ("worktree", "setup"): usual.setup}
     lines: list[str] = []
     for name, field in model.model_fields.items():
-        if name not in but:
-            remark = textwrap.wrap(field.description or "", WIDTH, initial_indent="# ", subsequent_indent="# ")
-            lines += ["", *remark, f"# {name} = {_toml(field.get_default(call_default_factory=True))}"]
+        if name in but:
+            continue
+        lines += ["", *_remark(field.description or "")]
+        if usual is not None and (words := proposed.get((section, name))):
+            lines += _remark(f"Found here: {usual.sign}. What suits it, most likely: {name} = {_toml(words)}")
+        lines.append(f"# {name} = {_toml(field.get_default(call_default_factory=True))}")
     return lines
+
+
+def _remark(words: str) -> list[str]:
+    return textwrap.wrap(words, WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
 def _toml(value: Any) -> str:
@@ -86,14 +99,25 @@ def _toml(value: Any) -> str:
     return "   # unset" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _next_steps(path: Path, program: str | None) -> str:
-    agent = (
-        f"Agents will be {program} ([agents.{TYPE}] in it); look at what it may do before the first run."
-        if program
-        else f"No agent program was found on PATH ({', '.join(PROGRAMS)}): fill in [agents.{TYPE}] first."
-    )
-    return (
-        f"Wrote {path}.\n{agent}\n\n"
-        "Work a plan off:                crewyard run PLAN.md\n"
-        "Lead the crew from Claude Code: claude mcp add crewyard -- crewyard serve"
-    )
+def _of_agents(found: Mapping[str, Program]) -> list[str]:
+    if not found:
+        names = ", ".join(kinds.programs())
+        return [f"No agent program was found on PATH ({names}): fill in [agents.{TYPE}] first."]
+    first, *others = found
+    also = f", and {', '.join(f'{each} ([agents.{each}])' for each in others)}" if others else ""
+    return [f"Agents will be {first} ([agents.{TYPE}] in it){also}; look at what they may do before the first run."]
+
+
+def _next_steps(found: Mapping[str, Program]) -> list[str]:
+    """As lines to type. The program is named by its path where a client would not find it."""
+    server = ["crewyard" if shutil.which("crewyard") else str(Path(sys.argv[0]).absolute()), "serve"]
+    crewyard = shlex.quote(server[0])
+    steps = [
+        ("See whether all is ready:", f"{crewyard} doctor"),
+        ("Try the agents, for some cents:", f"{crewyard} doctor --try"),
+        ("Work a plan off:", f"{crewyard} run PLAN.md"),
+    ]
+    for name, program in (found or {EXAMPLE: kinds.programs()[EXAMPLE]}).items():
+        steps.append((f"Lead the crew from {name}:", program.client_line(server)))
+    width = max(len(what) for what, _ in steps)
+    return [f"{what:<{width}}  {line}" for what, line in steps]
