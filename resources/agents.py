@@ -3,7 +3,7 @@
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 
-from ..server import agents, clock, outputs, overview
+from ..server import agents, clock, kinds, outputs, overview
 from ..server.store import Transaction
 from ..server.subscriptions import Sight
 from ..server.yard import Yard
@@ -25,8 +25,9 @@ def register(app: MCPServer[Yard], yard: Yard) -> None:
     @app.resource("crewyard://agents/{agent_id}/log", mime_type="text/plain", description="The end of its output.")
     async def agent_log(agent_id: str) -> str:
         row = await read(yard, agents.get, agent_id)
+        kind = kinds.named(row["kind"])
         return await anyio.to_thread.run_sync(
-            lambda: outputs.tail(row["run_dir"], lines=LOG_LINES, max_chars=LOG_CHARS)
+            lambda: outputs.tail(row["run_dir"], kind, lines=LOG_LINES, max_chars=LOG_CHARS)
         )
 
 

@@ -39,17 +39,18 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Go on as it is written; of a task until the task has ended.")
     ] = False,
     lines: Annotated[int | None, typer.Option("--lines", "-n", min=0, help="Only the last so many lines.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Byte for byte, as the program printed it.")] = False,
     repo: Repo = Path(),
 ) -> None:
-    """Print what an agent wrote."""
+    """Print what an agent wrote, as a person reads it."""
     from . import log_follow
     from .status import looking
 
     with looking(repo) as look:
         try:
             if follow:
-                log_follow.follow(look.store, name, lines, _write, say)
-            elif not log_follow.print_once(look.store, name, lines, _write) and lines != 0:
+                log_follow.follow(look.store, name, lines, _write, say, raw=raw)
+            elif not log_follow.print_once(look.store, name, lines, _write, raw=raw) and lines != 0:
                 say(f"Nothing has been written under {name} yet; -f waits for it.")
         except KeyboardInterrupt:
             raise typer.Exit(0) from None

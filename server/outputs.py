@@ -1,41 +1,62 @@
 """The ends of an agent's output, whose size does not matter; and whether it has grown."""
 
-import os
 from pathlib import Path
+
+from . import endings, transcripts
+from .kinds import Kind
 
 FILE_NAME = "output.log"
 HEAD_BYTES = 64 * 1024  # a program names its conversation in one of its first lines
 TAIL_BYTES = 256 * 1024  # the object in which one tells its usage holds its whole answer
+WORDS_BYTES = 2**20  # events take several times the room of what they say
+LATEST_BYTES = 32 * 1024
 NEWLINE = "\n"
 
 
-def tail(run_dir: str, *, lines: int, max_chars: int) -> str:
-    """The last ``lines`` lines, at most ``max_chars`` of them; empty where nothing was written yet."""
-    try:
-        with (Path(run_dir) / FILE_NAME).open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 4 * max_chars))
-            data = file.read()
-    except FileNotFoundError:
-        return ""
-    text = data.decode(errors="replace")
-    return "\n".join(text.rstrip("\n").split("\n")[-lines:])[-max_chars:]
+def tail(run_dir: str, kind: Kind, *, lines: int, max_chars: int) -> str:
+    """The last ``lines`` lines as a person reads them, at most ``max_chars``; empty where nothing was written yet."""
+    if not transcripts.are_events(kind):
+        data, _ = _end(_files(Path(run_dir)), 4 * max_chars)
+        text = data.decode(errors="replace").rstrip(NEWLINE)
+        return NEWLINE.join(text.split(NEWLINE)[-lines:])[-max_chars:]
+    data, is_cut = _end(_files(Path(run_dir)), WORDS_BYTES)
+    said = transcripts.of(kind, data, begins_inside=is_cut)
+    if not said and is_cut:
+        return f"Its last {WORDS_BYTES:,} bytes hold nothing to read, as in the middle of a very long line."
+    return NEWLINE.join(said[-lines:])[-max_chars:]
+
+
+def latest(run_dir: str, kind: Kind, max_chars: int) -> str:
+    """The last line that says something, as far as a short look tells."""
+    data, is_cut = _end(_files(Path(run_dir))[-1:], LATEST_BYTES)
+    said = transcripts.of(kind, data, begins_inside=is_cut)
+    return endings.last_words(NEWLINE.join(said), max_chars)
 
 
 def ends(run_dir: Path) -> str:
     """How the output began and how it ended, in whole lines; all of it where it is short."""
-    files = [path for path in (run_dir / f"{FILE_NAME}.1", run_dir / FILE_NAME) if path.exists()]
+    files = _files(run_dir)
+    end, is_cut = _end(files, HEAD_BYTES + TAIL_BYTES)
+    if not is_cut:
+        return end.decode(errors="replace")
+    head = _piece(files[0], 0, HEAD_BYTES).decode(errors="replace").rpartition(NEWLINE)[0]
+    tail = end[-TAIL_BYTES:].decode(errors="replace").partition(NEWLINE)[2]
+    return f"{head}\n{tail}"
+
+
+def _files(run_dir: Path) -> list[Path]:
+    """The older one first."""
+    return [path for path in (run_dir / f"{FILE_NAME}.1", run_dir / FILE_NAME) if path.exists()]
+
+
+def _end(files: list[Path], limit: int) -> tuple[bytes, bool]:
+    """The last bytes of all together, and whether there is more before them."""
     sizes = [path.stat().st_size for path in files]
-    if sum(sizes) <= HEAD_BYTES + TAIL_BYTES:
-        return b"".join(path.read_bytes() for path in files).decode(errors="replace")
-    head = _piece(files[0], 0, HEAD_BYTES)
-    left, tail = TAIL_BYTES, b""
+    left, found = limit, b""
     for path, size in zip(reversed(files), reversed(sizes), strict=True):
         taken = min(left, size)
-        tail, left = _piece(path, size - taken, taken) + tail, left - taken
-    return (
-        f"{head.decode(errors='replace').rpartition(NEWLINE)[0]}\n{tail.decode(errors='replace').partition(NEWLINE)[2]}"
-    )
+        found, left = _piece(path, size - taken, taken) + found, left - taken
+    return found, sum(sizes) > limit
 
 
 def _piece(path: Path, begin: int, length: int) -> bytes:

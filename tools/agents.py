@@ -7,7 +7,7 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from ..server import agents as domain
-from ..server import clock, outputs, overview
+from ..server import clock, kinds, outputs, overview
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.sections import ONE_YEAR
 from ..server.store import Row, Transaction
@@ -141,7 +141,7 @@ async def _log(call: Call, agent_id: str, lines: int) -> AgentsResult:
     required("log", "agent_id", agent_id, hint="agents(action='list', state='all') shows every agent.")
     row = await yard_of(call).store.read(domain.get, agent_id)
     # The beginning is left to the resource where it does not fit; JSON writes a control character as six.
-    text = fitting(outputs.tail(row["run_dir"], lines=lines, max_chars=BUDGET))
+    text = fitting(outputs.tail(row["run_dir"], kinds.named(row["kind"]), lines=lines, max_chars=BUDGET))
     return AgentsResult(action="log", agent_id=agent_id, text=text, uri=f"crewyard://agents/{agent_id}/log")
 
 

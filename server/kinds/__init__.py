@@ -12,6 +12,7 @@ from .scripted import Scripted
 __all__ = [
     "ANY",
     "KINDS",
+    "Command",
     "Heard",
     "Kind",
     "Launch",

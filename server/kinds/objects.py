@@ -12,6 +12,8 @@ def of_line(line: str) -> dict[str, Any] | None:
         return None
     try:
         parsed = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:  # half of a pair, say, which no file and no database takes
+            parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None

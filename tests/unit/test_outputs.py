@@ -1,10 +1,11 @@
 """The ends of an agent's output, of which whoever reads it sees a bounded part."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from crewyard.server import outputs
+from crewyard.server import kinds, outputs
 
 
 @pytest.fixture
@@ -30,3 +31,29 @@ def test_the_end_reaches_back_over_a_rotation(tmp_path: Path, small: None) -> No
     (tmp_path / "output.log.1").write_text("\n".join(f"line {n:03d}" for n in range(100)) + "\n")
     (tmp_path / "output.log").write_text("last\n")
     assert outputs.ends(tmp_path).splitlines() == ["line 000", "line 001", "line 098", "line 099", "last"]
+
+
+def test_the_end_of_a_program_that_prints_words_is_what_it_printed(tmp_path: Path) -> None:
+    (tmp_path / "output.log.1").write_text("one\ntwo\n")
+    (tmp_path / "output.log").write_text("three\n{}\n")
+    assert outputs.tail(str(tmp_path), kinds.ANY, lines=3, max_chars=100) == "two\nthree\n{}"
+    assert outputs.tail(str(tmp_path), kinds.ANY, lines=9, max_chars=4) == "e\n{}"
+    assert outputs.tail(str(tmp_path / "none"), kinds.ANY, lines=9, max_chars=4) == ""
+
+
+def event(text: str) -> str:
+    return json.dumps({"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}}) + "\n"
+
+
+def test_the_end_of_a_program_that_prints_events_is_what_they_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claude = kinds.KINDS["claude"]
+    (tmp_path / "output.log.1").write_text(event("one") + event("two")[:20])
+    (tmp_path / "output.log").write_text(event("two")[20:] + '{"type": "system"}\n' + event("three\nfour"))
+    assert outputs.tail(str(tmp_path), claude, lines=3, max_chars=100) == "two\nthree\nfour"
+    assert outputs.latest(str(tmp_path), claude, 40) == "four"
+    assert outputs.latest(str(tmp_path / "none"), claude, 40) == ""
+
+    monkeypatch.setattr(outputs, "WORDS_BYTES", 20)
+    assert outputs.tail(str(tmp_path), claude, lines=3, max_chars=100).startswith("Its last 20 bytes hold nothing")

@@ -1,12 +1,14 @@
 """An agent's output is shown byte for byte, however its runner rotates it meanwhile."""
 
+import json
 import random
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from crewyard.server.log_follow import Output
+from crewyard.server import kinds
+from crewyard.server.output_stream import Output, Words
 from crewyard.server.runner.output import RotatedFile
 
 
@@ -74,3 +76,49 @@ def test_lines_are_counted_over_more_than_a_block(tmp_path: Path) -> None:
 
     with closing(Output(tmp_path, 2000)) as output:
         assert shown(output) == b"".join(text.splitlines(keepends=True)[-2000:])
+
+
+# ------------------------------------------------------------------------------------------ as a person reads it
+
+
+def event(text: str) -> bytes:
+    said = {"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}}
+    return json.dumps(said).encode() + b"\n"
+
+
+def words(folder: Path, lines: int | None = None) -> Words:
+    return Words(folder, lines, kind=kinds.KINDS["claude"])
+
+
+def test_r306_events_that_are_cut_anywhere_and_rotated_are_each_read_once(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    written = b"".join(event(f"word {n}\nand more") for n in range(200))
+    file, seen = RotatedFile(str(tmp_path / "output.log"), 4000), b""
+    with closing(words(tmp_path)) as output:
+        while written:
+            size = chance.randrange(1, 700)
+            file.write(written[:size])
+            written = written[size:]
+            seen += shown(output)
+
+        assert seen.decode().splitlines() == [line for n in range(200) for line in (f"word {n}", "and more")]
+
+
+def test_the_last_lines_are_those_that_are_said(tmp_path: Path) -> None:
+    silent = b'{"type": "system"}\n' * 50
+    (tmp_path / "output.log").write_bytes(event("a\nb\nc") + silent + event("d") + silent)
+    with closing(words(tmp_path, 2)) as output:
+        assert shown(output) == b"c\nd\n"
+        with (tmp_path / "output.log").open("ab") as file:
+            file.write(event("e\nf\ng"))
+        assert shown(output) == b"e\nf\ng\n"
+
+
+def test_a_last_line_that_was_not_ended_is_shown_at_the_end_and_half_an_event_is_not(tmp_path: Path) -> None:
+    for end, expected in ((b"died of it", b"died of it\n"), (event("half")[:-9], b""), (event("all")[:-1], b"all\n")):
+        (tmp_path / "output.log").write_bytes(event("first") + end)
+        with closing(words(tmp_path)) as output:
+            assert shown(output) == b"first\n"
+            found: list[bytes] = []
+            output.finish(found.append)
+            assert b"".join(found) == expected
