@@ -41,6 +41,11 @@ class Located:
         told = os.environ.get("CREWYARD_MERGE_AUTO_APPROVE", _table(self.values, "merge").get("auto_approve", True))
         return str(told).lower() != "false"
 
+    @property
+    def agent_types(self) -> frozenset[str]:
+        """Those that the file names, unchecked."""
+        return frozenset(_table(self.values, "agents"))
+
 
 def locate(start: Path) -> Located:
     """The yard that ``start`` lies in. Raises GitError outside of a repository, InvalidInput where there is no yard."""

@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 # Starts with a letter or digit, so that no id is an option; no slash, so that no id is a path.
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 AGENT_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+# Types of agents that need no configuration: the program of that name as it is, and the scripted one.
+BUILT_IN = ("claude", "codex", "gemini", "opencode", "scripted")
 TASK_ID_RULE = "letters, digits, '.', '_' and '-', at most 100, starting with a letter or digit"
 
 

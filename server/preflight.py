@@ -65,17 +65,33 @@ def require_agents(settings: Settings, agent_types: Collection[str], root: Path)
                 f"{key}: there is no program {words[0]!r}.", hint=f"Install it, or change {FILE_NAME}."
             )
     for name in sorted(agent_types):
+        _require_any(settings, name)
         agent = settings.agent(name)
         kind: Kind = kinds.of(name, agent.kind)
         kind.preflight(name, agent, root)
 
 
+def _require_any(settings: Settings, name: str) -> None:
+    """Raises ConfigurationError where a task names no agent and none is configured.
+
+    A program that happens to be on PATH is not started unasked: it costs money, and changes files.
+    """
+    if settings.agents or name != settings.default_agent:
+        return
+    found = [each for each, program in kinds.programs().items() if program.is_on_path]
+    using = f"; {' or '.join(f'`crewyard run PLAN --agent {each}`' for each in found)} needs none" if found else ""
+    raise ConfigurationError(
+        f"No agent is configured in {FILE_NAME}, and there are tasks that name none.",
+        hint=f"`crewyard init` writes that file with the agent programs that are on PATH{using}.",
+    )
+
+
 def resolve_agent(settings: Settings, wanted: str) -> str:
-    """The agent type that ``--agent`` means: a configured name, or the one that is of that kind.
+    """The agent type that ``--agent`` means: a configured name, the one that is of that kind, or a built-in one.
 
     Raises ConfigurationError.
     """
-    if wanted in settings.agents or wanted in settings.built_in:
+    if wanted in settings.agents:
         return wanted
     of_kind = [name for name, agent in settings.agents.items() if agent.kind == wanted]
     if len(of_kind) == 1:
@@ -85,7 +101,7 @@ def resolve_agent(settings: Settings, wanted: str) -> str:
             f"--agent {wanted}: {', '.join(of_kind)} are all of that kind.", hint="Name one of them."
         )
     settings.agent(wanted)  # raises, with the names there are
-    raise AssertionError(wanted)
+    return wanted
 
 
 def prepare(repository: Repository, paths: Paths) -> bool:

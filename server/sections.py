@@ -19,6 +19,7 @@ HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa
 Positive = Annotated[int, Field(gt=0)]
 Delay = Annotated[float, Field(ge=0, le=ONE_YEAR)]
 Timeout = Annotated[float, Field(gt=0, le=ONE_YEAR)]
+NotEmpty = Annotated[str, Field(min_length=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -98,10 +99,10 @@ class Agent(Section):
     command: list[str] = Field(
         default_factory=list, description="Kind `command`: the program and its arguments, with placeholders."
     )
-    program: str | None = Field(
+    program: NotEmpty | None = Field(
         None, description="Name or path of the program, where it is not the kind's own name. Not with `command`."
     )
-    model: str | None = Field(
+    model: NotEmpty | None = Field(
         None, description="The model that it is asked for, in the program's words. Unset: the program's own choice."
     )
     permissions: Literal["read", "edit", "run"] | None = Field(

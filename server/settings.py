@@ -8,6 +8,7 @@ right key.
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from .sections import Agent, Crew, Health, Http, Launch, Merge, Messages, Monito
 
 FILE_NAME = "crewyard.toml"
 FAILED_STARTS_FACTOR = 5
+
+_BUILT_IN = {kind: Agent.model_validate({"kind": kind}) for kind in names.BUILT_IN}
 
 HTTP_TOKEN = "CREWYARD_HTTP_TOKEN"  # noqa: S105  (a variable's name: a secret has no place in a file of settings)
 
@@ -54,15 +57,25 @@ class Settings(Section):
 
     @property
     def built_in(self) -> dict[str, Agent]:
-        """Agents that are there without being configured."""
-        return {"scripted": Agent(kind="scripted")}
+        """Agents that are there without being configured.
+
+        A program that is configured goes by the names that it was given there: no task gets it without its settings.
+        """
+        taken = {agent.kind for agent in self.agents.values()} - {"scripted"}
+        return {kind: agent for kind, agent in _BUILT_IN.items() if kind not in taken}
 
     def agent(self, name: str) -> Agent:
         """The agent type ``name``. Raises ConfigurationError, with the nearest name there is."""
         known = {**self.built_in, **self.agents}
         if name in known:
             return known[name]
-        near = difflib.get_close_matches(name, known, n=1)
+        of_kind = [each for each, agent in self.agents.items() if agent.kind == name]
+        if of_kind:
+            raise ConfigurationError(
+                f"There is no agent type {name!r}: {name} is configured as {', '.join(of_kind)}.",
+                hint=f"Name {of_kind[0]!r}, or add [agents.{name}] to {FILE_NAME}.",
+            )
+        near = difflib.get_close_matches(name, [*known, *(agent.kind for agent in self.agents.values())], n=1)
         hint = (
             f"Did you mean {near[0]!r}?"
             if near
@@ -178,6 +191,9 @@ def _explained(error: ValidationError, path: Path, origin: dict[tuple[str, str],
     if first["type"] == "extra_forbidden":
         hint = _nearest(location[-1], _known_keys(location[:-1]))
         return ConfigurationError(f"{place} is no setting of Crewyard.", hint=hint, key=key)
+    if first["type"] == "literal_error":
+        hint = _nearest(str(first["input"]), re.findall(r"'([^']+)'", first["ctx"]["expected"]))
+        return ConfigurationError(f"{place}: {first['msg']}, not {first['input']!r}", hint=hint, key=key)
     message = first["msg"].removeprefix("Value error, ")
     hint = (
         'Write a list as ["a", "b"].' if first["type"] == "list_type" else "docs/configuration.md lists every setting."

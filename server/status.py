@@ -53,7 +53,8 @@ class AgentNow:
 class Status:
     """The yard. ``seen.supervisor`` is held only by a process that lives; ``notes`` are what a person should know.
 
-    ``left_ready`` tasks are ready and in no dispatch; ``unread`` messages wait for agents that live.
+    ``left_ready`` tasks are ready and in no dispatch; ``unread`` messages wait for agents that live; ``configured`` are
+    the agent types that the settings name, unchecked.
     """
 
     seen: Overview
@@ -65,6 +66,7 @@ class Status:
     delays: list[Delay] = field(default_factory=list)
     left_ready: int = 0
     unread: int = 0
+    configured: frozenset[str] = frozenset()
 
     @property
     def agents_running(self) -> int:
@@ -141,6 +143,7 @@ class Look:
                 for each in self._agents(seen.agents, rows, supervised=age is not None)
             ],
             notes=self._notes(present),
+            configured=self.located.agent_types,
             **known,
         )
 

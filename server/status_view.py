@@ -4,12 +4,12 @@ The lines are made without rich's console, which takes as long to import as the 
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from . import clock, wording
+from . import clock, names, wording
 from .overview import DispatchView, HoldView, MergeView, Overview
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ STYLES = {
     "active": "cyan", "paused": "yellow", "asks": "bold yellow", "waiting": "yellow", "running?": "red",
     "starting?": "red",
 }  # fmt: skip
-BUILT_IN = ("scripted",)
 
 Part = tuple[str, str]
 Line = list[Part]  # texts, each with its style
@@ -82,7 +81,7 @@ def lines_of_state(status: "Status") -> list[Line]:
     if status.left_ready:
         ready = f"Ready         {number(status.left_ready, 'task')} that nobody works off: `crewyard run PLAN` does"
         lines.append([(ready, "yellow")])
-    return [*lines, *_processes(status), *_holds(status.seen.holds)]
+    return [*lines, *_processes(status), *_holds(status.seen.holds, status.configured)]
 
 
 def _tasks(seen: Overview) -> list[Line]:
@@ -113,11 +112,11 @@ def _who_goes_on(dispatches: list[DispatchView]) -> str:
     return "`crewyard start`, `run PLAN` or `serve` goes on"
 
 
-def _holds(holds: list[HoldView]) -> list[Line]:
+def _holds(holds: list[HoldView], configured: Collection[str]) -> list[Line]:
     """Those of built-in types that were left out of a start tell a person nothing: nobody asked for them."""
     lines: list[Line] = []
     for hold in holds:
-        if hold.reason == "not_started" and hold.scope in BUILT_IN:
+        if hold.reason == "not_started" and hold.scope in names.BUILT_IN and hold.scope not in configured:
             continue
         whom = "No agent is" if hold.scope == "*" else f"No {hold.scope} is"
         until = f" until {clock.local_time(hold.until)}" if hold.until else ""

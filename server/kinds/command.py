@@ -67,5 +67,8 @@ def require_program(key: str, program: str, root: Path) -> None:
     """Raises ConfigurationError where ``program``, which the setting ``key`` names, is not there."""
     if not is_there(program, root):
         raise ConfigurationError(
-            f"{key}: there is no program {program!r}.", hint="Install it, or give its path in crewyard.toml."
+            f"{key}: there is no program {program!r}.",
+            hint="Arguments have a place of their own: `arguments`, or further items of `command`."
+            if " " in program
+            else "Install it, or give its path in crewyard.toml.",
         )

@@ -181,12 +181,15 @@ def test_what_to_type_is_whole_on_the_narrowest_screen() -> None:
 
 
 def test_types_that_a_start_left_out_are_told_but_the_built_in_one(capsys: pytest.CaptureFixture[str]) -> None:
-    left_out = [HoldView(scope, "not_started", "it was left out", NOW, None) for scope in ("builder", "scripted")]
-    show(overview(holds=left_out))
+    names = ("builder", "scripted", "codex", "gemini")
+    left_out = [HoldView(scope, "not_started", "it was left out", NOW, None) for scope in names]
+    show(overview(holds=left_out), configured=frozenset({"codex"}))
     said = capsys.readouterr().out
 
     assert "No builder is started: it was left out" in said
+    assert "No codex is started" in said
     assert "scripted" not in said
+    assert "gemini" not in said
 
 
 def test_a_supervisor_that_is_gone_has_no_pid_for_scripts() -> None:
