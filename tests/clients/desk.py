@@ -94,6 +94,11 @@ class Desk:
             "GOOGLE_GEMINI_BASE_URL": url,
         }
 
+    @property
+    def passed_on(self) -> list[str]:
+        """An agent type's ``environment``: what its program has to see of the desk."""
+        return [name for name in self.environment if name != "PATH"]
+
     def run(self, *command: str, at: Path, seconds: float = 120, **environment: str) -> "Told":
         """A program from beginning to end, with nothing on its standard input."""
         done = subprocess.run(
@@ -107,6 +112,10 @@ class Desk:
             check=False,
         )
         return Told(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *command: str, at: Path) -> "subprocess.Popen[bytes]":
+        """A program that the test ends itself. What it says goes to the test's own output."""
+        return subprocess.Popen(command, cwd=at, env=self.environment, stdin=subprocess.DEVNULL)
 
     def ask_claude(self, prompt: str, *options: str, at: Path, **environment: str) -> "Told":
         """Claude Code without a terminal, with our tools allowed and no other question possible."""
