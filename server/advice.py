@@ -93,7 +93,7 @@ COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
         "quota": ("crewyard status", "crewyard why TASK"),
         "startup_failed": ("crewyard doctor", "crewyard logs TASK"),
         "startup_timeout": ("crewyard command monitor-resource-usage", "crewyard logs TASK"),
-        "spawn_failed": ("crewyard doctor",),
+        "spawn_failed": ("crewyard logs TASK", "crewyard doctor"),
         "resource_exhaustion": ("crewyard command monitor-resource-usage", "crewyard doctor"),
         "non_retryable_error": ("crewyard why TASK", "crewyard send TASK TEXT"),
         "syntax_error": (
@@ -185,6 +185,7 @@ MEANINGS: dict[str, str] = {
     "killed": "An agent was ended by a person or by the lead.",
     "restarted": "An agent was ended by a person or by the lead, so that another one begins its task anew.",
     "quota": "The agent program said that its provider's limit is reached.",
+    "spawn_failed": "The agent's program cannot be started, or fails as soon as it starts, task after task.",
     "startup_failed": "The agent's program is there, and could not be started in that moment.",
     "syntax_error": "The agent program, a script say, ended because its own source does not compile.",
     "authentication_failure": "The agent program, or git, said that it is not logged in.",
