@@ -47,17 +47,17 @@ def quota(tail: str, pattern: str, *, now: str) -> Quota | None:
     for line in reversed(tail.rstrip().splitlines()[-LINES:]):
         found = re.search(pattern, line)
         if found is not None:
-            return Quota(line.strip()[:200], _moment(found.groupdict().get("reset"), now))
+            return Quota(line.strip()[:200], moment(found.groupdict().get("reset"), now))
     return None
 
 
-def _moment(text: str | None, now: str) -> str | None:
+def moment(text: str | None, now: str) -> str | None:
     """The time that a program names, where it can be one: in the future, and not years away."""
     if not text:
         return None
     try:
-        moment = datetime.fromtimestamp(int(text), UTC) if text.isdigit() else datetime.fromisoformat(text)
-        named = clock.to_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        named_time = datetime.fromtimestamp(int(text), UTC) if text.isdigit() else datetime.fromisoformat(text)
+        named = clock.to_text(named_time if named_time.tzinfo else named_time.replace(tzinfo=UTC))
     except (ValueError, OverflowError, OSError):
         return None
     return named if now < named < clock.plus(now, FARTHEST_SECONDS) else None

@@ -6,7 +6,7 @@ command may well start one of them. Any other output says nothing, and is no err
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ def told_by(output: str) -> Spending | None:
             thread = None
         elif said.get("type") == "turn.completed":
             thread = of_codex(said)
-    used = _sum([*runs, *([thread] if thread else [])])
+    used = of_runs([*runs, *([thread] if thread else [])])
     return used if used != Spending() else None
 
 
@@ -92,7 +92,8 @@ def _cost(value: object) -> float | None:
     return float(value) if 0 <= value < _MOST else None  # NaN is neither
 
 
-def _sum(runs: list[Spending]) -> Spending:
+def of_runs(runs: Sequence[Spending]) -> Spending:
+    """What they used together; None of what none of them told."""
     return Spending(
         _count(_total(run.input_tokens for run in runs)),
         _count(_total(run.output_tokens for run in runs)),

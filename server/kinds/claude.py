@@ -1,21 +1,23 @@
 """Kind ``claude``: Claude Code without a terminal, ``claude -p``, its events as lines of JSON."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from .. import endings, spending
 from ..sections import Agent
-from ..wording import cut, last_lines
-from . import objects, permissions
-from .base import Heard, Launch, Start, readable_text
+from . import claude_events, permissions
+from .base import Heard, Launch, Start
 from .command import require_program
 from .program import Program
 
-LOOK = ("Read", "Glob", "Grep", "Bash(git status:*)", "Bash(git diff:*)", "Bash(git log:*)", "Bash(git show:*)")
-COMMIT = ("Edit", "Write", "NotebookEdit", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git rm:*)", "Bash(git mv:*)")
-LINE = 300
+# Looking is allowed by itself, in the worktree and by commands that Claude Code knows to be harmless. A rule for it
+# would take more in: a bare `Read`, `Edit` or `Write` is of any file of the machine, and `Bash(git diff:*)` of its
+# `--output`, which writes any.
+COMMIT = ("Bash(git add:*)", "Bash(git commit:*)", "Bash(git rm:*)", "Bash(git mv:*)")
+# These ask nobody, and lead out of the worktree or beyond the end of the run.
+NEVER = ("EnterWorktree", "CronCreate", "ScheduleWakeup")
+_SPECIAL = re.compile(r"[\\()]")
 
 
 class Claude:
@@ -56,62 +58,33 @@ class Claude:
         words = [
             *(agent.program or "claude", "--print", "--output-format", "stream-json", "--verbose", *conversation),
             *("--mcp-config", str(launch.mcp_config), "--strict-mcp-config", *model),
-            *("--permission-mode", "default" if allowed == "read" else "acceptEdits", *agent.arguments),
-            *("--allowedTools", *_tools(allowed, launch, agent)),
+            *("--permission-mode", "default" if allowed == "read" else "acceptEdits"),
+            *("--settings", json.dumps({"permissions": {"allow": _checks(allowed, launch)}}), *agent.arguments),
+            *("--disallowedTools", *NEVER, "--allowedTools", *_tools(allowed, agent)),
         ]
         return Start(words, reads_prompt=True)
 
+    def trial(self, agent: Agent, folder: Path) -> Start:
+        """A run of one word, which shows that it is logged in and answers; nothing of it is kept."""
+        model = ["--model", agent.model] if agent.model else []
+        quiet = ("--strict-mcp-config", "--no-session-persistence", "--permission-mode", "default")
+        words = [agent.program or "claude", "--print", "--output-format", "stream-json", "--verbose", *quiet, *model]
+        return Start([*words, *agent.arguments, "--max-turns", "1", "--", "Answer with the one word: ready"])
+
     def heard(self, output: str, quota_pattern: str, *, now: str) -> Heard:
-        session, result = None, {}
-        for said in objects.of_lines(output):
-            session = _text(said.get("session_id")) or session
-            if said.get("type") == "result":
-                result = said
-        error = _text(result.get("result")) or "it said no more" if result.get("is_error") else None
-        return Heard(
-            last_lines(readable_text(self, output)),
-            session=session,
-            spending=spending.of_claude(result) if result else None,
-            error=error,
-            limit=endings.quota(error or "", quota_pattern, now=now),
-            denied=[_denied(each) for each in result.get("permission_denials") or () if isinstance(each, dict)],
-        )
+        return claude_events.heard(output, quota_pattern, now=now)
 
     def readable(self, line: str) -> str | None:
-        said = objects.of_line(line)
-        if said is None:
-            return line
-        message = said.get("message")
-        if said.get("type") == "result":
-            return _text(said.get("result"))
-        if not isinstance(message, dict) or not isinstance(message.get("content"), list):
-            return None
-        return "\n".join(filter(None, (_of_block(block) for block in message["content"]))) or None
+        return claude_events.readable(line)
 
 
-def _tools(allowed: permissions.Permissions, launch: Launch, agent: Agent) -> list[str]:
-    more = {"read": (), "edit": COMMIT, "run": (*COMMIT, "Bash")}[allowed]
-    checks = [] if allowed == "read" else [f"Bash({check})" for check in launch.checks]
-    return ["mcp__crewyard", *LOOK, *more, *checks, *agent.allow]
+def _tools(allowed: permissions.Permissions, agent: Agent) -> list[str]:
+    more = {"read": (), "edit": COMMIT, "run": ("Bash",)}[allowed]
+    return ["mcp__crewyard", *more, *agent.allow]
 
 
-def _denied(refusal: dict[str, Any]) -> str:
-    given = refusal.get("tool_input")
-    command = given.get("command") if isinstance(given, dict) else None
-    return cut(f"{refusal.get('tool_name')}({command})" if command else str(refusal.get("tool_name")), LINE)
-
-
-def _of_block(block: object) -> str | None:
-    if not isinstance(block, dict):
-        return None
-    if block.get("type") == "text":
-        return _text(block.get("text"))
-    if block.get("type") == "tool_use":
-        return cut(f"→ {block.get('name')} {json.dumps(block.get('input'), ensure_ascii=False)}", LINE)
-    if block.get("type") == "tool_result" and block.get("is_error"):
-        return cut(f"✗ {block.get('content')}", LINE)
-    return None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _checks(allowed: permissions.Permissions, launch: Launch) -> list[str]:
+    """Rules for these very commands. Not among ``--allowedTools``, which takes a comma for the end of one."""
+    if allowed == "read":
+        return []
+    return [f"Bash({_SPECIAL.sub(lambda found: chr(92) + found[0], check)})" for check in launch.checks]
