@@ -33,6 +33,20 @@ def lay_down(run_dir: Path, name: str, data: bytes) -> None:
         file.write(data)
 
 
+def lay_out(run_dir: Path, files: Mapping[str, bytes | Path]) -> None:
+    """Files of the run folder that hold no secret, and links out of it; a folder that one leads to is made."""
+    for name, what in files.items():
+        path = run_dir / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if isinstance(what, bytes):
+            lay_down(run_dir, name, what)
+            continue
+        if not what.exists():
+            what.mkdir(parents=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(what)
+
+
 def lay_down_mcp_config(run_dir: Path, entry: Mapping[str, Any]) -> None:
     lay_down(run_dir, MCP_CONFIG, json.dumps({"mcpServers": {SERVER: entry}}, indent=2).encode())
 

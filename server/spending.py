@@ -77,6 +77,30 @@ def _beyond(used: Number | None, earlier: Number | None) -> Number | None:
     return used if used is None or earlier is None else max(used - earlier, used - used)
 
 
+def of_gemini(said: dict[str, Any]) -> Spending | None:
+    """What the ``result`` of Gemini CLI counts; it names no cost."""
+    used = said.get("stats")
+    if not isinstance(used, dict):
+        return None
+    return Spending(_count(used.get("input_tokens")), _count(used.get("output_tokens")))
+
+
+def of_opencode(steps: Iterable[dict[str, Any]]) -> Spending | None:
+    """The sum of what the steps of opencode that ended have used; its thoughts count as output."""
+    runs = [_of_step(step) for step in steps]
+    return of_runs(runs) if runs else None
+
+
+def _of_step(step: dict[str, Any]) -> Spending:
+    tokens = step.get("tokens")
+    tokens = tokens if isinstance(tokens, dict) else {}
+    cache = tokens.get("cache")
+    cache = cache if isinstance(cache, dict) else {}
+    inputs = _total(_count(each) for each in (tokens.get("input"), cache.get("read"), cache.get("write")))
+    outputs = _total(_count(tokens.get(name)) for name in ("output", "reasoning"))
+    return Spending(_count(inputs), _count(outputs), _cost(step.get("cost")))
+
+
 def _usage(said: dict[str, Any]) -> dict[str, Any]:
     usage = said.get("usage")
     return usage if isinstance(usage, dict) else {}

@@ -6,6 +6,8 @@ from .base import Heard, Kind, Launch, Start
 from .claude import Claude
 from .codex import Codex
 from .command import Command
+from .gemini import Gemini
+from .opencode import Opencode
 from .program import Program
 from .scripted import Scripted
 
@@ -25,7 +27,14 @@ __all__ = [
     "programs",
 ]
 
-KINDS: dict[str, Kind] = {"claude": Claude(), "codex": Codex(), "command": Command(), "scripted": Scripted()}
+KINDS: dict[str, Kind] = {
+    "claude": Claude(),
+    "codex": Codex(),
+    "command": Command(),
+    "gemini": Gemini(),
+    "opencode": Opencode(),
+    "scripted": Scripted(),
+}
 ANY: Kind = KINDS["command"]  # what is said of agents whose kind another version knew
 
 

@@ -39,12 +39,14 @@ class Start:
     """How a program is started. Nothing of ``argv`` passes through a shell, and nothing secret is in it.
 
     ``config`` is laid down as the launch's ``program_config``, for its owner only, and gone when the agent ends.
+    ``files`` lie in the run folder beside it, by their names there: a content, or the path that a link leads to.
     ``reads_prompt``: the prompt file is its standard input, which is closed otherwise.
     """
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     config: bytes | None = None
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
     reads_prompt: bool = False
 
 

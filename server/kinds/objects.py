@@ -25,3 +25,8 @@ def of_lines(output: str) -> Iterator[dict[str, Any]]:
         parsed = of_line(line)
         if parsed is not None:
             yield parsed
+
+
+def text(value: object) -> str | None:
+    """A text that says something; None for anything else that a program may have put in its place."""
+    return value if isinstance(value, str) and value else None

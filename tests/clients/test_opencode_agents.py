@@ -1,0 +1,72 @@
+"""An unmodified opencode as a worker."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from .desk import Desk
+from .models import Say, Scenario, Use
+
+AGENT = """\
+[agents.writer]
+kind = "opencode"
+environment = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+"""
+TASK = {
+    "task_id": "greet",
+    "title": "Greet",
+    "agent_type": "writer",
+    "description": "/help @README.md Write hello.txt.",
+    "check": "grep -q hi hello.txt && test -s hello.txt",
+}
+
+
+def test_opencode_works_a_task_off_with_no_more_than_it_may(yard: Any, sit: Callable[..., Desk]) -> None:
+    turns = [
+        [Use("write", filePath="hello.txt", content="hi\n")],
+        [Use("bash", command="git push origin roadmap", description="push")],
+        [Use("bash", command=TASK["check"], description="check")],
+        [Use("bash", command="git add hello.txt && git commit -qm 'Greet, as asked'", description="commit")],
+        [Use("report", action="complete", summary="Greeted.")],
+        [Say("Done.")],
+    ]
+    desk = sit(Scenario("# Task greet", turns))
+    yard.configure(AGENT)
+
+    told = desk.run("crewyard", "run", str(yard.plan(TASK)), "--repo", str(yard.repo), "--json", at=yard.repo)
+
+    assert told.code == 0, told.out + told.err
+    assert yard.at_roadmap("hello.txt") == "hi"
+    [agent] = yard.rows("SELECT * FROM agent_lifecycle")
+    assert (agent["status"], agent["input_tokens"], agent["output_tokens"]) == ("completed", 60, 30)
+    [event] = yard.rows("SELECT data FROM event WHERE kind = 'agent_denied'")
+    assert json.loads(event["data"])["denied"] == ["bash(git push origin roadmap)"]
+    results = desk.models.requests[-1].results
+    assert "rule which prevents" in json.dumps(results[1])
+    assert results[4]["status"] == "success"
+    assert "/help @README.md Write hello.txt." in desk.models.requests[-1].said
+    assert "Greet, as asked" in yard.git(yard.repo, "log", "--format=%s", "roadmap")
+
+
+def test_opencode_goes_on_with_its_conversation_after_a_kill(yard: Any, sit: Callable[..., Desk]) -> None:
+    killed: list[int] = []
+
+    def die_once(results: list[Any]) -> list[Say]:
+        if not killed:
+            [agent] = yard.rows("SELECT pid FROM agent_lifecycle")
+            killed.append(agent["pid"])
+            os.killpg(agent["pid"], signal.SIGKILL)
+        return [Say("Done.")]
+
+    desk = sit(Scenario("# Task greet", [[Use("write", filePath="hello.txt", content="hi\n")], die_once]))
+    yard.configure(AGENT)
+
+    told = desk.run("crewyard", "run", str(yard.plan(TASK)), "--repo", str(yard.repo), "--json", at=yard.repo)
+
+    assert told.code == 0, told.out + told.err
+    first, second = yard.rows("SELECT * FROM agent_lifecycle ORDER BY attempt")
+    assert (first["status"], second["status"]) == ("failed", "completed")
+    assert (second["session_id"], json.loads(second["metadata"])["resumed"]) == (first["session_id"], True)
+    assert "hello.txt" in json.dumps(desk.models.requests[-1].turns[0]), "it remembers what it had done"
