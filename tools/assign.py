@@ -155,7 +155,7 @@ def lead_tool() -> Tool:
     return tool(
         assign,
         name="assign",
-        description="Start working tasks off in parallel with agents (a dispatch), find what can start, or pause, "
-        "resume or cancel a dispatch.",
+        description="Run tasks in parallel: dispatch work to coding agents; find what can start; pause, resume or "
+        "cancel a dispatch.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )

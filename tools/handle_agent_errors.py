@@ -72,6 +72,6 @@ def lead_tool() -> Tool:
     return tool(
         handle_agent_errors,
         name="handle_agent_errors",
-        description="List errors of agents and tasks; handle one, recover its task, or escalate it to a person.",
+        description="List errors of agents and failed tasks; handle one, retry its task, or escalate it to a person.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False),
     )

@@ -272,7 +272,7 @@ def lead_tool() -> Tool:
     return tool(
         plan,
         name="plan",
-        description="Show the tasks and their state, import a plan (JSON, YAML, Markdown, Task Master, Beads), "
+        description="Show tasks and their progress, import a plan (JSON, YAML, Markdown, Task Master, Beads), "
         "add tasks, set a task's status, export.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )

@@ -219,6 +219,6 @@ def route_tool() -> Tool:
     return tool(
         route,
         name="route",
-        description="Send messages to agents (or ALL), poll (receive) and acknowledge your mail, count or clear it.",
+        description="Send a message to an agent (or ALL), poll (wait for) and acknowledge your mail, count, clear it.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False),
     )
