@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from . import alerts, events
+from . import agents, alerts, events, kinds
 from .store import Row, Transaction
 from .wording import counted, cut
 
@@ -30,10 +30,9 @@ def note(tx: Transaction, agent: Row, wanted: Sequence[str], *, now: str, actor:
         denied=what,
     )
     if news := [each for each in what if each not in known]:
-        agent_type = agent["agent_type"]
-        title = f"Agents of type {agent_type} are refused {counted(len(news), 'permission')}"
+        title = f"Agents of type {agent['agent_type']} are refused {counted(len(news), 'permission')}"
         alerts.alert(
-            tx, "warning", title, f"{agent['agent_id']} was not allowed: {', '.join(news)}. {cure(agent_type, news)}",
+            tx, "warning", title, f"{agent['agent_id']} was not allowed: {', '.join(news)}. {_cure(agent, news)}",
             now=now, agent=agent["agent_id"], task_id=agent["task_id"], denied=news,
         )  # fmt: skip
 
@@ -43,26 +42,27 @@ def told(tx: Transaction, agent_id: str) -> str:
 
     How it can be allowed is for a person to read, not for the next agent.
     """
-    _, what = _of(tx, agent_id)
+    what = _of(agents.get(tx, agent_id))
     return f"It was not allowed: {', '.join(what)}." if what else ""
 
 
 def cure_of(tx: Transaction, agent_id: str) -> str:
     """The setting that allows what the agent was refused; nothing where it was refused nothing."""
-    agent_type, what = _of(tx, agent_id)
-    return cure(agent_type, what) if what else ""
+    agent = agents.get(tx, agent_id)
+    what = _of(agent)
+    return _cure(agent, what) if what else ""
 
 
-def cure(agent_type: str, what: Sequence[str]) -> str:
-    """The setting as it stands in the file."""
-    return f"If it should be allowed, add it to [agents.{agent_type}] of crewyard.toml: allow = {json.dumps(what)}."
+def _cure(agent: Row, what: Sequence[str]) -> str:
+    table = f"[agents.{agent['agent_type']}] of crewyard.toml"
+    if kinds.KINDS.get(agent["kind"], kinds.ANY).takes_allow:
+        return f"If it should be allowed, add it to {table}: allow = {json.dumps(list(what))}."
+    return f"If it should be allowed, permissions in {table} is what widens what it may do."
 
 
-def _of(tx: Transaction, agent_id: str) -> tuple[str, list[str]]:
-    row = tx.only(
-        "SELECT agent_type, metadata ->> '$.denied' AS denied FROM agent_lifecycle WHERE agent_id = ?", (agent_id,)
-    )
-    return row["agent_type"], json.loads(row["denied"] or "[]")
+def _of(agent: Row) -> list[str]:
+    what: list[str] = json.loads(agent["metadata"]).get("denied", [])
+    return what
 
 
 def _known(tx: Transaction, agent: Row) -> set[str]:

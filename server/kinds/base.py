@@ -77,6 +77,7 @@ class Kind(Protocol):
     polls: bool  # it can call Crewyard's tools, and so read its mail
     commits: bool  # it can call the git commands that write; else what it leaves is committed for it
     counts_conversation: bool  # what it says that it has used is of all its conversation so far, not of this run
+    takes_allow: bool  # single things can be allowed it, by ``allow``; else only ``permissions`` widens what it may do
     variables: Sequence[str]  # of our environment, by which it is logged in and finds its provider
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:

@@ -39,6 +39,7 @@ class Claude:
     polls = True
     commits = True
     counts_conversation = False
+    takes_allow = True
     variables: Sequence[str] = (
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",

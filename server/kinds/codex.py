@@ -48,6 +48,7 @@ class Codex:
     tells_session = True
     polls = True
     commits = False
+    takes_allow = False
     counts_conversation = True
     variables: Sequence[str] = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_HOME")
 

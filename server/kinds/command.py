@@ -26,6 +26,7 @@ class Command:
     polls = False
     commits = True
     counts_conversation = False
+    takes_allow = False
     variables: Sequence[str] = ()
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:

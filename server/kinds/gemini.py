@@ -56,6 +56,7 @@ class Gemini:
     polls = True
     commits = True
     counts_conversation = False
+    takes_allow = True
     variables: Sequence[str] = (
         *LOGINS,
         "GEMINI_CLI_SYSTEM_DEFAULTS_PATH",

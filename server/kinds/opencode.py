@@ -46,6 +46,7 @@ class Opencode:
     polls = True
     commits = True
     counts_conversation = False
+    takes_allow = True
     variables: Sequence[str] = (
         *VARIABLES,
         "OPENCODE_CONFIG",

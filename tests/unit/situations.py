@@ -250,6 +250,7 @@ def waits_for_log_in(bench: Any) -> str:
 def refused_permission(bench: Any) -> str:
     bench.add_tasks("A")
     agent = bench.add_agent("A", at=NOW)
+    bench.store.run(lambda tx: tx.run("UPDATE agent_lifecycle SET kind = 'claude'"))
     heard = Heard("…", denied=["Bash(npm test)"])
     bench.finish(agent, "failed", code=1, heard=heard, message="exit code 1.", at=clock.plus(NOW, 4))
     return "A"

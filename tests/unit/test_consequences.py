@@ -36,6 +36,10 @@ def started(bench: Any, task_id: str = "A", *, at: str = NOW, **facts: Any) -> s
     return str(bench.add_agent(task_id, at=at, **facts))
 
 
+def of_kind(bench: Any, agent_id: str, kind: str) -> None:
+    bench.store.run(lambda tx: tx.run("UPDATE agent_lifecycle SET kind = ? WHERE agent_id = ?", (kind, agent_id)))
+
+
 def kill(bench: Any, agent_id: str, outcome: str, code: str | None = None) -> None:
     bench.store.run(
         agents.request_kill, agent_id, reason="It was time.", outcome=outcome, grace_seconds=1, now=NOW, actor="lead",
@@ -397,6 +401,7 @@ def test_what_an_agent_was_refused_is_told_once_a_type_with_the_setting_that_all
     heard = Heard("I give up", denied=["Bash(npm test)", "Bash(npm test)", "WebFetch"])
     for n, task_id in enumerate("AAB"):
         agent_id = started(bench, task_id, at=later(100 * n))
+        of_kind(bench, agent_id, "claude")
         bench.finish(agent_id, end, code=int(end == "failed"), message="It ended.", heard=heard, at=later(100 * n + 9))
         if end == "completed" and task_id == "A":
             bench.store.run(
@@ -416,6 +421,15 @@ def test_what_an_agent_was_refused_is_told_once_a_type_with_the_setting_that_all
         assert "It was not allowed: Bash(npm test), WebFetch." in row["error_message"]
         assert "It was not allowed: Bash(npm test), WebFetch." in row["next_prompt"]
         assert "crewyard.toml" not in row["next_prompt"], "an agent is not to allow itself more"
+
+
+def test_a_program_that_takes_no_single_permissions_is_not_told_to(bench: Any) -> None:
+    agent_id = started(bench)
+    of_kind(bench, agent_id, "codex")
+    bench.finish(agent_id, "completed", code=0, heard=Heard(denied=["patch rejected: outside"]), at=later(9))
+    [alert] = bench.alerts("lead")
+    assert "allow =" not in alert["message"]
+    assert "permissions in [agents.builder]" in alert["message"]
 
 
 def test_another_refusal_of_the_same_type_is_told_by_itself(bench: Any) -> None:
