@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import next_calls
-from .cli_options import Json, Repo, refusal, refusals, say
+from .cli_options import Json, Repo, refusal, refusals, refuse_agents, say
 from .completion import agents_and_tasks, subjects
 from .errors import InvalidInput, NotFound
 
@@ -107,14 +107,26 @@ def _plan_file(name: str | None) -> str:
     return shlex.quote(name) if name and Path(name).is_file() else "PLAN"
 
 
-def doctor(repo: Repo = Path(), as_json: Json = False) -> None:
+def doctor(
+    repo: Repo = Path(),
+    as_json: Json = False,
+    tries: Annotated[
+        bool,
+        typer.Option(
+            "--try", help="Also run each configured agent for one word, as a task would; it costs some cents."
+        ),
+    ] = False,
+) -> None:
     """Look whether everything is fit for work, and say how to cure what is not. Nothing is changed.
 
     Ends with 0 where no problem was found (warnings may be left), 1 where something must be cured.
     """
     from . import doctor as surgery
 
-    found = surgery.examine(repo)
+    if tries:
+        refuse_agents(repo, "crewyard doctor --try")
+        say("Each configured agent is run for one word, which takes at most a minute each ...")
+    found = surgery.examine(repo, tries=tries)
     if as_json:
         typer.echo(json.dumps(found.as_dict()))
     else:

@@ -22,6 +22,11 @@ def server(paths: Paths, token: str) -> dict[str, Any]:
     if served is not None:
         headers = {"Authorization": f"Bearer {token}"}
         return {"type": "http", "url": served.agents_url, "headers": headers}
+    return own_server(paths, token)
+
+
+def own_server(paths: Paths, token: str) -> dict[str, Any]:
+    """The same for one that the agent starts for itself."""
     command = [sys.executable, "-P", "-m", "crewyard.server.cli", "serve", "--repo", str(paths.root)]
     variables = environment.of_agent(paths.root, token)
     return {"command": command[0], "args": command[1:], "env": variables}

@@ -48,7 +48,8 @@ def note(tx: Transaction, agent: Row, limits: Limits, *, now: str, actor: str) -
     names = ", ".join(sorted(tasks)[:NAMED]) + (" and more" if len(tasks) > NAMED else "")
     message = (
         f"agents of type {agent_type} failed to start on {len(tasks)} tasks in a row ({names}); the last: "
-        f"{stopped(agent['error_message'] or '')} Mend it, and `crewyard run` of the same plan tries at once"
+        f"{stopped(agent['error_message'] or '')} `crewyard doctor --try` shows whether it is mended; then "
+        "`crewyard run` of the same plan tries at once"
     )
     until = clock.plus(now, pause)
     holds.hold(tx, agent_type, REASON, message, until=until, now=now, actor=actor, again=hold is not None)

@@ -272,23 +272,14 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, che
     )
     kind = kinds.of(row["agent_type"], agent.kind)
     start = kind.start(agent, facts)
-    variables = {
-        "CREWYARD_AGENT_ID": facts.agent_id,
-        "CREWYARD_AGENT_TYPE": row["agent_type"],
-        "CREWYARD_TASK_ID": facts.task_id,
-        "CREWYARD_ATTEMPT": str(facts.attempt),
-        "CREWYARD_PROMPT_FILE": str(facts.prompt_file),
-        "CREWYARD_WORKTREE": str(facts.worktree),
-        "CREWYARD_MCP_CONFIG": str(facts.mcp_config),
-        **environment.of_agent(crew.root, token),
-    }
     order = {
         "argv": list(start.argv),
         "cwd": worktree.path,
         "env": {
             **environment.for_child((*agent.environment, *kind.variables)),
             **crew.repository.identity(),
-            **variables,
+            **facts.variables,
+            **environment.of_agent(crew.root, token),
             **start.environment,
         },
         "bell": str(crew.paths.bell),

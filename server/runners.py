@@ -71,7 +71,14 @@ class Runners:
             self._end_server()
 
     def check(
-        self, command: Sequence[str], *, cwd: Path, log: Path, timeout_seconds: float, environment: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        log: Path,
+        timeout_seconds: float,
+        environment: Mapping[str, str],
+        stdin: Path | None = None,
     ) -> Finished:
         """Run a check to its end, its output in ``log``; nothing that it started outlives it. Raises SpawnFailed."""
         end_check(log)  # one of the same name may have outlived the server that started it
@@ -90,6 +97,7 @@ class Runners:
             "memory_limit_mb": None,
             "beat_seconds": NEVER,
             "grace_seconds": GRACE_SECONDS,
+            "stdin": str(stdin or os.devnull),
         }
         write_order(run_dir, order)
         who = self.start(run_dir)

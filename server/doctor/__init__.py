@@ -1,7 +1,7 @@
 """``crewyard doctor``: is this machine, this repository and this yard fit for work, and what cures what is not?
 
 A check is a function of what was found beforehand (``Patient``); it says what it saw and changes nothing. One that
-cannot look says so, and the others go on.
+cannot look says so, and the others go on. Those on demand start programs, and leave nothing behind.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CrewyardError
-from . import database, machine, programs, remains, rights, version_control
+from . import database, machine, programs, remains, rights, tryout, version_control
 from .patient import Check, Finding, admit, problem
 
 __all__ = ["Examination", "Finding", "examine"]
@@ -32,6 +32,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("processes", remains.processes),
     ("credentials", remains.credentials_left),
 )
+ON_DEMAND: tuple[tuple[str, Check], ...] = (("tried agents", tryout.tried),)
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class Examination:
         }
 
 
-def examine(start: Path) -> Examination:
-    """Look at everything, from any folder of a repository or outside of one."""
+def examine(start: Path, *, tries: bool = False) -> Examination:
+    """Look at everything, from any folder of a repository or outside of one; ``tries`` also runs each agent."""
     patient = admit(start)
     findings: list[Finding] = []
-    for name, check in CHECKS:
+    for name, check in (*CHECKS, *(ON_DEMAND if tries else ())):
         try:
             findings += [each.named(name) for each in check(patient)]
         except (CrewyardError, OSError) as error:

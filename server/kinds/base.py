@@ -33,6 +33,19 @@ class Launch:
     checks: Sequence[str] = ()
     server: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What it finds of all this in its environment, whatever its kind."""
+        return {
+            "CREWYARD_AGENT_ID": self.agent_id,
+            "CREWYARD_AGENT_TYPE": self.agent_type,
+            "CREWYARD_TASK_ID": self.task_id,
+            "CREWYARD_ATTEMPT": str(self.attempt),
+            "CREWYARD_PROMPT_FILE": str(self.prompt_file),
+            "CREWYARD_WORKTREE": str(self.worktree),
+            "CREWYARD_MCP_CONFIG": str(self.mcp_config),
+        }
+
 
 @dataclass(frozen=True)
 class Start:
