@@ -19,12 +19,14 @@ from crewyard.server import (
     clock,
     dispatches,
     due_times,
+    enclosures,
     janitor,
     journals,
     keeper,
     launcher,
     launches,
     lease,
+    messages,
     plans,
     process,
     provision,
@@ -96,6 +98,26 @@ def test_a_launch_that_was_recorded_and_not_made_is_given_up_and_not_counted(cre
     who = crew.runners.start(Path(row["run_dir"]))
     assert who is None or process.wait_until_gone(who, 10)
     assert not (Path(row["run_dir"]) / "journal.jsonl").exists()
+
+
+def test_mail_in_the_prompt_of_a_launch_that_is_given_up_waits_for_the_next(crew: Crew, yard, wait_until: Wait) -> None:
+    assignment_id = assigned(crew, yard, description="```crew-script\nsay hello\n```")
+    draft = messages.Draft("scripted", "answer", "blue")
+    send = {"sender": "lead", "agent_types": ["scripted"], "max_queue": 9, "now": clock.now()}
+    [name] = crew.store.run(messages.send, draft, **send).message_ids
+    planned(crew, assignment_id)
+    crew.store.run(enclosures.put_in, only_agent(crew), can_poll=False, now=clock.now())
+    keeper.take_in(crew, journals.Reader(), only_agent(crew))  # its server died before it ordered the runner
+    assert crew.store.read(messages.get, name)["status"] == "pending"
+
+    launcher.launch(crew, assignment_id)
+    [_, row] = crew.store.read(agents.of_task, "A")
+    prompt = (Path(row["run_dir"]) / "prompt.md").read_text()
+    assert "> blue" in prompt
+    assert crew.store.read(messages.get, name)["status"] == "delivered", "nobody has read it yet"
+    wait_until(lambda: journals.Reader().read(Path(row["run_dir"])).ended is not None)
+    keeper.take_in(crew, journals.Reader(), crew.store.read(agents.get, row["agent_id"]))
+    assert crew.store.read(messages.get, name)["status"] == "acknowledged"
 
 
 def test_r034_r171_a_launch_is_not_made_twice_however_often_it_is_ordered(crew: Crew, yard, wait_until: Wait) -> None:
