@@ -167,6 +167,7 @@ def test_a_thread_that_is_gone_leaves_none_to_resume() -> None:
     [
         ("usage-limit", "2026-11-22T02:41:00.000Z"),
         ("usage-limit-for-days", "2026-11-25T01:39:00.000Z"),
+        ("usage-limit-of-a-key", "2026-11-22T02:47:00.000Z"),
         ("quota", None),
         ("rate-limit", None),
     ],

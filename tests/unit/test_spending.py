@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewyard.server import agents
 from crewyard.server.spending import Spending, told_by
+from crewyard.server.store import Store, Transaction
 
 CLAUDE = {
     "type": "result",
@@ -130,3 +132,18 @@ def test_whatever_is_printed_tells_what_a_column_holds_or_nothing(printed: list[
 @given(st.text(alphabet='{}[]":,result turn.completed usage_tokens0123456789\n', max_size=300))
 def test_no_output_whatever_fails(said: str) -> None:
     told_by(said)
+
+
+def test_of_what_a_conversation_has_used_each_of_its_agents_keeps_its_own(store: Store, insert: Any) -> None:
+    def work(tx: Transaction) -> list[tuple[int, int]]:
+        for name, session in (("a1", "s"), ("other", "t"), ("a2", "s"), ("a3", "s")):
+            insert(tx, "agent_lifecycle", agent_id=name, agent_type=name, kind="codex", workspace="/w", run_dir="/r",
+                   term=1, created_at="2026-01-01T00:00:00.000Z", session_id=session)  # fmt: skip
+        agents.spent(tx, "a1", Spending(100, 10), so_far=True)
+        agents.spent(tx, "other", Spending(7, 7), so_far=True)
+        agents.spent(tx, "a2", Spending(250, 30), so_far=True)
+        agents.spent(tx, "a3", Spending(250, 30), so_far=True)
+        rows = tx.all("SELECT input_tokens, output_tokens FROM agent_lifecycle ORDER BY rowid")
+        return [(row["input_tokens"], row["output_tokens"]) for row in rows]
+
+    assert store.run(work) == [(100, 10), (7, 7), (150, 20), (0, 0)]
