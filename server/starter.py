@@ -118,7 +118,6 @@ def _next_steps(found: Mapping[str, Program]) -> list[str]:
         ("Work a plan off:", f"{crewyard} run PLAN.md"),
     ]
     for name, program in (found or {EXAMPLE: kinds.programs()[EXAMPLE]}).items():
-        if program.adds_server:
-            steps.append((f"Lead the crew from {name}:", program.client_line(server)))
+        steps.append((f"Lead the crew from {name}:", program.client_line(server)))
     width = max(len(what) for what, _ in steps)
     return [f"{what:<{width}}  {line}" for what, line in steps]

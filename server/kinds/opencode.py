@@ -41,6 +41,7 @@ class Opencode:
         log_in="opencode auth login",
         keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"),
         files=(".local/share/opencode/auth.json",),
+        adds_server=("opencode", "mcp", "add", "crewyard", "--"),
     )
     tells_session = True
     polls = True

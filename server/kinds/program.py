@@ -25,8 +25,8 @@ class Program:
     log_in: str
     keys: Sequence[str]
     files: Sequence[str]
+    adds_server: Sequence[str]
     home: str = ""
-    adds_server: Sequence[str] = ()
 
     @property
     def is_on_path(self) -> bool:

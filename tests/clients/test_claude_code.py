@@ -49,11 +49,17 @@ def test_an_agents_tools_are_there_at_once_where_the_leads_wait_behind_a_search(
     yard: Any, sit: Callable[..., Desk], claude: str
 ) -> None:
     offered = []
+    desks: list[Desk] = []
     for token in ({"CREWYARD_AGENT_TOKEN": "nobody's"}, {}):
-        desk = sit(
-            Scenario("hello", [Again(Use("Bash", command="git status"), until=lambda _: knows(desk)), [Say("Hi.")]]),
-            claude=claude,
+        desks.append(
+            sit(
+                Scenario(
+                    "hello", [Again(Use("Bash", command="git status"), until=lambda _: knows(desks[-1])), [Say("Hi.")]]
+                ),
+                claude=claude,
+            )
         )
+        desk = desks[-1]
         desk.ask_claude("hello", *strictly(desk, yard, env=token), at=yard.repo, ENABLE_TOOL_SEARCH="true")
         offered.append({name for name in desk.models.requests[-1].tools if name.startswith("mcp__crewyard__")})
     assert offered == [WORKERS, set()]

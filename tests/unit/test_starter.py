@@ -42,9 +42,11 @@ def test_what_it_writes_changes_no_default(git_repo: Path, no_programs: Path) ->
 
 @pytest.mark.parametrize("kind", kinds.programs())
 def test_the_agent_is_the_program_that_is_there_and_could_be_started(
-    git_repo: Path, no_programs: Path, kind: str
+    git_repo: Path, no_programs: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(no_programs, kinds.programs()[kind].name)
+    program = kinds.programs()[kind]
+    put(no_programs, program.name)
+    monkeypatch.setenv(program.keys[0], "a key")
     said = init(git_repo)
 
     loaded = settings.load(git_repo, {})
