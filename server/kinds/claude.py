@@ -65,13 +65,6 @@ class Claude:
         ]
         return Start(words, reads_prompt=True)
 
-    def trial(self, agent: Agent, folder: Path) -> Start:
-        """A run of one word, which shows that it is logged in and answers; nothing of it is kept."""
-        model = ["--model", agent.model] if agent.model else []
-        quiet = ("--strict-mcp-config", "--no-session-persistence", "--permission-mode", "default")
-        words = [agent.program or "claude", "--print", "--output-format", "stream-json", "--verbose", *quiet, *model]
-        return Start([*words, *agent.arguments, "--max-turns", "1", "--", "Answer with the one word: ready"])
-
     def heard(self, output: str, quota_pattern: str, *, now: str) -> Heard:
         return claude_events.heard(output, quota_pattern, now=now)
 
