@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from . import endings, transcripts
+from . import transcripts
 from .kinds import Kind
 
 FILE_NAME = "output.log"
 HEAD_BYTES = 64 * 1024  # a program names its conversation in one of its first lines
 TAIL_BYTES = 256 * 1024  # the object in which one tells its usage holds its whole answer
 WORDS_BYTES = 2**20  # events take several times the room of what they say
-LATEST_BYTES = 32 * 1024
 NEWLINE = "\n"
 
 
@@ -24,13 +23,6 @@ def tail(run_dir: str, kind: Kind, *, lines: int, max_chars: int) -> str:
     if not said and is_cut:
         return f"Its last {WORDS_BYTES:,} bytes hold nothing to read, as in the middle of a very long line."
     return NEWLINE.join(said[-lines:])[-max_chars:]
-
-
-def latest(run_dir: str, kind: Kind, max_chars: int) -> str:
-    """The last line that says something, as far as a short look tells."""
-    data, is_cut = _end(_files(Path(run_dir))[-1:], LATEST_BYTES)
-    said = transcripts.of(kind, data, begins_inside=is_cut)
-    return endings.last_words(NEWLINE.join(said), max_chars)
 
 
 def ends(run_dir: Path) -> str:

@@ -52,8 +52,6 @@ def test_the_end_of_a_program_that_prints_events_is_what_they_say(
     (tmp_path / "output.log.1").write_text(event("one") + event("two")[:20])
     (tmp_path / "output.log").write_text(event("two")[20:] + '{"type": "system"}\n' + event("three\nfour"))
     assert outputs.tail(str(tmp_path), claude, lines=3, max_chars=100) == "two\nthree\nfour"
-    assert outputs.latest(str(tmp_path), claude, 40) == "four"
-    assert outputs.latest(str(tmp_path / "none"), claude, 40) == ""
 
     monkeypatch.setattr(outputs, "WORDS_BYTES", 20)
     assert outputs.tail(str(tmp_path), claude, lines=3, max_chars=100).startswith("Its last 20 bytes hold nothing")
