@@ -11,20 +11,15 @@ from .desk import CREWYARD, Desk
 from .models import Again, Say, Scenario, Use
 
 CLAUDES = ["claude", "claude-330"]
-# Headless, it sends the first prompt after a while, whether a server has answered or not; so it waits for all.
-PATIENT = {"MCP_CONNECTION_NONBLOCKING": "0"}
+
 WORKERS = {f"mcp__crewyard__{name}" for name in ("agents", "plan", "report", "route")}
-
-
-def strictly(desk: Desk, yard: Any, **server: Any) -> list[str]:
-    return ["--strict-mcp-config", "--mcp-config", str(desk.configuration(yard.repo, **server))]
 
 
 @pytest.mark.parametrize("claude", CLAUDES)
 def test_a_slash_command_tells_the_model_how_things_stand(yard: Any, sit: Callable[..., Desk], claude: str) -> None:
     desk = sit(Scenario("how the crew stands", [[Say("Nothing to do.")]]), claude=claude)
 
-    told = desk.ask_claude("/mcp__crewyard__status", *strictly(desk, yard), at=yard.repo, **PATIENT)
+    told = desk.ask_claude("/mcp__crewyard__status", *desk.strictly(yard.repo), at=yard.repo)
 
     assert told.line(type="result")["result"] == "Nothing to do."
     commands = told.line(type="system", subtype="init")["slash_commands"]
@@ -37,7 +32,7 @@ def test_a_goal_of_several_words_reaches_the_model_though_the_argument_is_cut(
 ) -> None:
     desk = sit(Scenario("Lead a crew", [[Say("Understood.")]]), claude="claude-330")
 
-    desk.ask_claude("/mcp__crewyard__orchestrate a search page", *strictly(desk, yard), at=yard.repo, **PATIENT)
+    desk.ask_claude("/mcp__crewyard__orchestrate a search page", *desk.strictly(yard.repo), at=yard.repo)
 
     said = desk.models.requests[-1].said
     assert "<command-args>a search page</command-args>" in said
@@ -48,27 +43,21 @@ def test_a_goal_of_several_words_reaches_the_model_though_the_argument_is_cut(
 def test_an_agents_tools_are_there_at_once_where_the_leads_wait_behind_a_search(
     yard: Any, sit: Callable[..., Desk], claude: str
 ) -> None:
-    offered = []
-    desks: list[Desk] = []
-    for token in ({"CREWYARD_AGENT_TOKEN": "nobody's"}, {}):
-        desks.append(
-            sit(
-                Scenario(
-                    "hello", [Again(Use("Bash", command="git status"), until=lambda _: knows(desks[-1])), [Say("Hi.")]]
-                ),
-                claude=claude,
-            )
-        )
-        desk = desks[-1]
-        desk.ask_claude("hello", *strictly(desk, yard, env=token), at=yard.repo, ENABLE_TOOL_SEARCH="true")
-        offered.append({name for name in desk.models.requests[-1].tools if name.startswith("mcp__crewyard__")})
+    offered = [tools_of(sit, claude, yard, token) for token in ({"CREWYARD_AGENT_TOKEN": "nobody's"}, {})]
     assert offered == [WORKERS, set()]
 
 
-def knows(desk: Desk) -> bool:
-    """Whether our server is connected: the model is offered its tools, or told their names."""
-    asked = desk.models.requests[-1]
-    return "mcp__crewyard__" in f"{asked.tools} {asked.messages}"
+def tools_of(sit: Callable[..., Desk], claude: str, yard: Any, token: dict[str, str]) -> set[str]:
+    """Those of ours that the model is offered once it knows of any."""
+
+    def knows(_: object) -> bool:
+        asked = desk.models.requests[-1]
+        return "mcp__crewyard__" in f"{asked.tools} {asked.messages}"
+
+    wait = Again(Use("Bash", command="git status"), until=knows)
+    desk = sit(Scenario("hello", [wait, [Say("Hi.")]]), claude=claude)
+    desk.ask_claude("hello", *desk.strictly(yard.repo, env=token), at=yard.repo, ENABLE_TOOL_SEARCH="true")
+    return {name for name in desk.models.requests[-1].tools if name.startswith("mcp__crewyard__")}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +77,7 @@ def test_its_tool_search_finds_the_tool_first(yard: Any, sit: Callable[..., Desk
         Scenario("hello", [[Use("ToolSearch", query=words, max_results=5)], [Say("Found.")]]), claude="claude-330"
     )
 
-    desk.ask_claude("hello", *strictly(desk, yard), "--max-turns", "3", at=yard.repo, **PATIENT)
+    desk.ask_claude("hello", *desk.strictly(yard.repo), "--max-turns", "3", at=yard.repo)
 
     found = re.findall(r"'tool_name': '(\w+)'", str(desk.models.requests[-1].messages))
     assert found[0] == f"mcp__crewyard__{finds}", found
@@ -114,7 +103,7 @@ def test_it_is_added_by_one_line_for_the_user_or_for_all_who_share_the_repositor
 def test_a_server_that_is_not_installed_is_told_of(yard: Any, sit: Callable[..., Desk]) -> None:
     desk = sit(Scenario("hello", [[Say("Hello.")]]))
 
-    told = desk.ask_claude("hello", *strictly(desk, yard, command=f"{CREWYARD}-missing"), at=yard.repo)
+    told = desk.ask_claude("hello", *desk.strictly(yard.repo, command=f"{CREWYARD}-missing"), at=yard.repo)
 
     assert told.line(type="system", subtype="init")["mcp_servers"][0]["status"] == "failed"
     assert told.line(type="result")["result"] == "Hello."

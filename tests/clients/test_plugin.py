@@ -31,7 +31,7 @@ def test_it_installs_from_the_repository_and_brings_server_and_commands(
     )
 
     ours = ("--allowedTools", "mcp__plugin_crewyard_crewyard")
-    told = desk.ask_claude("/crewyard:status", *ours, at=yard.repo, MCP_CONNECTION_NONBLOCKING="0")
+    told = desk.ask_claude("/crewyard:status", *ours, at=yard.repo)
     commands = told.line(type="system", subtype="init")["slash_commands"]
     assert {"crewyard:orchestrate", "crewyard:status", "crewyard:review-failures"} <= set(commands)
     assert "The plan is empty." in desk.models.requests[-1].said

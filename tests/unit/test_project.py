@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import crewyard
+from crewyard.server import next_calls, slash_commands
+
+from .tool_calls import fault_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -106,3 +109,20 @@ def test_every_dependency_is_accounted_for() -> None:
 
     missing = {name for name in wanted(PYPROJECT["project"]["dependencies"]) if f"`{name}" not in documents}
     assert missing == set()
+
+
+def test_the_plugin_is_of_the_packages_version_and_brings_each_slash_command() -> None:
+    plugin = json.loads((ROOT / "plugin" / ".claude-plugin" / "plugin.json").read_text())
+    [offered] = json.loads((ROOT / ".claude-plugin" / "marketplace.json").read_text())["plugins"]
+
+    assert (plugin["name"], plugin["version"]) == ("crewyard", crewyard.__version__)
+    assert (ROOT / offered["source"]).resolve() == ROOT / "plugin"
+    assert {path.stem for path in (ROOT / "plugin" / "commands").iterdir()} == {
+        each.name for each in slash_commands.ALL
+    }
+
+
+@pytest.mark.parametrize("command", slash_commands.ALL, ids=lambda command: command.name)
+def test_each_call_that_the_plugin_names_is_one_that_the_tools_take(command: slash_commands.SlashCommand) -> None:
+    for call in next_calls.found_in((ROOT / "plugin" / "commands" / f"{command.name}.md").read_text()):
+        assert fault_of(call.replace("=ID", "='X'")) is None
