@@ -376,6 +376,14 @@ def test_a_plain_program_that_says_that_it_is_not_logged_in_is_believed_unless_i
     assert (work(bench)["retry_count"], bench.store.read(holds.listed)) == (1, [])
 
 
+def test_a_missing_log_in_and_a_limit_are_no_failed_starts_of_the_row_that_follows(bench: Any) -> None:
+    bench.finish(started(bench, "A"), "failed", code=1, heard=NOT_IN, at=later(1))
+    bench.finish(started(bench, "B"), "failed", code=1, said=LIMIT, at=later(2))
+    bench.store.run(holds.lift_troubles, now=later(10), actor="run")
+    bench.finish(started(bench, "C", at=later(11)), "failed", code=1, at=later(12))
+    assert bench.store.read(holds.listed) == []
+
+
 def test_whoever_waits_for_a_log_in_is_told_of_it(bench: Any) -> None:
     started(bench)
     bench.finish(str(work(bench)["assigned_agent"]), "failed", code=1, heard=NOT_IN, at=later(2))
