@@ -73,8 +73,11 @@ def launches(patient: Patient) -> Iterator[Finding]:
     held = [] if patient.store is None else patient.store.read(holds.listed)
     failing = [row for row in held if row["reason"] == failed_starts.REASON]
     for row in failing:
-        what, tried = f"{row['message'][:1].upper()}{row['message'][1:]}.", clock.local_time(row["until"])
-        yield problem(what, f"Mend it; one agent is tried at {tried}, or at once with `crewyard run` or `start`.")
+        tried = clock.local_time(row["until"])
+        yield problem(
+            f"No agent of type {row['scope']} is started: {row['message']}.",
+            f"Mend it; one is tried at {tried}, or at once with `crewyard run` or `start`.",
+        )
     if not failing:
         yield fine("no type of agent failed to start when it was last tried")
 
