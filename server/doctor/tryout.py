@@ -116,7 +116,7 @@ def _judged(name: str, kind: Kind, done: Finished, heard: Heard) -> Finding:
     said = f" Its last words: {stopped(words)}" if words else ""
     program = "its program" if kind.program is None else kind.program.name
     if done.code == 0 and heard.error is None:
-        return fine(f"{name}: it answered {words!r} in {lasted(done.seconds)}{_cost(heard.spending)}")
+        return fine(f"{name}: it works, and answered in {lasted(done.seconds)}{_cost(heard.spending)}")
     if done.code is None:
         return problem(
             f"{name}: it did not answer within {SECONDS:g} s.{said}",

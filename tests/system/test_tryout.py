@@ -29,7 +29,7 @@ def test_an_agent_answers_as_it_would_be_launched_and_nothing_is_left(yard: Any)
     found = tried(yard)
 
     assert (found.state, found.cure) == ("ok", "")
-    assert "it answered 'ready'" in found.what
+    assert "it works, and answered in" in found.what
     assert "0.0123 USD" in found.what
     assert "--permission-mode acceptEdits" in (yard.folder / "seen.arguments").read_text()
     assert (yard.folder / "seen.prompt").read_text() == tryout.PROMPT
