@@ -49,7 +49,7 @@ class Gemini:
         tried="0.61.0",
         log_in="gemini",
         keys=LOGINS,
-        files=(".gemini/oauth_creds.json",),
+        files=(".gemini/oauth_creds.json", ".gemini/gemini-credentials.json", ".gemini/google_accounts.json"),
         adds_server=("gemini", "mcp", "add", "crewyard"),
     )
     tells_session = True
@@ -71,7 +71,7 @@ class Gemini:
     )
 
     def preflight(self, name: str, agent: Agent, root: Path) -> None:
-        """Raises ConfigurationError where it is not there, was never logged in, or is told to distrust ``root``."""
+        """Raises ConfigurationError where it is not there, or is set not to trust ``root``."""
         program = agent.program or "gemini"
         require_program(f"agents.{name}", program, root)
         for words in agent.allow:
@@ -80,11 +80,6 @@ class Gemini:
                     f"agents.{name}.allow: {words!r} is no permission of Gemini CLI's.",
                     hint=f"Name a tool, or commands by how they begin: web_fetch, {SHELL}(npm test).",
                 )
-        if not (_user_folder().is_dir() or any(os.environ.get(key) for key in (*LOGINS, *agent.environment))):
-            raise ConfigurationError(
-                f"agents.{name}: Gemini CLI is not logged in.",
-                hint=f"Start `{program}` once and log in, or set GEMINI_API_KEY.",
-            )
         if _is_distrusted(root):
             raise ConfigurationError(
                 f"agents.{name}: Gemini CLI is set not to trust {root}.",

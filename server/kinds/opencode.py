@@ -19,9 +19,8 @@ from .program import Program
 LOOK = ("read", "glob", "grep", "list", "lsp", "skill", "todoread", "todowrite", "crewyard_*")
 ALLOWED = re.compile(r"(?P<permission>[\w*-]+)(?:\((?P<pattern>.+)\))?", re.DOTALL)
 LINE = 300
-VARIABLES = (
+KEYS = (
     "ANTHROPIC_API_KEY",
-    "ANTHROPIC_BASE_URL",
     "GEMINI_API_KEY",
     "GOOGLE_GENERATIVE_AI_API_KEY",
     "OPENAI_API_KEY",
@@ -39,8 +38,8 @@ class Opencode:
         "opencode",
         tried="1.18.33",
         log_in="opencode auth login",
-        keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"),
-        files=(".local/share/opencode/auth.json",),
+        keys=KEYS,
+        files=(".local/share/opencode/auth.json"),
         adds_server=("opencode", "mcp", "add", "crewyard", "--"),
     )
     tells_session = True
@@ -49,7 +48,8 @@ class Opencode:
     counts_conversation = False
     takes_allow = True
     variables: Sequence[str] = (
-        *VARIABLES,
+        *KEYS,
+        "ANTHROPIC_BASE_URL",
         "OPENCODE_CONFIG",
         "OPENCODE_CONFIG_DIR",
         "OPENCODE_DISABLE_MODELS_FETCH",

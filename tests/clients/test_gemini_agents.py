@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +47,7 @@ def test_gemini_cli_works_a_task_off_with_no_more_than_it_may(yard: Any, sit: Ca
     assert json.loads(event["data"])["denied"] == ["run_shell_command(git push origin roadmap)"]
     results = desk.models.requests[-1].results
     assert "denied by policy" in json.dumps(results[1])
-    assert results[4]["status"] == "success"
+    assert re.search(r"status\W+success", json.dumps(results[4]))
     said = desk.models.requests[-1].said
     assert "/help @README.md Write hello.txt." in said
     assert "Greet, as asked" in yard.git(yard.repo, "log", "--format=%s", "roadmap")

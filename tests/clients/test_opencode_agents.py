@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +46,7 @@ def test_opencode_works_a_task_off_with_no_more_than_it_may(yard: Any, sit: Call
     assert json.loads(event["data"])["denied"] == ["bash(git push origin roadmap)"]
     results = desk.models.requests[-1].results
     assert "rule which prevents" in json.dumps(results[1])
-    assert results[4]["status"] == "success"
+    assert re.search(r"status\W+success", json.dumps(results[4]))
     assert "/help @README.md Write hello.txt." in desk.models.requests[-1].said
     assert "Greet, as asked" in yard.git(yard.repo, "log", "--format=%s", "roadmap")
 
@@ -69,4 +70,4 @@ def test_opencode_goes_on_with_its_conversation_after_a_kill(yard: Any, sit: Cal
     first, second = yard.rows("SELECT * FROM agent_lifecycle ORDER BY attempt")
     assert (first["status"], second["status"]) == ("failed", "completed")
     assert (second["session_id"], json.loads(second["metadata"])["resumed"]) == (first["session_id"], True)
-    assert "hello.txt" in json.dumps(desk.models.requests[-1].turns[0]), "it remembers what it had done"
+    assert "Wrote file" in json.dumps(desk.models.requests[-1].turns[0]), "it remembers what it had done"
