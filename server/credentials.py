@@ -27,7 +27,7 @@ def server(paths: Paths, token: str) -> dict[str, Any]:
 
 def own_server(paths: Paths, token: str) -> dict[str, Any]:
     """The same for one that the agent starts for itself."""
-    command = [sys.executable, "-P", "-m", "crewyard.server.cli", "serve", "--repo", str(paths.root)]
+    command = [sys.executable, "-P", "-m", "crewyard.server.entry", "serve", "--repo", str(paths.root)]
     variables = environment.of_agent(paths.root, token)
     return {"command": command[0], "args": command[1:], "env": variables}
 

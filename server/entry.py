@@ -1,12 +1,13 @@
-"""The program's entrance. ``status`` goes straight to its module; every other call goes through the command line.
+"""The program's entrance. ``status`` and ``serve`` go straight to their module; all else through the command line.
 
-Prompts, scripts and people ask for the status again and again; importing the command line (typer, pydantic) takes
-longer than the whole answer. What this short way does not know word for word, it leaves to the command line.
+Prompts, scripts and people ask for the status again and again, and each agent starts a server of its own and waits for
+it; importing the command line takes longer than the whole status. What this short way does not know word for word, it
+leaves to the command line.
 """
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,22 +22,40 @@ class Asked:
 
 
 def main() -> None:
-    asked = of_status(sys.argv[1:])
-    if asked is None:
-        from . import cli
-
-        cli.main()
-        return
     gc.disable()  # what is imported stays: looking through it for garbage takes a tenth of the whole time
-    from .status_command import answered
+    asked, served = of_status(sys.argv[1:]), of_serve(sys.argv[1:])
+    if asked is not None:
+        from .status_command import answered
+
+        gc.enable()
+        sys.exit(answered(asked.repo, as_json=asked.as_json, watch=asked.watch))
+    elif served is not None and not sys.stdin.isatty():
+        from .compose import serve_stdio
+
+        gc.freeze()
+        gc.enable()
+        sys.exit(serve_stdio(served))
+    from . import cli
 
     gc.enable()
-    sys.exit(answered(asked.repo, as_json=asked.as_json, watch=asked.watch))
+    cli.main()
 
 
 def of_status(arguments: Sequence[str]) -> Asked | None:
     """The call, where it is one for the status and nothing in it needs the command line."""
-    if list(arguments[:1]) != ["status"]:
+    known = _known("status", arguments, ("--json", "--watch"))
+    return known and Asked(known[0], "--json" in known[1], "--watch" in known[1])
+
+
+def of_serve(arguments: Sequence[str]) -> Path | None:
+    """The repository, where this is the call of a client that starts its server."""
+    known = _known("serve", arguments, ())
+    return known and known[0]
+
+
+def _known(command: str, arguments: Sequence[str], known: Collection[str]) -> tuple[Path, set[str]] | None:
+    """The repository and the flags of a call of this command that has nothing but these in it."""
+    if list(arguments[:1]) != [command]:
         return None
     repo, flags, rest = Path(), set(), list(arguments[1:])
     while rest:
@@ -45,11 +64,11 @@ def of_status(arguments: Sequence[str]) -> Asked | None:
             repo = Path(rest.pop(0))
         elif word.startswith("--repo=") and len(word) > len("--repo="):
             repo = Path(word.removeprefix("--repo="))
-        elif word in ("--json", "--watch"):
+        elif word in known:
             flags.add(word)
         else:
             return None
-    return Asked(repo, "--json" in flags, "--watch" in flags)
+    return repo, flags
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewyard.server import locating
-from crewyard.server.entry import Asked, of_status
+from crewyard.server.entry import Asked, of_serve, of_status
 from crewyard.server.errors import GitError, InvalidInput
 from crewyard.server.repository import Repository
 from crewyard.server.store import Store
@@ -38,6 +38,21 @@ def found(git_repo: Path) -> Path:
 )
 def test_only_a_call_for_the_status_that_is_wholly_known_goes_the_short_way(words: str, asked: Asked | None) -> None:
     assert of_status(words.split()) == asked
+
+
+@pytest.mark.parametrize(
+    ("words", "repo"),
+    [
+        ("serve", Path()),
+        ("serve --repo x", Path("x")),
+        ("serve --repo=x", Path("x")),
+        ("serve --http 127.0.0.1:0", None),
+        ("serve --help", None),
+        ("status", None),
+    ],
+)
+def test_only_a_server_that_a_client_starts_goes_the_short_way(words: str, repo: Path | None) -> None:
+    assert of_serve(words.split()) == repo
 
 
 def test_the_yard_is_found_from_any_folder_in_it_as_git_finds_it(found: Path, git: Callable[..., str]) -> None:
