@@ -130,7 +130,8 @@ def _ask_a_person(tx: Transaction, agent: Row, report: Report, now: str, actor: 
 
 def _of_login(tx: Transaction, agent: Row, how: Exit, heard: Heard) -> str | None:
     """Its words that it is not logged in: told as such by its program, else by words that only such programs say."""
-    if heard.login is not None and how.status in ("failed", "timeout"):
+    was_killed = how.status == "failed" and how.signal is not None
+    if heard.login is not None and how.status in ("failed", "timeout") and not was_killed:
         return heard.login
     return log_ins.words_of(how.message or "") if _may_be(tx, agent, how, log_ins.CODE) else None
 

@@ -12,7 +12,7 @@ from .store import Row, Transaction
 
 MOST = 20
 CHARACTERS = 16_000  # beyond which no other message is added
-EARLIER = 10
+EARLIER = MOST
 # No other reader may have it meanwhile, however long nobody supervises: the launch's fate decides.
 HELD_SECONDS = 366 * 86400.0
 

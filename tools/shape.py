@@ -133,8 +133,12 @@ def _compact(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compact_result(schema: dict[str, Any]) -> dict[str, Any]:
-    """A result's schema, in which a text field is named only and what is left out is not repeated."""
+    """A result's schema, in which a text field is named only and what is left out is not repeated.
+
+    Nothing is required: clients on the TypeScript SDK hold an error to it as well, and would show none of its words.
+    """
     whole: dict[str, Any] = _walk(schema, schema.get("$defs", {}))
+    whole.pop("required", None)
     fields = list(whole["properties"].values())
     for field in fields:
         field.pop("default", None)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..endings import Quota
 from ..sections import Agent
 from ..spending import Spending
+from . import objects
 from .program import Program
 
 
@@ -108,5 +109,5 @@ class Kind(Protocol):
 
 def readable_text(kind: Kind, output: str) -> str:
     """An output as a person reads it."""
-    lines = (kind.readable(line) for line in output.splitlines())
+    lines = (kind.readable(line) for line in objects.lines(output))
     return "\n".join(line for line in lines if line is not None)

@@ -31,7 +31,7 @@ def heard(output: str, quota_pattern: str, *, now: str) -> Heard:
     kind = next((_text(each.get("error")) for each in reversed(said) if _is_answer(each)), None)
     denials = [each for result in results for each in _dicts(result.get("permission_denials"))]
     return Heard(
-        last_lines("\n".join(filter(None, map(readable, output.splitlines())))),
+        last_lines("\n".join(filter(None, map(readable, objects.lines(output))))),
         session=_session(said),
         spending=_spending(results),
         error=error,

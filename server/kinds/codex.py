@@ -85,7 +85,7 @@ class Codex:
             error=error,
             limit=_limit(error, quota_pattern, now) if error else None,
             login=error if error and LOGIN.search(error) else None,
-            denied=[*_refused(said), *REFUSED.findall(output)],
+            denied=[*_refused(said), *REFUSED.findall(objects.besides(output))],
         )
 
     def readable(self, line: str) -> str | None:
@@ -132,12 +132,12 @@ def _toml(value: Any) -> str:
 
 
 def _error(said: Sequence[dict[str, Any]]) -> str | None:
-    """What went wrong at last. Errors that were got over are events as well."""
-    for each in reversed(said):
+    """What went wrong at last. Errors that were got over are events as well, behind which there is more."""
+    for number, each in enumerate(reversed(said)):
         if _ended_well(each):
             break
         failed = each.get("error") if each.get("type") == "turn.failed" else each
-        if each.get("type") in ("turn.failed", "error"):
+        if each.get("type") == "turn.failed" or (each.get("type") == "error" and not number):
             return (_text(failed.get("message")) if isinstance(failed, dict) else None) or "it said no more"
     return _without_sandbox(said)
 
@@ -170,9 +170,9 @@ def _until(error: str, now: str) -> str | None:
     day = f"{named['day']} {named['year']}" if named["day"] else here.strftime("%b %d %Y")
     try:
         moment = datetime.strptime(f"{day} {named['time']}", "%b %d %Y %I:%M %p").astimezone()
+        until = clock.plus(clock.to_text(moment), MINUTE)  # it leaves the seconds out
     except (ValueError, OverflowError):
         return None
-    until = clock.plus(clock.to_text(moment), MINUTE)  # it leaves the seconds out
     return until if now < until < clock.plus(now, endings.FARTHEST_SECONDS) else None
 
 

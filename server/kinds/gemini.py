@@ -21,6 +21,7 @@ SHELL = "run_shell_command"
 EDIT = ("replace", "write_file")
 ALLOWED = re.compile(r"(?P<tool>[\w*-]+)(?:\((?P<prefix>.+)\))?", re.DOTALL)
 LINE = 300
+_REDIRECTS = {"<", ">"}
 HOME = "gemini"  # in the run folder
 OURS = f"{HOME}/.gemini"
 EXTENSION = "extensions/crewyard/gemini-extension.json"
@@ -28,7 +29,7 @@ POLICY = "policies/crewyard.toml"
 CHATS = "tmp"  # where it keeps its conversations, to which the next agent of a task comes back
 MIXED = ("extensions", "policies")  # folders in which ours lie beside the user's
 LIMIT = re.compile(r"RESOURCE_EXHAUSTED|exhausted your|wait and try again later|\"code\": ?429\b")
-RETRY = re.compile(r"retry in (?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)(?:\.\d+)?s)?")
+RETRY = re.compile(r"retry in (?:(?P<hours>\d{1,6})h)?(?:(?P<minutes>\d{1,6})m)?(?:(?P<seconds>\d{1,6})(?:\.\d+)?s)?")
 LOGIN = re.compile(
     r"API key not valid|API_KEY_INVALID|UNAUTHENTICATED|\"code\": ?401\b|Please set an Auth method"
     r"|Invalid auth method selected|authentication consent could not be obtained"
@@ -120,7 +121,7 @@ class Gemini:
                 result = each
         text = last_lines(readable_text(self, output))
         error = _error(result)
-        words = error or ("" if result else text)
+        words = error or ("" if result else objects.besides(output))
         login = next((line for line in reversed(words.splitlines()) if LOGIN.search(line)), None)
         return Heard(
             text,
@@ -184,7 +185,9 @@ def _policy(allowed: permissions.Permissions, launch: Launch, agent: Agent) -> s
     rules = ['mcpName = "crewyard"\ntoolName = "*"', _commands(permissions.LOOK)]
     if allowed != "read":
         rules += [f"toolName = {_toml(EDIT)}", _commands(permissions.COMMIT)]
-        rules += [_commands(permissions.parts(check), redirects=True) for check in launch.checks]
+        rules += [
+            _commands(permissions.parts(check), redirects=bool(_REDIRECTS & set(check))) for check in launch.checks
+        ]
     if allowed == "run":
         rules.append(f"toolName = {_toml([SHELL])}\nallowRedirection = true")
     for words in agent.allow:

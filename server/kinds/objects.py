@@ -19,12 +19,22 @@ def of_line(line: str) -> dict[str, Any] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
+def lines(output: str) -> list[str]:
+    """The lines of an output. JSON may hold any other sign that ``str.splitlines`` takes for a line's end."""
+    return output.removesuffix("\n").split("\n")
+
+
 def of_lines(output: str) -> Iterator[dict[str, Any]]:
     """The objects among the lines of an output; what else there is is passed over."""
-    for line in output.splitlines():
+    for line in lines(output):
         parsed = of_line(line)
         if parsed is not None:
             yield parsed
+
+
+def besides(output: str) -> str:
+    """What an output holds beside its events: the program's own words, for a model's stand in events."""
+    return "\n".join(line for line in lines(output) if line.strip() and of_line(line) is None)
 
 
 def text(value: object) -> str | None:

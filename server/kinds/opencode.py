@@ -93,7 +93,7 @@ class Opencode:
             spending=spending.of_opencode(part for part in parts if part.get("type") == "step-finish"),
             error=error,
             limit=_limit(failed, error or text, quota_pattern, now),
-            login=error if _status(failed) in (401, 403) or _name(failed) == "ProviderAuthError" else None,
+            login=error if _status(failed) == 401 or _name(failed) == "ProviderAuthError" else None,
             denied=[_as_allowed(part) for part in parts if REFUSED.search(_state(part, "error") or "")],
         )
 

@@ -41,6 +41,8 @@ def install() -> Path:
     """The folder with all of them; raises Missing where npm or its registry is not there, RuntimeError for the rest."""
     folder = CACHE / f"clients-{hashlib.sha256(NEEDED.read_bytes()).hexdigest()[:12]}"
     if not folder.is_dir():
+        if not os.environ.get("CREWYARD_INSTALL_CLIENTS"):
+            raise Missing("the programs are not installed; `make test-clients` does that (1.6 GB from npm)")
         npm = _npm()
         CACHE.mkdir(parents=True, exist_ok=True)
         with _only_one_at_a_time():
@@ -68,7 +70,7 @@ def _npm() -> str:
 
 def _fill(npm: str, folder: Path) -> None:
     for left in CACHE.glob(".unfinished-*"):  # by an install that was killed: nobody else has the lock
-        shutil.rmtree(left)
+        shutil.rmtree(left, ignore_errors=True)  # but its npm, which may write for a moment yet
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=CACHE, ignore_cleanup_errors=True) as made:
         inside = Path(made) / "clients"
         inside.mkdir()

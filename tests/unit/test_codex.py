@@ -238,3 +238,20 @@ def test_whatever_it_prints_is_heard(lines: list[str]) -> None:
     output = "\n".join(lines)
     heard(output)
     readable_text(CODEX, output)
+
+
+def test_what_only_stands_in_a_file_was_not_refused() -> None:
+    item = {"type": "command_execution", "status": "completed", "aggregated_output": "patch rejected: writing x"}
+    assert heard(json.dumps({"type": "item.completed", "item": item})).denied == []
+
+
+def test_an_event_is_heard_whatever_signs_stand_in_it() -> None:
+    failed = {"type": "turn.failed", "error": {"message": "one\u2028two\u0085three"}}
+    assert heard(json.dumps(failed, ensure_ascii=False)).error == "one\u2028two\u0085three"
+
+
+def test_a_limit_until_the_end_of_time_is_a_limit() -> None:
+    words = "You have hit your usage limit. Try again at Dec 31st, 9999 11:59 PM"
+    limit = heard(json.dumps({"type": "turn.failed", "error": {"message": words}})).limit
+    assert limit is not None
+    assert limit.until is None

@@ -186,3 +186,13 @@ def test_no_output_whatever_breaks_the_reading(output: str) -> None:
     told = GEMINI.heard(output, QUOTA_PATTERN, now=NOW)
     assert isinstance(told.text, str)
     assert isinstance(readable_text(GEMINI, output), str)
+
+
+def test_words_of_its_model_are_no_missing_log_in() -> None:
+    said = json.dumps({"type": "message", "role": "assistant", "content": "The test says UNAUTHENTICATED"})
+    assert GEMINI.heard(said, QUOTA_PATTERN, now=NOW).login is None
+    assert GEMINI.heard(f"{said}\nAPI key not valid\n", QUOTA_PATTERN, now=NOW).login == "API key not valid"
+
+
+def test_a_check_lets_redirect_only_what_it_redirects_itself(home: Path) -> None:
+    assert not any("allowRedirection" in rule for rule in rules(started()))

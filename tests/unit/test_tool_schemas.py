@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import jsonschema
 import pytest
 
 from crewyard.server import messages
@@ -44,6 +45,13 @@ async def test_a_workers_tools_never_hide_behind_a_search_and_the_leads_may(benc
         listed = (await of_a.client.list_tools()).tools
     assert [tool.meta for tool in listed] == [{"anthropic/alwaysLoad": True}] * 4
     assert all(tool.meta is None for tool in (await call.client.list_tools()).tools)
+
+
+async def test_an_error_fits_what_a_client_holds_results_to(call: Any) -> None:
+    for tool in (await call.client.list_tools()).tools:
+        refused = await call.client.call_tool(tool.name, {"no_such_argument": 1})
+        assert refused.is_error
+        jsonschema.validate(refused.structured_content, tool.output_schema)
 
 
 async def test_every_tool_is_typed_described_and_annotated(call: Any) -> None:
