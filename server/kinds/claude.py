@@ -17,6 +17,8 @@ from .program import Program
 COMMIT = ("Bash(git add:*)", "Bash(git commit:*)", "Bash(git rm:*)", "Bash(git mv:*)")
 # These ask nobody, and lead out of the worktree or beyond the end of the run.
 NEVER = ("EnterWorktree", "CronCreate", "ScheduleWakeup")
+# Or it begins before its server answers, and the model is told that it has no `report`.
+PATIENCE = {"MCP_CONNECTION_NONBLOCKING": "0", "MCP_CONNECT_TIMEOUT_MS": "60000", "MCP_TIMEOUT": "60000"}
 _SPECIAL = re.compile(r"[\\()]")
 
 
@@ -63,7 +65,7 @@ class Claude:
             *("--settings", json.dumps({"permissions": {"allow": _checks(allowed, launch)}}), *agent.arguments),
             *("--disallowedTools", *NEVER, "--allowedTools", *_tools(allowed, agent)),
         ]
-        return Start(words, reads_prompt=True)
+        return Start(words, environment=PATIENCE, reads_prompt=True)
 
     def heard(self, output: str, quota_pattern: str, *, now: str) -> Heard:
         return claude_events.heard(output, quota_pattern, now=now)
