@@ -4,6 +4,7 @@
 export PYTHON
 
 BIN := .venv/bin
+clients = $(BIN)/pytest -q -n 2 -rs tests/clients
 set_up = python="$$(scripts/python)" && "$$python" -I scripts/set_up.py
 
 help:    ## say what can be made
@@ -12,14 +13,15 @@ help:    ## say what can be made
 demo: venv      ## watch a crew work off a plan in a throw-away repository
 	@$(BIN)/crewyard demo
 
-test: venv-dev  ## all tests: unit first, then the system tests, then those with real clients
+test: venv-dev  ## all tests: unit, system, then those with real clients where these are installed
 	@$(BIN)/pytest -q tests/unit
 	@$(BIN)/pytest -q -n 4 tests/system
-	@$(MAKE) --no-print-directory test-clients
+	@$(clients)
 
 # Installs them from npm into the user's cache (1.6 GB), once for each set of versions.
+test-clients: export CREWYARD_INSTALL_CLIENTS := 1
 test-clients: venv-dev  ## real clients and agents with scripted models; skipped, with the reason, where npm is missing
-	@$(BIN)/pytest -q -n 2 -rs tests/clients
+	@$(clients)
 
 check: venv-dev ## what a reviewer checks: format, lint, types, layers, unit tests
 	@$(BIN)/ruff format --check --quiet .

@@ -7,7 +7,7 @@ from .kinds import Kind
 
 FILE_NAME = "output.log"
 HEAD_BYTES = 64 * 1024  # a program names its conversation in one of its first lines
-TAIL_BYTES = 256 * 1024  # the object in which one tells its usage holds its whole answer
+TAIL_BYTES = 1024 * 1024  # the object in which one tells its usage holds its whole answer
 WORDS_BYTES = 2**20  # events take several times the room of what they say
 NEWLINE = "\n"
 
