@@ -25,10 +25,10 @@ ERRORS = """\
 ## Every error
 
 Each has a code that stays, a message with the facts, and a hint with the next step. At a terminal they read
-`crewyard: message`, with the hint below it after an arrow; tools, commands and `--json` give the code as `error`, with
-`message` and `hint`. *Says* are messages that bear the code, with their hints; `…` stands for a name or a number. *By
-itself* is what follows for a task without anybody's doing. `TASK`, `AGENT` and `MESSAGE` stand for an id:
-`crewyard status` and `crewyard plan show` have them.
+`crewyard: message`, with the hint below it after an arrow; the tools and `--json` give it as `code`, with `message` and
+`hint`. *Says* are messages that bear the code, with their hints; `…` stands for a name or a number. *By itself* is
+what follows for a task without anybody's doing. `TASK`, `AGENT` and `MESSAGE` stand for an id: `crewyard status` and
+`crewyard plan show` have them.
 """
 FINDINGS = """\
 ## What `crewyard doctor` finds

@@ -19,6 +19,8 @@ from .program import Program
 LOOK = ("read", "glob", "grep", "list", "lsp", "skill", "todoread", "todowrite", "crewyard_*")
 ALLOWED = re.compile(r"(?P<permission>[\w*-]+)(?:\((?P<pattern>.+)\))?", re.DOTALL)
 LINE = 300
+# What it starts with the next agent, servers and plugins, is not for an agent to write.
+OWN_SETTINGS = ("*opencode.json", "*opencode.jsonc", "*.opencode/*")
 KEYS = (
     "ANTHROPIC_API_KEY",
     "GEMINI_API_KEY",
@@ -126,7 +128,7 @@ def _permission(allowed: permissions.Permissions, launch: Launch, agent: Agent) 
     commands |= {pattern: "allow" for begin in begins for pattern in (begin, f"{begin} *")}
     rules: dict[str, Any] = {"*": "deny", **dict.fromkeys(LOOK, "allow"), "bash": commands}
     if allowed != "read":
-        rules["edit"] = "allow"
+        rules["edit"] = {"*": "allow", **dict.fromkeys(OWN_SETTINGS, "deny")}
         commands |= {part: "allow" for check in launch.checks for part in permissions.parts(check)}
     for words in agent.allow:
         found = ALLOWED.fullmatch(words)

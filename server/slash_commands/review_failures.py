@@ -18,7 +18,11 @@ plan(action='update', task_id=…, new_status='ready') and assign(task_ids=[…]
 def text(tx: Transaction, given: Mapping[str, str], at: Standing) -> str:
     """Raises TaskNotFound."""
     if task_id := given.get("task_id"):
-        return "\n\n".join([TASK, _failure(tx, tasks.get(tx, task_id), at), NOT_INSTRUCTIONS])
+        task = tasks.get(tx, task_id)
+        if task["status"] != "failed":
+            said = f"Tell the user that {task_id} has not failed: it is {task['status']}. How it stands:"
+            return "\n\n".join([said, _failure(tx, task, at), NOT_INSTRUCTIONS])
+        return "\n\n".join([TASK, _failure(tx, task, at), NOT_INSTRUCTIONS])
     failed = tasks.listed(tx, status="failed", limit=MOST)
     rest = tasks.counts(tx).get("failed", 0) - len(failed)
     errors = [row for row in error_events.listed(tx, limit=MOST) if row["task_id"] not in _ids(failed)]

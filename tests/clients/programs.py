@@ -39,12 +39,15 @@ class Missing(Exception):
 
 def install() -> Path:
     """The folder with all of them; raises Missing where npm or its registry is not there, RuntimeError for the rest."""
+    npm = _npm()
     folder = CACHE / f"clients-{hashlib.sha256(NEEDED.read_bytes()).hexdigest()[:12]}"
     if not folder.is_dir():
         if not os.environ.get("CREWYARD_INSTALL_CLIENTS"):
             raise Missing("the programs are not installed; `make test-clients` does that (1.6 GB from npm)")
-        npm = _npm()
-        CACHE.mkdir(parents=True, exist_ok=True)
+        try:
+            CACHE.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Missing(f"{CACHE} cannot be made: {error.strerror}") from error
         with _only_one_at_a_time():
             if not folder.is_dir():
                 _fill(npm, folder)

@@ -24,7 +24,7 @@ def three_tasks(yard: Any) -> Path:
     return path
 
 
-def work_off(plan: Path) -> Scenario:
+def work_off(yard: Any, plan: Path) -> Scenario:
     """What a lead does from a plan to the end of it."""
     return Scenario(
         "work off the plan",
@@ -38,6 +38,8 @@ def work_off(plan: Path) -> Scenario:
                 Use("plan", action="show"),
                 until=lambda results: set(results[-1]["counts"].items()) >= {("completed", 3)},
             ),
+            # What is tidied up behind the last merge is the server's work as well, which ends with its client.
+            Again(Use("worktrees", action="list"), until=lambda _: yard.worktrees() == 1),
             lambda results: [Use("why", subject=results[1]["dispatch_id"])],
             lambda results: [Say(results[-1]["because"])],
         ],
@@ -70,7 +72,7 @@ def test_claude_code_connects_and_calls_the_tools(yard: Any, sit: Callable[..., 
 def test_claude_code_takes_a_plan_from_its_import_to_all_merged(
     yard: Any, sit: Callable[..., Desk], three_tasks: Path, claude: str
 ) -> None:
-    desk = sit(work_off(three_tasks), claude=claude)
+    desk = sit(work_off(yard, three_tasks), claude=claude)
 
     told = desk.ask_claude("work off the plan", *desk.strictly(yard.repo), at=yard.repo)
 
@@ -114,7 +116,7 @@ def test_one_line_adds_the_server_to_claude_code(yard: Any, sit: Callable[..., D
 def test_codex_takes_a_plan_from_its_import_to_all_merged(
     yard: Any, sit: Callable[..., Desk], three_tasks: Path
 ) -> None:
-    desk = sit(work_off(three_tasks))
+    desk = sit(work_off(yard, three_tasks))
     added = desk.run("codex", "mcp", "add", "crewyard", "--", "crewyard", "serve", at=yard.repo)
     assert added.code == 0, added.err
     configuration = desk.folder / "home/.codex/config.toml"
