@@ -31,6 +31,8 @@ def test_opencode_works_a_task_off_with_no_more_than_it_may(yard: Any, sit: Call
         [Use("bash", command=TASK["check"], description="check")],
         [Use("bash", command="git add hello.txt && git commit -qm 'Greet, as asked'", description="commit")],
         [Use("report", action="complete", summary="Greeted.")],
+        [Use("write", filePath="opencode.json", content="{}")],
+        [Use("write", filePath=".opencode/plugin/mine.js", content="")],
         [Say("Done.")],
     ]
     desk = sit(Scenario("# Task greet", turns))
@@ -41,12 +43,13 @@ def test_opencode_works_a_task_off_with_no_more_than_it_may(yard: Any, sit: Call
     assert told.code == 0, told.out + told.err
     assert yard.at_roadmap("hello.txt") == "hi"
     [agent] = yard.rows("SELECT * FROM agent_lifecycle")
-    assert (agent["status"], agent["input_tokens"], agent["output_tokens"]) == ("completed", 60, 30)
+    assert (agent["status"], agent["input_tokens"], agent["output_tokens"]) == ("completed", 80, 40)
     [event] = yard.rows("SELECT data FROM event WHERE kind = 'agent_denied'")
-    assert json.loads(event["data"])["denied"] == ["bash(git push origin roadmap)"]
+    assert json.loads(event["data"])["denied"] == ["bash(git push origin roadmap)", "write"]
     results = desk.models.requests[-1].results
     assert "rule which prevents" in json.dumps(results[1])
     assert re.search(r"status\W+success", json.dumps(results[4]))
+    assert all("rule which prevents" in json.dumps(result) for result in results[5:7]), "settings are not its to write"
     assert "/help @README.md Write hello.txt." in desk.models.requests[-1].said
     assert "Greet, as asked" in yard.git(yard.repo, "log", "--format=%s", "roadmap")
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from crewyard.server.errors import ConfigurationError
 from crewyard.server.kinds import KINDS, Heard, Launch, Start
 from crewyard.server.kinds.base import readable_text
+from crewyard.server.kinds.opencode import OWN_SETTINGS
 from crewyard.server.sections import QUOTA_PATTERN, Agent
 from crewyard.server.spending import Spending
 
@@ -69,7 +70,7 @@ def test_each_permission_set_allows_no_more_than_it_says() -> None:
     ]
 
     edit = ours(started())["permission"]
-    assert edit["edit"] == "allow"
+    assert edit["edit"] == {"*": "allow", **dict.fromkeys(OWN_SETTINGS, "deny")}
     assert next(iter(edit["bash"].items())) == ("*", "deny")
     assert {"git commit *", "cd a && make test", "cd a", "make test"} <= edit["bash"].keys()
 
@@ -79,7 +80,7 @@ def test_each_permission_set_allows_no_more_than_it_says() -> None:
     assert next(reversed(run["bash"])) == "rm *"
     assert (run["webfetch"], run["edit"], run["read"]) == (
         {"*": "allow"},
-        {"*": "allow", "docs/*": "allow"},
+        {"*": "allow", **dict.fromkeys(OWN_SETTINGS, "deny"), "docs/*": "allow"},
         {"*": "allow"},
     )
 
