@@ -117,10 +117,10 @@ class Desk:
         """A program that the test ends itself. What it says goes to the test's own output."""
         return subprocess.Popen(command, cwd=at, env=self.environment, stdin=subprocess.DEVNULL)
 
-    def ask_claude(self, prompt: str, *options: str, at: Path, **environment: str) -> "Told":
+    def ask_claude(self, prompt: str, *options: str, at: Path, seconds: float = 120, **environment: str) -> "Told":
         """Claude Code without a terminal, with our tools allowed and no other question possible."""
         command = ["claude", "-p", prompt, "--output-format", "stream-json", "--verbose"]
-        return self.run(*command, "--allowedTools", "mcp__crewyard", *options, at=at, **environment)
+        return self.run(*command, "--allowedTools", "mcp__crewyard", *options, at=at, seconds=seconds, **environment)
 
     def strictly(self, repo: Path, **server: Any) -> list[str]:
         """Claude Code's options for our server over ``repo`` and no other."""

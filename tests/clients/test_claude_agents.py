@@ -1,11 +1,13 @@
-"""An unmodified Claude Code as a worker: two side by side, at a limit, killed, with a question, not logged in."""
+"""An unmodified Claude Code as lead and as workers: side by side, at a limit, killed, with a question, logged out."""
 
 import json
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,11 +61,38 @@ def asked(desk: Desk, title: str) -> list[Any]:
     return [json.dumps(each.messages) for each in desk.models.requests if each.tools and f"Task {title}:" in each.said]
 
 
+def questions(results: list[Any]) -> list[str]:
+    """Who has asked something, by the lead's mail."""
+    mail = [each for result in results if isinstance(result, dict) for each in result.get("messages") or ()]
+    return re.findall(r"coder-\d{8}-\d{3}(?= asks)", json.dumps(mail))
+
+
+def lead(yard: Any, plan: Path) -> Scenario:
+    """Brings the plan in, has it worked off, answers what is asked, and stays until all is merged and tidied up."""
+    answer = {"message_type": "answer", "content": "blue"}
+    return Scenario(
+        "work off the plan",
+        [
+            [Use("plan", action="import", path=str(plan))],
+            [Use("assign", max_parallel=2)],
+            Again(Use("route", action="poll", wait_seconds=5), until=lambda results: bool(questions(results))),
+            lambda results: [Use("route", action="send", target_agent=questions(results)[0], **answer)],
+            Again(
+                Use("route", action="poll", wait_seconds=2),
+                Use("plan", action="show"),
+                until=lambda results: results[-1]["counts"].get("completed") == 3,
+            ),
+            Again(Use("worktrees", action="list"), until=lambda _: yard.worktrees() == 1),
+            [Say("All is merged.")],
+        ],
+    )
+
+
 @pytest.mark.parametrize("claude", CLAUDES)
-def test_two_workers_side_by_side_finish_a_plan_past_a_limit_a_kill_and_a_question(
-    crew: Any, sit: Callable[..., Desk], wait_until: Callable[..., float], claude: str
+def test_a_lead_and_two_workers_finish_a_plan_past_a_limit_a_kill_and_a_question(
+    crew: Any, sit: Callable[..., Desk], claude: str
 ) -> None:
-    over = int(time.time()) + 30
+    over = int(time.time()) + 40
     unified = "anthropic-ratelimit-unified"
     refused = {f"{unified}-status": "rejected", f"{unified}-reset": str(over)}
     refused[f"{unified}-representative-claim"] = "five_hour"
@@ -82,7 +111,9 @@ def test_two_workers_side_by_side_finish_a_plan_past_a_limit_a_kill_and_a_questi
 
     ask = [Use("report", action="question", summary="Which colour?")]
     wait = Again(Use("route", action="poll", wait_seconds=5), until=lambda results: bool(answers(results)))
+    plan = crew.plan(task("limited", priority=1), task("killed", priority=2), task("asking", priority=3))
     desk = sit(
+        lead(crew, plan),
         Scenario(
             "Task limited:", [[shell("echo half > half.txt")], limit, write("limited", "x"), [DONE], [Say("So.")]]
         ),
@@ -96,19 +127,12 @@ def test_two_workers_side_by_side_finish_a_plan_past_a_limit_a_kill_and_a_questi
     # A limit with a reset is one of a subscription.
     desk.environment.pop("ANTHROPIC_API_KEY")
     desk.environment["CLAUDE_CODE_OAUTH_TOKEN"] = "none"
-    plan = crew.plan(task("limited", priority=1), task("killed", priority=2), task("asking", priority=3))
-    ended: list[Told] = []
-    working = threading.Thread(target=lambda: ended.append(run(crew, desk, plan)))
-    working.start()
-    try:
-        wait_until(lambda: crew.holds("SELECT 1 FROM agent_report WHERE kind = 'question'"), seconds=240)
-        [asker] = agents(crew, "asking")
-        sent = desk.run("crewyard", "send", asker["agent_id"], "blue", "--repo", str(crew.repo), at=crew.repo)
-        assert sent.code == 0, sent.err
-    finally:
-        working.join()
+    handed_on = {"CLAUDE_CODE_OAUTH_TOKEN": "none"}  # Claude Code keeps it from the servers that it starts
 
-    assert ended[0].code == 0, ended[0].out + ended[0].err
+    told = desk.ask_claude("work off the plan", *desk.strictly(crew.repo, env=handed_on), at=crew.repo, seconds=200)
+
+    assert told.code == 0, told.out + told.err
+    assert told.line(type="result")["result"] == "All is merged."
     for name, text in (("limited", "x"), ("killed", "again"), ("asking", "blue")):
         assert crew.at_roadmap(f"{name}.txt") == text
     # The limit: nobody is started until it is over, and the conversation goes on.
