@@ -18,6 +18,8 @@ USED = {
     "usage": {"input_tokens": 100, "cache_read_input_tokens": 900, "output_tokens": 40},
 }
 
+OUT_OF_TURN_MS = 20
+
 
 def crewyard(yard: Any, *arguments: str) -> str:
     done = subprocess.run(
@@ -60,7 +62,9 @@ def test_r153_r155_r157_the_summary_of_a_real_run_is_what_its_events_alone_say(y
 
     spent = Counter({phase: round(1000 * seconds) for phase, seconds in figures["time_seconds"].items()})
     spent["waiting"] = spent.pop("slot") + spent.pop("restart")
-    assert +spent == +again.phases
+    # A writer takes its time before it waits for its turn, so that of two events the later may bear the earlier time.
+    assert spent.total() == again.phases.total()
+    assert all(abs(spent[phase] - again.phases[phase]) <= OUT_OF_TURN_MS for phase in {*spent, *again.phases})
     assert figures["performance"]["elapsed_hours"] == round(again.elapsed / 3_600_000, 6)
     assert {task["task_id"]: round(1000 * task["work_seconds"]) for task in figures["tasks"]} == again.work
     assert figures["summary"]["completed"] == again.states["completed"] == 5
