@@ -14,6 +14,7 @@ import pytest
 
 from .desk import Desk, Told
 from .models import Again, Part, Refuse, Say, Scenario, Use
+from .test_lead import tidied_up
 
 CLAUDES = ["claude", "claude-330"]
 CLAUDE = """\
@@ -82,8 +83,7 @@ def lead(yard: Any, plan: Path) -> Scenario:
                 Use("plan", action="show"),
                 until=lambda results: results[-1]["counts"].get("completed") == 3,
             ),
-            Again(Use("worktrees", action="list"), until=lambda _: yard.worktrees() == 1),
-            [Say("All is merged.")],
+            lambda results: tidied_up(yard, Say("All is merged.")),
         ],
     )
 

@@ -1,14 +1,15 @@
 """Unmodified clients as the lead: Claude Code of both protocol eras, and Codex."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from yards import wait_until
 
 from .desk import Desk
-from .models import Again, Say, Scenario, Use
+from .models import Again, Part, Say, Scenario, Use
 
 CLAUDES = ["claude", "claude-330"]
 # It writes the file that its task is called after.
@@ -22,6 +23,11 @@ def three_tasks(yard: Any) -> Path:
     tasks = [{"task_id": "A"}, {"task_id": "B"}, {"task_id": "C", "depends_on": ["A", "B"]}]
     path: Path = yard.plan(*({**task, "agent_type": "writer"} for task in tasks))
     return path
+
+
+def tidied_up(yard: Any, *parts: Part) -> Sequence[Part]:
+    wait_until(lambda: yard.worktrees() == 1)
+    return parts
 
 
 def work_off(yard: Any, plan: Path) -> Scenario:
@@ -39,8 +45,7 @@ def work_off(yard: Any, plan: Path) -> Scenario:
                 until=lambda results: set(results[-1]["counts"].items()) >= {("completed", 3)},
             ),
             # What is tidied up behind the last merge is the server's work as well, which ends with its client.
-            Again(Use("worktrees", action="list"), until=lambda _: yard.worktrees() == 1),
-            lambda results: [Use("why", subject=results[1]["dispatch_id"])],
+            lambda results: tidied_up(yard, Use("why", subject=results[1]["dispatch_id"])),
             lambda results: [Say(results[-1]["because"])],
         ],
     )
