@@ -83,7 +83,7 @@ def lead(yard: Any, plan: Path) -> Scenario:
                 Use("plan", action="show"),
                 until=lambda results: results[-1]["counts"].get("completed") == 3,
             ),
-            lambda results: tidied_up(yard, Say("All is merged.")),
+            lambda _: tidied_up(yard, Say("All is merged.")),
         ],
     )
 
