@@ -55,7 +55,7 @@ def cure_of(tx: Transaction, agent_id: str) -> str:
 
 def _cure(agent: Row, what: Sequence[str]) -> str:
     table = f"[agents.{agent['agent_type']}] of crewyard.toml"
-    if kinds.KINDS.get(agent["kind"], kinds.ANY).takes_allow:
+    if kinds.named(agent["kind"]).takes_allow:
         return f"If it should be allowed, add it to {table}: allow = {json.dumps(list(what))}."
     return f"If it should be allowed, permissions in {table} is what widens what it may do."
 

@@ -28,7 +28,7 @@ def heard(output: str, quota_pattern: str, *, now: str) -> Heard:
     said = list(objects.of_lines(output))
     results = [each for each in said if each.get("type") == "result"]
     error = _error(results[-1]) if results else None
-    kind = next((_text(each.get("error")) for each in reversed(said) if _is_answer(each)), None)
+    kind = next((objects.text(each.get("error")) for each in reversed(said) if _is_answer(each)), None)
     denials = [each for result in results for each in _dicts(result.get("permission_denials"))]
     return Heard(
         last_lines("\n".join(filter(None, map(readable, objects.lines(output))))),
@@ -61,12 +61,12 @@ def readable(line: str) -> str | None:
 
 
 def _error(result: dict[str, Any]) -> str | None:
-    subtype = _text(result.get("subtype")) or ""
+    subtype = objects.text(result.get("subtype")) or ""
     if not result.get("is_error") and not subtype.startswith("error"):
         return None
     errors = result.get("errors")
     words = [each for each in errors if isinstance(each, str)] if isinstance(errors, list) else []
-    return cut(_text(result.get("result")) or "; ".join(words) or subtype or "it said no more", TEXT)
+    return cut(objects.text(result.get("result")) or "; ".join(words) or subtype or "it said no more", TEXT)
 
 
 def _session(said: Sequence[dict[str, Any]]) -> str | None:
@@ -76,7 +76,7 @@ def _session(said: Sequence[dict[str, Any]]) -> str | None:
         if NO_CONVERSATION in str(each.get("errors")):
             session = None
         elif _is_answer(each) or each.get("type") == "result":
-            session = _text(each.get("session_id")) or session
+            session = objects.text(each.get("session_id")) or session
     return session
 
 
@@ -98,20 +98,20 @@ def _limit(said: Sequence[dict[str, Any]], error: str, kind: str | None, pattern
 def _question(denials: Iterable[dict[str, Any]]) -> str | None:
     """What it would have asked a person; the versions that offer it the tool for that refuse it here."""
     asked = (_dict(each.get("tool_input")) for each in denials if each.get("tool_name") == "AskUserQuestion")
-    texts = [_text(each.get("question")) for given in asked for each in _dicts(given.get("questions"))]
+    texts = [objects.text(each.get("question")) for given in asked for each in _dicts(given.get("questions"))]
     return cut("\n".join(filter(None, texts)), TEXT) or None
 
 
 def _denied(refusal: dict[str, Any]) -> str:
     name, given = refusal.get("tool_name"), _dict(refusal.get("tool_input"))
-    about = next((given[key] for key in ARGUMENTS if _text(given.get(key))), None)
+    about = next((given[key] for key in ARGUMENTS if objects.text(given.get(key))), None)
     return cut(f"{name}({about})" if about else str(name), LINE)
 
 
 def _of_block(block: dict[str, Any]) -> str | None:
     kind = block.get("type")
     if kind == "text":
-        return cut(_text(block.get("text")) or "", TEXT)
+        return cut(objects.text(block.get("text")) or "", TEXT)
     if kind == "tool_use":
         return _one_line(f"→ {block.get('name')} {_about(block.get('input'))}")
     if kind == "tool_result" and block.get("is_error"):
@@ -123,7 +123,7 @@ def _of_block(block: dict[str, Any]) -> str | None:
 
 def _about(given: object) -> str:
     arguments = _dict(given)
-    about = next((arguments[key] for key in ARGUMENTS if _text(arguments.get(key))), None)
+    about = next((arguments[key] for key in ARGUMENTS if objects.text(arguments.get(key))), None)
     return about or (json.dumps(given, ensure_ascii=False) if given else "")
 
 
@@ -147,7 +147,3 @@ def _dicts(value: object) -> Iterator[dict[str, Any]]:
 
 def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -80,7 +80,9 @@ class Codex:
         error = _error(said)
         return Heard(
             last_lines(readable_text(self, output)),
-            session=next((_text(each.get("thread_id")) for each in said if each.get("type") == "thread.started"), None),
+            session=next(
+                (objects.text(each.get("thread_id")) for each in said if each.get("type") == "thread.started"), None
+            ),
             spending=next((spending.of_codex(each) for each in reversed(said) if _ended_well(each)), None),
             error=error,
             limit=_limit(error, quota_pattern, now) if error else None,
@@ -138,7 +140,7 @@ def _error(said: Sequence[dict[str, Any]]) -> str | None:
             break
         failed = each.get("error") if each.get("type") == "turn.failed" else each
         if each.get("type") == "turn.failed" or (each.get("type") == "error" and not number):
-            return (_text(failed.get("message")) if isinstance(failed, dict) else None) or "it said no more"
+            return (objects.text(failed.get("message")) if isinstance(failed, dict) else None) or "it said no more"
     return _without_sandbox(said)
 
 
@@ -198,7 +200,7 @@ def _item(said: Mapping[str, Any]) -> dict[str, Any] | None:
 def _of_item(item: Mapping[str, Any], event: str) -> str | None:
     kind, is_begun, is_ended = item.get("type"), event == "item.started", event == "item.completed"
     if kind in ("agent_message", "reasoning") and is_ended:
-        return _text(item.get("text"))
+        return objects.text(item.get("text"))
     if kind == "command_execution" and is_begun:
         return _shown("→", item.get("command"))
     if kind == "command_execution" and is_ended and item.get("status") != "completed":
@@ -219,7 +221,3 @@ def _changes(changes: object) -> str:
 
 def _shown(mark: str, text: object) -> str | None:
     return cut(f"{mark} {text}", LINE) if isinstance(text, str) and text else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -41,7 +41,7 @@ class Opencode:
         tried="1.18.33",
         log_in="opencode auth login",
         keys=KEYS,
-        files=(".local/share/opencode/auth.json"),
+        files=(".local/share/opencode/auth.json",),
         adds_server=("opencode", "mcp", "add", "crewyard", "--"),
     )
     tells_session = True
@@ -88,13 +88,12 @@ class Opencode:
         parts = [part for each in said if isinstance(part := each.get("part"), dict)]
         failed = next((each for each in reversed(said) if each.get("type") == "error"), None)
         error = _error(failed) if failed else None
-        text = last_lines(readable_text(self, output))
         return Heard(
-            text,
+            last_lines(readable_text(self, output)),
             session=next((found for each in said if (found := objects.text(each.get("sessionID")))), None),
             spending=spending.of_opencode(part for part in parts if part.get("type") == "step-finish"),
             error=error,
-            limit=_limit(failed, error or text, quota_pattern, now),
+            limit=_limit(failed, error or objects.besides(output), quota_pattern, now),
             login=error if _status(failed) == 401 or _name(failed) == "ProviderAuthError" else None,
             denied=[_as_allowed(part) for part in parts if REFUSED.search(_state(part, "error") or "")],
         )

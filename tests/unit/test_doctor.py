@@ -325,3 +325,9 @@ def test_every_cure_is_a_sentence_and_only_what_is_wrong_has_one(repo: Path) -> 
     (repo / "data" / "orchestrator.db").chmod(0o644)
     for each in doctor.examine(repo).findings:
         assert bool(each.cure) == (each.state != "ok"), each
+
+
+@pytest.mark.parametrize("kind", kinds.programs())
+def test_in_an_empty_home_no_program_looks_logged_in(tmp_path: Path, kind: str) -> None:
+    seen = kinds.programs()[kind].signs({"HOME": str(tmp_path)}, ())
+    assert (seen.keys, seen.kept_back, seen.files) == ([], [], [])
