@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import daemon, environment, runners
+from .kinds import Launch, Start
 from .paths import Paths
 
 MCP_CONFIG = "mcp.json"
@@ -38,6 +39,15 @@ def lay_down(run_dir: Path, name: str, data: bytes) -> None:
         file.write(data)
 
 
+def lay_down_start(run_dir: Path, launch: Launch, start: Start) -> None:
+    """All that a program finds in its run folder when it starts."""
+    lay_down(run_dir, launch.prompt_file.name, launch.prompt.encode(errors="surrogateescape"))
+    lay_down(run_dir, MCP_CONFIG, json.dumps({"mcpServers": {SERVER: launch.server}}, indent=2).encode())
+    lay_out(run_dir, start.files)
+    if start.config is not None:
+        lay_down(run_dir, PROGRAM_CONFIG, start.config)
+
+
 def lay_out(run_dir: Path, files: Mapping[str, bytes | Path]) -> None:
     """Files of the run folder that hold no secret, and links out of it; a folder that one leads to is made."""
     for name, what in files.items():
@@ -50,10 +60,6 @@ def lay_out(run_dir: Path, files: Mapping[str, bytes | Path]) -> None:
             what.mkdir(parents=True)
         path.unlink(missing_ok=True)
         path.symlink_to(what)
-
-
-def lay_down_mcp_config(run_dir: Path, entry: Mapping[str, Any]) -> None:
-    lay_down(run_dir, MCP_CONFIG, json.dumps({"mcpServers": {SERVER: entry}}, indent=2).encode())
 
 
 def remove(run_dir: Path) -> None:

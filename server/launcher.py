@@ -292,9 +292,5 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, che
     }
     if start.reads_prompt:
         order["stdin"] = str(facts.prompt_file)
-    if start.config is not None:
-        credentials.lay_down(run_dir, credentials.PROGRAM_CONFIG, start.config)
-    credentials.lay_out(run_dir, start.files)
-    credentials.lay_down(run_dir, facts.prompt_file.name, prompt.encode(errors="surrogateescape"))
-    credentials.lay_down_mcp_config(run_dir, facts.server)
+    credentials.lay_down_start(run_dir, facts, start)
     runners.write_order(run_dir, order)

@@ -90,11 +90,7 @@ def _run(place: Place, name: str, agent: Agent, kind: Kind) -> tuple[Finished, H
         server=credentials.own_server(place.paths, token),
     )
     start = kind.start(agent, launch)
-    credentials.lay_down(run, launch.prompt_file.name, PROMPT.encode())
-    credentials.lay_down_mcp_config(run, launch.server)
-    credentials.lay_out(run, start.files)
-    if start.config is not None:
-        credentials.lay_down(run, credentials.PROGRAM_CONFIG, start.config)
+    credentials.lay_down_start(run, launch, start)
     done = place.runners.check(
         start.argv,
         cwd=place.worktree,

@@ -157,7 +157,7 @@ def test_what_a_supervisor_that_was_stopped_wrote_late_is_removed_by_the_next(cr
     for folder in (gone, alive):
         folder.mkdir(parents=True)
         credentials.lay_down(folder, "prompt.md", b"x")
-        credentials.lay_down_mcp_config(folder, credentials.server(crew.paths, "secret"))
+        credentials.lay_down(folder, credentials.MCP_CONFIG, b"secret")
         credentials.lay_down(folder, "launch.marshal", b"secret")
     crew.store.run(_starting, str(alive))
     settler.settle(crew)
