@@ -30,23 +30,7 @@ def put_in(tx: Transaction, agent: Row, *, can_poll: bool, now: str) -> list[Row
         return []
     taken = _as_many_as_fit(messages.visible(tx, boxes, MOST, now=now))
     until = clock.plus(now, HELD_SECONDS)
-    rows = [
-        events.transition(
-            tx,
-            states.MESSAGE,
-            row["message_id"],
-            "delivered",
-            have="pending",
-            now=now,
-            actor=own,
-            claimed_by=own,
-            lease_until=until,
-            visible_at=until,
-            delivery_count=row["delivery_count"] + 1,
-            delivered_at=row["delivered_at"] or now,
-        )
-        for row in taken
-    ]
+    rows = [messages.deliver(tx, row, own, until=until, again=until, now=now) for row in taken]
     ids = json.dumps([row["message_id"] for row in rows])
     tx.run("UPDATE agent_lifecycle SET metadata = json_set(metadata, '$.mail', json(?)) WHERE agent_id = ?", (ids, own))
     return rows

@@ -8,10 +8,11 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import anyio
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedToolError
@@ -35,6 +36,8 @@ from .yard import Yard
 
 logger = logging.getLogger(__name__)
 RESOURCE = re.compile(r"crewyard://([\w.]+)")
+QUIET_SECONDS = 1.0  # a client that asks nothing has its work supervised all the same
+ASKS = {"tools/call", "resources/read"}  # whose answers tell of what is supervised, or wait for it
 
 
 class Endpoint(MCPServer[Yard]):
@@ -58,8 +61,10 @@ class Endpoint(MCPServer[Yard]):
         **options: Any,
     ) -> None:
         tools = [*tools, *approver_tools]
-        super().__init__(tools=tools, lifespan=lambda _server: yard.opened(), **options)
+        super().__init__(tools=tools, lifespan=lambda _server: self._lifespan(), **options)
         self.yard = yard
+        self._answered = anyio.Event()
+        self._lowlevel_server.middleware.append(self._note_answer)
         self.refusals = Refusals(yard)
         self._lead_resources = lead_resources
         heads = [RESOURCE.match(template) for template in sights]
@@ -70,6 +75,26 @@ class Endpoint(MCPServer[Yard]):
         self._listening = Listening(sights, Subscriptions(yard), self._handle_read_resource)
         self._listening.serve(self._lowlevel_server)
         Offers(yard, slash_commands, sights).serve(self._lowlevel_server)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[Yard]:
+        async with self.yard.opened(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._supervise)
+            yield self.yard
+            tasks.cancel_scope.cancel()
+
+    async def _supervise(self) -> None:
+        """The client gets its first answer before: what the supervisor imports, and its first round, would delay it."""
+        with anyio.move_on_after(QUIET_SECONDS):
+            await self._answered.wait()
+        await self.yard.supervised()
+
+    async def _note_answer(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if ctx.method in ASKS:
+            await self.yard.supervised()
+        answer = await call_next(ctx)
+        self._answered.set()
+        return answer
 
     def streamable_http_app(self, **options: Any) -> Starlette:
         app = super().streamable_http_app(**options)

@@ -62,6 +62,7 @@ async def _invoked(yard: Yard, command: Command, given: Parameters) -> Answer:
     yard.supervise = yard.operations.supervisor_at_hand if command.acts else NoSupervisor
     yard.stop_seconds = STOP_SECONDS
     async with yard.opened():
+        await yard.supervised()
         caller = await _lead(yard, command)
         if not command.writes:
             return await command.run(yard, caller, given)

@@ -49,16 +49,22 @@ class Located:
 
 def locate(start: Path) -> Located:
     """The yard that ``start`` lies in. Raises GitError outside of a repository, InvalidInput where there is no yard."""
-    root = _plain_root(start)
-    if root is None or not (found := _at(root)).files.database.exists():
-        from .repository import Repository
-
-        root = Repository.discover(start).root
-        found = _at(root)
+    root = root_of(start)
+    found = _at(root)
     if not found.files.database.exists():
         hint = found.trouble or "Start one with `crewyard run PLAN`."
         raise InvalidInput(f"Crewyard has no database in {root} yet.", hint=hint)
     return found
+
+
+def root_of(start: Path) -> Path:
+    """The main checkout that ``start`` lies in. Raises GitError outside of a repository that agents can work in."""
+    root = _plain_root(start)
+    if root is not None and data_of(root).database.exists():  # it was looked at when that was made
+        return root
+    from .repository import Repository
+
+    return Repository.discover(start).root
 
 
 def check(located: Located) -> str | None:

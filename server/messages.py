@@ -123,23 +123,25 @@ def claim(
     rows = _visible(tx, mailboxes, limit, now)
     until = clock.plus(now, lease_seconds)
     again = {n: clock.plus(until, waits[min(n, len(waits) - 1)]) for n in {row["retry_count"] for row in rows}}
-    return [
-        events.transition(
-            tx,
-            states.MESSAGE,
-            row["message_id"],
-            "delivered",
-            have="pending",
-            now=now,
-            actor=reader,
-            claimed_by=reader,
-            lease_until=until,
-            visible_at=again[row["retry_count"]],
-            delivery_count=row["delivery_count"] + 1,
-            delivered_at=row["delivered_at"] or now,
-        )
-        for row in rows
-    ]
+    return [deliver(tx, row, reader, until=until, again=again[row["retry_count"]], now=now) for row in rows]
+
+
+def deliver(tx: Transaction, row: Row, reader: str, *, until: str, again: str, now: str) -> Row:
+    """A pending message is its reader's ``until`` then, and visible ``again`` after that."""
+    return events.transition(
+        tx,
+        states.MESSAGE,
+        row["message_id"],
+        "delivered",
+        have="pending",
+        now=now,
+        actor=reader,
+        claimed_by=reader,
+        lease_until=until,
+        visible_at=again,
+        delivery_count=row["delivery_count"] + 1,
+        delivered_at=row["delivered_at"] or now,
+    )
 
 
 def sweep(tx: Transaction, *, now: str) -> list[lapses.Lapse]:

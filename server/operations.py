@@ -58,15 +58,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def supervising(root: Path, settings: Settings) -> Callable[[], Supervisor]:
-    """Makes the supervisor of a server."""
-
-    def make() -> Supervisor:
-        crew = _crew(root, settings)
-        crew.repository.exclude(crew.paths.excludes())
-        return Supervisor(crew, ends_agents=settings.crew.on_exit == "stop")
-
-    return make
+def supervisor_of_server(root: Path, settings: Settings) -> Supervisor:
+    """One that does all there is to do. Raises GitError where the repository cannot be worked in."""
+    crew = _crew(root, settings)
+    crew.repository.exclude(crew.paths.excludes())
+    return Supervisor(crew, ends_agents=settings.crew.on_exit == "stop")
 
 
 def _crew(root: Path, settings: Settings) -> Crew:

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import summary, summary_markdown, timeline
+from . import summary, summary_markdown
 from .errors import InvalidInput
 from .facts import Activity
 from .summary_levels import Level
@@ -46,6 +46,8 @@ def export(root: Path, default: Path, asked: str, activity: Activity, name: str,
         raise InvalidInput(f"{asked:.200}: {error.strerror}.", hint=OTHER) from error
     if not is_there and not base.is_relative_to(root):
         raise InvalidInput(f"There is no folder {base.parent}.", hint="Make it, or give another place.", path=str(base))
+    from . import timeline  # and the XML library with it, which a server that draws nothing does not wait for
+
     figures = summary.of(activity, name)
     texts = {
         ".md": summary_markdown.to_markdown(figures, level),

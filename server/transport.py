@@ -156,6 +156,7 @@ def _app(
         async with contextlib.AsyncExitStack() as stack:
             for door in doors.values():
                 await stack.enter_async_context(door.watching())
+            await yard.supervised()
             yield
 
     routes = [Mount(path, door) for path, door in doors.items()]  # the longer path first

@@ -192,7 +192,8 @@ class _Opened:
 
     store: AsyncStore | None = None
     changes: Changes | None = None
-    supervisor: Supervisor = field(default_factory=NoSupervisor)
+    operations: Operations | None = None
+    supervisor: Supervisor | None = None
     users: int = 0
     gate: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -203,12 +204,12 @@ class Yard:
 
     With an agent's ``token`` the server is that agent's alone; with ``presented`` it is any agent's, by the token that
     came with the request that is being answered. Without both it is the lead's. ``supervise`` makes a new supervisor
-    at each opening, since one that was stopped does not start again.
+    at each opening, since one that was stopped does not start again; ``operate`` makes the doors, once.
     """
 
     root: Path
     settings: Settings
-    operations: Operations
+    operate: Callable[[], Operations]
     supervise: Callable[[], Supervisor] = NoSupervisor
     token: str | None = None
     presented: Callable[[], str] | None = None
@@ -241,6 +242,13 @@ class Yard:
         )
 
     @property
+    def operations(self) -> Operations:
+        """The doors to git and processes."""
+        if self._opened.operations is None:
+            self._opened.operations = self.operate()
+        return self._opened.operations
+
+    @property
     def is_for_one_call(self) -> bool:
         """Whether what it supervises is over with the call that is answered."""
         return self.supervise == self.operations.supervisor_at_hand
@@ -261,7 +269,7 @@ class Yard:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Yard"]:
-        """Open the database and start the supervisor for the first user; undo both after the last."""
+        """Open the database for the first user; close it after the last, and end the supervisor that there may be."""
         shared = self._opened
         async with shared.gate:
             if shared.users == 0:
@@ -275,6 +283,18 @@ class Yard:
                     shared.users -= 1
                     if shared.users == 0:
                         await self._close()
+
+    async def supervised(self) -> None:
+        """Start the supervisor, where it is not at work yet. Raises GitError where it cannot work."""
+        shared = self._opened
+        async with shared.gate:
+            if shared.supervisor is None:
+                shared.supervisor = await anyio.to_thread.run_sync(self._supervising)
+
+    def _supervising(self) -> Supervisor:
+        made = self.supervise()
+        made.start()
+        return made
 
     async def caller(self) -> Caller:
         """Who calls. Raises NotAuthorized where the agent whose token it is lives no more."""
@@ -300,21 +320,18 @@ class Yard:
         store = AsyncStore(self.paths.database, after_commit=ring, durability=self.settings.crew.durability)
         await store.open()
         shared = self._opened
-        try:
-            shared.supervisor = self.supervise()
-            await anyio.to_thread.run_sync(shared.supervisor.start)
-        except BaseException:
-            await store.close()
-            raise
         shared.store, shared.changes = store, Changes(store)
 
     async def _close(self) -> None:
         shared = self._opened
         store, shared.store, shared.changes = shared.store, None, None
-        with anyio.move_on_after(self.stop_seconds) as stopping:
-            await anyio.to_thread.run_sync(shared.supervisor.stop, abandon_on_cancel=True)
-        if stopping.cancelled_caught:
-            logger.warning("the supervisor was still busy after %g s", self.stop_seconds)
-        self.operations.close()
+        supervisor, shared.supervisor = shared.supervisor, None
+        if supervisor is not None:
+            with anyio.move_on_after(self.stop_seconds) as stopping:
+                await anyio.to_thread.run_sync(supervisor.stop, abandon_on_cancel=True)
+            if stopping.cancelled_caught:
+                logger.warning("the supervisor was still busy after %g s", self.stop_seconds)
+        if shared.operations is not None:
+            shared.operations.close()
         if store is not None:
             await store.close()

@@ -8,7 +8,7 @@ from .checks import refuse_too_many
 from .draft import STATUSES, PlanDraft, PriorityDraft, SpecDraft, TaskDraft
 from .fields import Fields, shown
 from .notes import Notes
-from .syntax import parse_json, parse_yaml
+from .syntax import parse_json
 
 FORMAT = "native"
 # States that only running work has; a plan that was exported elsewhere may name them.
@@ -27,7 +27,11 @@ RUNNING = ("ready", "assigned", "in_progress", "failed")
 def read(text: str, notes: Notes) -> PlanDraft:
     """A plan from its text: JSON where it begins like JSON, YAML otherwise. Refuses broken syntax at once."""
     is_json = text.lstrip()[:1] in ("{", "[") and not notes.name.lower().endswith((".yaml", ".yml"))
-    return from_data(parse_json(text, notes) if is_json else parse_yaml(text, notes), notes)
+    if is_json:
+        return from_data(parse_json(text, notes), notes)
+    from .yaml_syntax import parse_yaml
+
+    return from_data(parse_yaml(text, notes), notes)
 
 
 def from_data(data: Any, notes: Notes) -> PlanDraft:

@@ -3,17 +3,19 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from yards import wait_until
 
 SERVE = (
     "import sys; from pathlib import Path; from crewyard.server.compose import serve_stdio;"
@@ -64,6 +66,17 @@ def tell(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
 def begin(process: subprocess.Popen[bytes]) -> None:
     assert ask(process, INITIALIZE)["result"]["serverInfo"]["name"] == "crewyard"
     tell(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+
+def holder_of_lease(repo: Path) -> int | None:
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(repo / "data/orchestrator.db")) as connection:
+        found = connection.execute("SELECT pid FROM supervisor_lease").fetchone()
+        return int(found[0]) if found else None
+    return None
+
+
+def read(number: int, uri: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": "resources/read", "params": {"uri": uri}}
 
 
 def call(number: int, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -157,3 +170,36 @@ def test_a_folder_that_is_no_repository_ends_it_with_two(tmp_path: Path) -> None
         assert process.returncode == 2
     assert "git init" in err.decode()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_work_of_a_client_that_says_nothing_is_supervised(git_repo: Path) -> None:
+    with running(git_repo) as process:
+        wait_until(lambda: holder_of_lease(git_repo) == process.pid)
+
+
+@pytest.mark.parametrize("first", ["tools/call", "resources/read"])
+def test_a_first_call_is_answered_under_a_supervisor(git_repo: Path, first: str) -> None:
+    """It comes at once behind the handshake, while the supervisor is still being imported."""
+    asked = {"tools/call": call(2, "plan", action="show"), "resources/read": read(2, "crewyard://status")}[first]
+    with running(git_repo) as process:
+        tell(process, INITIALIZE)
+        tell(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+        tell(process, asked)
+        assert process.stdout is not None
+        answers = [json.loads(process.stdout.readline()) for _ in range(2)]
+        assert [answer["id"] for answer in answers] == [1, 2]
+        assert "result" in answers[1]
+        assert holder_of_lease(git_repo) == process.pid
+
+
+def test_a_repository_that_was_broken_since_ends_it_with_two_and_the_cure(git_repo: Path) -> None:
+    """A folder with a database is taken for a repository, and looked at again behind the first answer."""
+    with running(git_repo) as process:
+        begin(process)
+        wait_until(lambda: holder_of_lease(git_repo))
+    (git_repo / ".git/HEAD").write_text("ref: refs/heads/unborn\n")
+    with running(git_repo) as process:
+        _, err = process.communicate(json.dumps(INITIALIZE).encode() + b"\n", timeout=10)
+        assert process.returncode == 2
+    assert "has no commit yet" in err.decode()
+    assert "Traceback" not in err.decode()

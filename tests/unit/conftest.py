@@ -224,7 +224,7 @@ def bench(tmp_path: Path, store: Store) -> Bench:
         }
     )
     operations = StandIn()
-    return Bench(Yard(tmp_path, settings, operations), store, operations)
+    return Bench(Yard(tmp_path, settings, lambda: operations), store, operations)
 
 
 Call = Callable[..., Any]
@@ -244,7 +244,7 @@ def worker(bench: Bench) -> Callable[[str], AbstractAsyncContextManager[Call]]:
     @asynccontextmanager
     async def connect(task_id: str) -> AsyncIterator[Call]:
         bench.add_agent(task_id, token=f"secret of {task_id}")
-        yard = Yard(bench.yard.root, bench.yard.settings, bench.operations, token=f"secret of {task_id}")
+        yard = Yard(bench.yard.root, bench.yard.settings, lambda: bench.operations, token=f"secret of {task_id}")
         async with Client(build_app(yard)) as client:
             yield caller_of(client)
 

@@ -33,7 +33,7 @@ def agent(careful: Any) -> Callable[..., AbstractAsyncContextManager[Any]]:
     async def connect(task_id: str, agent_type: str) -> Any:
         careful.add_tasks(task_id)
         name = careful.add_agent(task_id, agent_type=agent_type, token=f"token of {task_id}")
-        yard = Yard(careful.yard.root, careful.yard.settings, careful.operations, token=f"token of {task_id}")
+        yard = Yard(careful.yard.root, careful.yard.settings, lambda: careful.operations, token=f"token of {task_id}")
         async with Client(build_app(yard)) as client:
             call = caller_of(client)
             call.name = name

@@ -191,7 +191,7 @@ async def test_whoever_ended_between_the_check_and_the_act_has_done_nothing(benc
     """The agent ends after the call was let in: what it asked for runs in one transaction with another look."""
     bench.add_tasks("A")
     name = bench.add_agent("A", token="secret")
-    yard = Yard(bench.yard.root, bench.yard.settings, bench.operations, token="secret")
+    yard = Yard(bench.yard.root, bench.yard.settings, lambda: bench.operations, token="secret")
     async with yard.opened():
         caller = await yard.caller()
         bench.end_agent(name)

@@ -329,7 +329,7 @@ async def test_an_agent_hears_of_the_plan_and_its_own_mail_only(bench: Any, call
     own = await call("route", target="builder", content="x")
     bench.add_tasks("A")
     bench.add_agent("A", token="a secret")
-    yard = Yard(bench.yard.root, bench.yard.settings, bench.operations, token="a secret")
+    yard = Yard(bench.yard.root, bench.yard.settings, lambda: bench.operations, token="a secret")
     subscriber = Subscriber(build_app(yard), mode)
     may = ["crewyard://tasks/A", f"crewyard://messages/{own['message_id']}"]
     may_not = ["crewyard://status", "crewyard://agents", f"crewyard://messages/{foreign['message_id']}"]

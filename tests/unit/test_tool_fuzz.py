@@ -100,7 +100,7 @@ async def test_whatever_the_lead_calls_is_answered_and_breaks_nothing(bench: Any
 @FUZZED
 @given(drawn=st.deferred(made_up))
 async def test_whatever_an_agent_calls_is_answered_and_breaks_nothing(bench: Any, drawn: Calls) -> None:
-    yard = Yard(bench.yard.root, bench.yard.settings, bench.operations, token="of C")
+    yard = Yard(bench.yard.root, bench.yard.settings, lambda: bench.operations, token="of C")
     await tried(yard, drawn)
     assert bench.value("SELECT count(*) FROM specs_task") == TASKS, "a worker adds none"
     assert bench.value("SELECT status FROM agent_lifecycle") == "running", "and ends nobody"
