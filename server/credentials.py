@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from . import daemon, environment, runners
-from .kinds import Launch, Start
+from .kinds import Kind, Launch, Start
 from .paths import Paths
+from .sections import Agent
 
 MCP_CONFIG = "mcp.json"
 PROGRAM_CONFIG = "program.json"
@@ -46,6 +47,19 @@ def lay_down_start(run_dir: Path, launch: Launch, start: Start) -> None:
     lay_out(run_dir, start.files)
     if start.config is not None:
         lay_down(run_dir, PROGRAM_CONFIG, start.config)
+
+
+def variables(
+    agent: Agent, kind: Kind, launch: Launch, start: Start, *, identity: Mapping[str, str], root: Path, token: str
+) -> dict[str, str]:
+    """The whole environment that a program starts in; ``identity`` is for its commits."""
+    return {
+        **environment.for_child((*agent.environment, *kind.variables)),
+        **identity,
+        **launch.variables,
+        **environment.of_agent(root, token),
+        **start.environment,
+    }
 
 
 def lay_out(run_dir: Path, files: Mapping[str, bytes | Path]) -> None:

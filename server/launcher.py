@@ -14,7 +14,6 @@ from . import (
     clock,
     credentials,
     enclosures,
-    environment,
     groundwork,
     hidden,
     holds,
@@ -275,13 +274,9 @@ def _write_run_folder(crew: Crew, row: Row, worktree: Worktree, prompt: str, che
     order = {
         "argv": list(start.argv),
         "cwd": worktree.path,
-        "env": {
-            **environment.for_child((*agent.environment, *kind.variables)),
-            **crew.repository.identity(),
-            **facts.variables,
-            **environment.of_agent(crew.root, token),
-            **start.environment,
-        },
+        "env": credentials.variables(
+            agent, kind, facts, start, identity=crew.repository.identity(), root=crew.root, token=token
+        ),
         "bell": str(crew.paths.bell),
         "timeout_seconds": row["timeout_seconds"],
         "memory_limit_mb": agent.memory_limit_mb,

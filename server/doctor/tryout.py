@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import clock, credentials, endings, environment, kinds, merging, outputs, process, prompts
+from .. import clock, credentials, endings, kinds, merging, outputs, process, prompts
 from ..errors import ConfigurationError, SpawnFailed
 from ..kinds import Heard, Kind, Launch
 from ..paths import Paths
@@ -96,13 +96,9 @@ def _run(place: Place, name: str, agent: Agent, kind: Kind) -> tuple[Finished, H
         cwd=place.worktree,
         log=run / outputs.FILE_NAME,
         timeout_seconds=SECONDS,
-        environment={
-            **environment.for_child((*agent.environment, *kind.variables)),
-            **place.repository.identity(),
-            **launch.variables,
-            **environment.of_agent(place.paths.root, token),
-            **start.environment,
-        },
+        environment=credentials.variables(
+            agent, kind, launch, start, identity=place.repository.identity(), root=place.paths.root, token=token
+        ),
         stdin=launch.prompt_file if start.reads_prompt else None,
     )
     return done, kind.heard(outputs.ends(run), agent.quota_pattern, now=clock.now())
