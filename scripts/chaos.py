@@ -185,7 +185,14 @@ class Yard:
         ours = ("GIT_", "CREWYARD_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         busy = {"CREWYARD_LAUNCH_MAX_CPU_PERCENT": "100"}  # a machine at work on other things is none of this
-        return {**kept, **busy, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", MARK: str(self.folder)}
+        return {
+            **kept,
+            **busy,
+            "PYTHONFAULTHANDLER": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            MARK: str(self.folder),
+        }
 
     def start(self) -> "subprocess.Popen[bytes]":
         number = len(self.runs)
@@ -195,6 +202,15 @@ class Yard:
                 subprocess.Popen([*command, "--json"], stdout=out, stderr=err, env=self.environment(), cwd="/")
             )
         return self.runs[-1]
+
+    def whereabouts(self) -> str:
+        """Where in its code each run stands that has not ended. It ends by being asked."""
+        for run in (run for run in self.runs if run.poll() is None):
+            run.send_signal(signal.SIGABRT)
+            run.send_signal(signal.SIGCONT)
+            run.wait()
+        said = "\n".join(f"run {number}:\n{self.errors(run)}" for number, run in enumerate(self.runs))
+        return f"at\n{said}\n{[dict(row) for row in self.rows('SELECT * FROM supervisor_lease')]}"
 
     def result(self, run: "subprocess.Popen[bytes]") -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads((self.folder / f"out-{self.runs.index(run)}").read_text())
@@ -381,7 +397,7 @@ def complaints_into(wrong: "list[str]", yard: "Yard") -> "Iterator[None]":
     try:
         yield
     except subprocess.TimeoutExpired:
-        wrong.append(f"a run did not end within {RUN_SECONDS:g} s")
+        wrong.append(f"a run did not end within {RUN_SECONDS:g} s, and stood {yard.whereabouts()}")
     except subprocess.CalledProcessError as error:
         wrong.append(f"{' '.join(error.cmd)}: {error.stderr.strip()}")
     finally:
@@ -477,6 +493,11 @@ def of_tasks(yard: Yard, runs: "list[subprocess.Popen[bytes]]") -> Complaints:
                 yield f"{name} is {task['status']}, merged {merged[name]} times, exit {run.returncode}: {task['error']}"
 
 
+def was_begun(row: sqlite3.Row) -> bool:
+    """Whether its agent may have been started. A runner that came late found its order taken back, and started none."""
+    return bool(row["started_at"] or (row["runner_pid"] and row["error_message"] != "It was never started."))
+
+
 def of_attempts(yard: Yard) -> Complaints:
     """What agents wrote at their start, beside what is on record: none without a row, none that worked without one.
 
@@ -484,7 +505,7 @@ def of_attempts(yard: Yard) -> Complaints:
     """
     rows = yard.rows("SELECT * FROM agent_lifecycle")
     really = Counter(yard.noted("begins"))
-    recorded = Counter((row["task_id"], str(row["attempt"])) for row in rows if row["runner_pid"] or row["started_at"])
+    recorded = Counter((row["task_id"], str(row["attempt"])) for row in rows if was_begun(row))
     for (name, attempt), times in (really - recorded).items():
         yield f"attempt {attempt} at {name} was started {times} times more than is on record"
     worked = Counter((row["task_id"], str(row["attempt"])) for row in rows if row["status"] == "completed")
