@@ -212,7 +212,7 @@ CREATE TABLE main.launch_hold (
     scope   TEXT NOT NULL,
     reason  TEXT NOT NULL
         CHECK (reason IN ('stopped', 'not_started', 'cpu', 'memory', 'disk', 'launch_rate', 'quota',
-                          'failed_starts', 'merges_wait')),
+                          'failed_starts', 'not_logged_in', 'merges_wait')),
     message TEXT NOT NULL,
     since   TEXT NOT NULL,
     until   TEXT,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import agents, failed_starts, holds, merges, reports
+from . import agents, failed_starts, holds, log_ins, merges, reports
 from .store import Row, Transaction
 from .wording import cut
 
@@ -117,7 +117,7 @@ def _types_that_fail(tx: Transaction) -> list[Need]:
     return [
         Need(row["scope"], f"cannot be started: {_cut(row['message'])}", "crewyard doctor")
         for row in holds.listed(tx)
-        if row["reason"] == failed_starts.REASON
+        if row["reason"] in (failed_starts.REASON, log_ins.REASON)
     ]
 
 

@@ -195,7 +195,7 @@ def _holds(activity: Activity) -> Iterator[Bottleneck]:
             f"{whom} started for a while ({reason})",
             f"{counted(times, 'time')}; last: {last.message[:160]}",
             (),
-            "high" if reason in ("quota", "failed_starts", "merges_wait") else "low",
+            "high" if reason in ("quota", "failed_starts", "not_logged_in", "merges_wait") else "low",
             _HOLDS.get(reason, "why(subject=TASK) tells what a task waits for."),
         )
 
@@ -203,6 +203,7 @@ def _holds(activity: Activity) -> Iterator[Bottleneck]:
 _HOLDS = {
     "quota": "Wait for the provider's limit to end, or give some types another provider.",
     "failed_starts": "Start the agent's command by hand once: it ends before it has done anything.",
+    "not_logged_in": "Log the agents' program in, and try it with `crewyard doctor --try`.",
     "merges_wait": "Look at the merge queue: `crewyard worktrees`.",
     "cpu": "The machine was busy; fewer agents at once, or a larger machine.",
     "memory": "The machine was short of memory; fewer agents at once, or a larger machine.",

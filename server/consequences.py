@@ -89,9 +89,10 @@ def _for_its_type(
         log_ins.hold(tx, agent, login, cure, pause=rules.quota_pause_seconds, now=now, actor=actor)
         return
     failed_starts.note(tx, agent, rules.starts, now=now, actor=actor)
-    hold = holds.get(tx, agent_type, "quota")
-    if hold is not None and how.status in ("completed", "timeout") and agent["created_at"] >= hold["until"]:
-        holds.lift(tx, agent_type, "quota", now=now, actor=actor)
+    for reason in ("quota", log_ins.REASON):
+        hold = holds.get(tx, agent_type, reason)
+        if hold is not None and how.status in ("completed", "timeout") and agent["created_at"] >= hold["until"]:
+            holds.lift(tx, agent_type, reason, now=now, actor=actor)
 
 
 def _by_its_output(tx: Transaction, agent_id: str, how: Exit, heard: Heard, now: str, actor: str) -> Exit:

@@ -1,7 +1,8 @@
 """Why no agent is launched for now: rows that the dispatcher obeys and ``why`` tells (G-19, L-18).
 
-A hold is of one agent type or of all (``*``), one for each reason. Of a type that failed to start, or whose provider's
-limit was reached, the hold stays when its time is over: one launch is let through as a trial, and its fate decides.
+A hold is of one agent type or of all (``*``), one for each reason. Of a type that failed to start, whose provider's
+limit was reached, or whose program is not logged in, the hold stays when its time is over: one launch is let through as
+a trial, and its fate decides.
 """
 
 from collections.abc import Collection
@@ -10,7 +11,12 @@ from . import clock, events
 from .store import Row, Transaction
 
 EVERYONE = "*"
-REASONS = ("stopped", "not_started", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts", "merges_wait")
+REASONS = (
+    "stopped", "not_started", "cpu", "memory", "disk", "launch_rate", "quota", "failed_starts", "not_logged_in",
+    "merges_wait",
+)  # fmt: skip
+# Those whose end a launch on trial decides.
+_TRIED = "('quota', 'failed_starts', 'not_logged_in')"
 MACHINE = ("cpu", "memory", "disk", "launch_rate")  # what the gates say, written down at the last look for launches
 QUOTA_TRIAL_SECONDS = 60.0
 PASSING = ("cpu", "launch_rate")  # these slow launches down, and stop none for long
@@ -69,9 +75,10 @@ def lift(tx: Transaction, scope: str, *reasons: str, now: str, actor: str) -> bo
 
 
 def lift_stop(tx: Transaction, *, now: str, actor: str) -> None:
-    """Somebody wants work done: what ``crewyard stop`` held goes on, and types that failed to start are tried again."""
+    """Somebody wants work done: what ``crewyard stop`` held goes on, and types that could not start are tried again."""
     lift(tx, EVERYONE, "stopped", now=now, actor=actor)
-    _lift_everywhere(tx, "failed_starts", now=now, actor=actor)
+    for reason in ("failed_starts", "not_logged_in"):
+        _lift_everywhere(tx, reason, now=now, actor=actor)
 
 
 def lift_troubles(tx: Transaction, *, now: str, actor: str) -> None:
@@ -148,8 +155,7 @@ def of_type(tx: Transaction, agent_type: str, now: str) -> Row | None:
 def trial_of(tx: Transaction, agent_type: str, now: str) -> Row | None:
     """The hold of the type whose time is over, and which waits for its trial to be passed."""
     return tx.one(
-        "SELECT * FROM launch_hold WHERE scope = ? AND reason IN ('quota', 'failed_starts') AND until <= ? "
-        "ORDER BY until DESC LIMIT 1",
+        f"SELECT * FROM launch_hold WHERE scope = ? AND reason IN {_TRIED} AND until <= ? ORDER BY until DESC LIMIT 1",
         (agent_type, now),
     )
 
@@ -171,16 +177,14 @@ def next_passed_trial(tx: Transaction, seconds: float) -> str | None:
 
 
 def _long_enough(trial: Row, seconds: float) -> float:
-    return max(seconds, QUOTA_TRIAL_SECONDS) if trial["reason"] == "quota" or trial["login"] else seconds
+    return seconds if trial["reason"] == "failed_starts" else max(seconds, QUOTA_TRIAL_SECONDS)
 
 
 def _trials(tx: Transaction) -> list[Row]:
     return tx.all(
-        "SELECT h.scope, h.reason, min(a.started_at) AS started_at, (SELECT l.metadata ->> '$.login' "
-        "FROM agent_lifecycle l WHERE l.agent_type = h.scope AND l.status IN ('failed', 'timeout') "
-        "ORDER BY l.completed_at DESC LIMIT 1) AS login FROM launch_hold h JOIN agent_lifecycle a "
+        "SELECT h.scope, h.reason, min(a.started_at) AS started_at FROM launch_hold h JOIN agent_lifecycle a "
         "ON a.agent_type = h.scope AND a.created_at >= h.until AND a.status = 'running' "
-        "WHERE h.reason IN ('quota', 'failed_starts') GROUP BY h.scope, h.reason"
+        f"WHERE h.reason IN {_TRIED} GROUP BY h.scope, h.reason"
     )
 
 

@@ -1,13 +1,14 @@
 """Agents whose program is not logged in: their type is held at once, and the plan waits for a person (L-18).
 
-The hold is that of failed starts, but never given up, and the agent that met it counts for nothing. One launch is let
-through as a trial after a pause, then after as long again as it has lasted; whoever begins anew has it tried at once.
+The hold is never given up, and the agent that met it counts for nothing. One launch is let through as a trial after a
+pause, then after as long again as it has lasted; whoever begins anew has it tried at once.
 """
 
-from . import alerts, clock, events, failed_starts, failures, holds
+from . import alerts, clock, events, failures, holds
 from .store import Row, Transaction
 from .wording import cut, stopped
 
+REASON = "not_logged_in"
 CODE = "authentication_failure"
 LONGEST_PAUSE = 3600.0
 SAID_LENGTH = 200
@@ -20,7 +21,7 @@ def words_of(message: str) -> str | None:
 
 def hold(tx: Transaction, agent: Row, said: str, cure: str, *, pause: float, now: str, actor: str) -> None:
     """Hold the launches of the agent's type, and tell a person, once, what to do about it."""
-    agent_type, present = agent["agent_type"], holds.get(tx, agent["agent_type"], failed_starts.REASON)
+    agent_type, present = agent["agent_type"], holds.get(tx, agent["agent_type"], REASON)
     tx.run(
         "UPDATE agent_lifecycle SET metadata = json_set(metadata, '$.login', 1) WHERE agent_id = ?",
         (agent["agent_id"],),
@@ -37,7 +38,7 @@ def hold(tx: Transaction, agent: Row, said: str, cure: str, *, pause: float, now
         f"agents of type {agent_type} are not logged in, their program says: {stopped(cut(said, SAID_LENGTH))} "
         f"{stopped(cure)} It is tried again then; `crewyard run` of the same plan tries at once"
     )
-    holds.hold(tx, agent_type, failed_starts.REASON, message, until=until, now=now, actor=actor)
+    holds.hold(tx, agent_type, REASON, message, until=until, now=now, actor=actor)
     if present is None:
         title = f"Agents of type {agent_type} are not logged in"
         alerts.alert(tx, "high", title, message, now=now, agent_type=agent_type)

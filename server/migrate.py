@@ -155,14 +155,31 @@ SAMPLING = """
 ALTER TABLE metrics.metrics ADD COLUMN span_seconds             INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE metrics.metrics ADD COLUMN maximum                  REAL;
 """
+LOG_INS = """
+ALTER TABLE launch_hold RENAME TO launch_hold_5;
+CREATE TABLE main.launch_hold (
+    scope   TEXT NOT NULL,
+    reason  TEXT NOT NULL
+        CHECK (reason IN ('stopped', 'not_started', 'cpu', 'memory', 'disk', 'launch_rate', 'quota',
+                          'failed_starts', 'not_logged_in', 'merges_wait')),
+    message TEXT NOT NULL,
+    since   TEXT NOT NULL,
+    until   TEXT,
+    times   INTEGER NOT NULL DEFAULT 1,                         -- how often in a row
+    PRIMARY KEY (scope, reason)
+) STRICT, WITHOUT ROWID;
+INSERT INTO launch_hold SELECT * FROM launch_hold_5;
+DROP TABLE launch_hold_5;
+"""
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(2, SUPERVISION),
     Migration(3, MERGING),
     Migration(4, MESSAGING),
     Migration(5, MONITORING),
     Migration(5, SAMPLING, "metrics"),
+    Migration(6, LOG_INS),
 )
-VERSION = 5
+VERSION = 6
 
 
 def schema_parts() -> dict[str, str]:

@@ -44,6 +44,7 @@ HOLDS: dict[str, tuple[str, str]] = {
     "launch_rate": ("no agent can start", CREW),
     "quota": ("no {scope} can start", call("agents", action="list", agent_type="{scope}", state="all")),
     "failed_starts": ("no {scope} can start", call("agents", action="list", agent_type="{scope}", state="failed")),
+    "not_logged_in": ("no {scope} can start", call("agents", action="list", agent_type="{scope}", state="failed")),
     "merges_wait": ("no agent can start", call("worktrees", action="queue")),
 }
 

@@ -158,7 +158,8 @@ def _pending(tx: Transaction, message: Row, now: str) -> Answer:
     elif to == recipients.LEAD:
         reader, next_call = "has not polled yet", call("route", action="poll")
     elif alive:
-        reader, next_call = "has not polled yet", call("agents", action="health", agent_id=alive)
+        reader = "has not polled yet; where its program cannot poll, the next prompt has it"
+        next_call = call("agents", action="health", agent_id=alive)
     elif recipients.is_gone(tx, to):
         reader = "has ended and nobody takes its place, so that nobody will read it; nothing is to be done"
     else:

@@ -34,7 +34,11 @@ async def report(
     yard = yard_of(call)
     caller = await yard.caller()
     await yard.run(caller, reports.record, caller.name, action, summary, now=clock.now(), no_change=no_change)
-    note = "Commit your work and end; it is checked and merged then." if action == "complete" else None
+    note = (
+        "End now, your work committed unless you were told that it is done for you; it is checked and merged then."
+        if action == "complete"
+        else None
+    )
     return ReportResult(action=action, agent_id=caller.name, note=note)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .. import clock, daemon, failed_starts, holds, lease, locating, process, store
+from .. import clock, daemon, failed_starts, holds, lease, locating, log_ins, process, store
 from ..errors import StoreError
 from ..process import Identity
 from ..store import Transaction
@@ -71,7 +71,7 @@ def supervision(patient: Patient) -> Iterator[Finding]:
 def launches(patient: Patient) -> Iterator[Finding]:
     """Types of agents that failed to start, or were not logged in, when they were last tried."""
     held = [] if patient.store is None else patient.store.read(holds.listed)
-    failing = [row for row in held if row["reason"] == failed_starts.REASON]
+    failing = [row for row in held if row["reason"] in (failed_starts.REASON, log_ins.REASON)]
     for row in failing:
         tried = clock.local_time(row["until"])
         yield problem(

@@ -110,11 +110,6 @@ def _judged(name: str, kind: Kind, done: Finished, heard: Heard) -> Finding:
     program = "its program" if kind.program is None else kind.program.name
     if done.code == 0 and heard.error is None:
         return fine(f"{name}: it works, and answered in {lasted(done.seconds)}{_cost(heard.spending)}")
-    if done.code is None:
-        return problem(
-            f"{name}: it did not answer within {SECONDS:g} s.{said}",
-            f"Start {program} yourself in the repository: it may ask something, such as whether it trusts the folder.",
-        )
     if heard.login is not None:
         log_in = "Log it in." if kind.program is None else f"Call `{kind.program.log_in}` and log in."
         return problem(f"{name}: it is not logged in: {stopped(heard.login)}", log_in)
@@ -123,6 +118,11 @@ def _judged(name: str, kind: Kind, done: Finished, heard: Heard) -> Finding:
         return warning(
             f"{name}: its provider's limit is reached: {stopped(heard.limit.said)}",
             f"Agents of this type wait for its end by themselves{until}.",
+        )
+    if done.code is None:
+        return problem(
+            f"{name}: it did not answer within {SECONDS:g} s.{said}",
+            f"Start {program} yourself in the repository: it may ask something, such as whether it trusts the folder.",
         )
     return problem(
         f"{name}: it failed with exit code {done.code}.{said}",

@@ -323,7 +323,7 @@ def test_one_that_is_not_logged_in_holds_its_type_at_once_and_counts_for_nothing
     for agent_id in names:
         bench.finish(agent_id, "failed", code=1, heard=NOT_IN, at=later(2))
     [hold] = bench.store.read(holds.listed)
-    assert (hold["scope"], hold["reason"], hold["until"]) == ("builder", "failed_starts", later(302))
+    assert (hold["scope"], hold["reason"], hold["until"]) == ("builder", "not_logged_in", later(302))
     for words in ("not logged in", "Please run /login", "Log its program in", "crewyard run"):
         assert words in hold["message"]
     for task_id in "ABC":

@@ -63,12 +63,12 @@ def test_lifting_tells_of_what_there_was_only(bench: Any) -> None:
     assert kinds(bench, "builder") == ["launches_held", "launches_free"]
 
 
-def test_whoever_wants_work_done_lifts_a_stop_and_failed_starts_and_no_limit(bench: Any) -> None:
+def test_whoever_wants_work_done_lifts_a_stop_and_what_could_not_start_and_no_limit(bench: Any) -> None:
     for scope, reason in (
         ("*", "stopped"),
         ("*", "disk"),
         ("a", "failed_starts"),
-        ("b", "failed_starts"),
+        ("b", "not_logged_in"),
         ("a", "quota"),
     ):
         hold(bench, scope, reason, 60)
@@ -76,7 +76,7 @@ def test_whoever_wants_work_done_lifts_a_stop_and_failed_starts_and_no_limit(ben
     assert [(row["scope"], row["reason"]) for row in bench.store.read(holds.listed)] == [("*", "disk"), ("a", "quota")]
 
 
-@pytest.mark.parametrize("reason", ["quota", "failed_starts"])
+@pytest.mark.parametrize("reason", ["quota", "failed_starts", "not_logged_in"])
 def test_after_such_a_hold_one_launch_is_a_trial(bench: Any, reason: str) -> None:
     hold(bench, "builder", reason, 60)
     assert bench.store.read(holds.trial_of, "builder", later(59)) is None
