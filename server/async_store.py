@@ -67,9 +67,14 @@ class AsyncStore:
         )
 
     async def close(self) -> None:
-        await self._writer.close()
-        await self._reader.close()
-        self._turns.close()
+        """Ends both threads, also where the caller is cancelled meanwhile: none of them would end by itself."""
+        try:
+            await self._writer.close()
+        finally:
+            try:
+                await self._reader.close()
+            finally:
+                self._turns.close()
 
 
 class _Thread(aiosqlite.Connection):

@@ -78,7 +78,11 @@ def run(
     else:
         terminal.print_outcome(result)
     if begun.interrupted:
-        what = "The agents were ended and their work is kept" if begun.agents_ended else "Another run goes on with it"
+        what = {
+            "ended": "The agents were ended and their work is kept",
+            "another_runs": "Another run goes on with it",
+            "open": "The end of some agents is not recorded yet, which whoever goes on makes good",
+        }[begun.fate]
         how = "Stopped by `crewyard stop`" if begun.stopped else "Interrupted"
         say(f"{how}. {what}; the same command goes on from here.")
     raise typer.Exit(headless.exit_code(result))

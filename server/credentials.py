@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,9 +45,18 @@ def lay_down_start(run_dir: Path, launch: Launch, start: Start) -> None:
     """All that a program finds in its run folder when it starts."""
     lay_down(run_dir, launch.prompt_file.name, launch.prompt.encode(errors="surrogateescape"))
     lay_down(run_dir, MCP_CONFIG, json.dumps({"mcpServers": {SERVER: launch.server}}, indent=2).encode())
-    lay_out(run_dir, start.files)
     if start.config is not None:
         lay_down(run_dir, PROGRAM_CONFIG, start.config)
+    for folder in start.folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, what in start.files.items():
+        path = run_dir / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if isinstance(what, bytes):
+            lay_down(run_dir, name, what)
+        else:
+            path.unlink(missing_ok=True)
+            path.symlink_to(what)
 
 
 def variables(
@@ -62,24 +72,14 @@ def variables(
     }
 
 
-def lay_out(run_dir: Path, files: Mapping[str, bytes | Path]) -> None:
-    """Files of the run folder that hold no secret, and links out of it; a folder that one leads to is made."""
-    for name, what in files.items():
-        path = run_dir / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if isinstance(what, bytes):
-            lay_down(run_dir, name, what)
-            continue
-        if not what.exists():
-            what.mkdir(parents=True)
-        path.unlink(missing_ok=True)
-        path.symlink_to(what)
-
-
 def remove(run_dir: Path) -> None:
     """Take every file with the token away, before the agent's end is recorded. May be done again."""
     for name in SECRET:
-        (run_dir / name).unlink(missing_ok=True)
+        path = run_dir / name
+        if path.is_dir() and not path.is_symlink():  # an agent may have made it; its end is recorded all the same
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def left(paths: Paths) -> set[Path]:

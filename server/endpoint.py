@@ -37,7 +37,6 @@ from .yard import Yard
 logger = logging.getLogger(__name__)
 RESOURCE = re.compile(r"crewyard://([\w.]+)")
 QUIET_SECONDS = 1.0  # a client that asks nothing has its work supervised all the same
-ASKS = {"tools/call", "resources/read"}  # whose answers tell of what is supervised, or wait for it
 
 
 class Endpoint(MCPServer[Yard]):
@@ -87,11 +86,14 @@ class Endpoint(MCPServer[Yard]):
         """The client gets its first answer before: what the supervisor imports, and its first round, would delay it."""
         with anyio.move_on_after(QUIET_SECONDS):
             await self._answered.wait()
-        await self.yard.supervised()
+        try:
+            await self.yard.supervised()
+        except CrewyardError as error:  # each call says so, and tries again
+            logger.warning("nothing is supervised: %s", error.as_text)
+        except Exception:  # the boundary: the server's client is told of it at its next call
+            logger.exception("nothing is supervised")
 
     async def _note_answer(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method in ASKS:
-            await self.yard.supervised()
         answer = await call_next(ctx)
         self._answered.set()
         return answer
@@ -115,6 +117,7 @@ class Endpoint(MCPServer[Yard]):
         given = {key: value for key, value in arguments.items() if value is not None}
         caller: Caller | None = None
         try:
+            await self.yard.supervised()
             caller = await self.yard.caller()
             self._check(name, given, caller)
             answer = await super().call_tool(name, given, context)
@@ -144,11 +147,14 @@ class Endpoint(MCPServer[Yard]):
         asked = found[0] if found and found[1] in self._resources else "a resource"
         caller: Caller | None = None
         try:
+            await self.yard.supervised()
             caller = await self.yard.caller()
             self._check_resource(found)
             return await super().read_resource(uri, context)
         except NotAuthorized as error:
             await self._note(error, caller, asked)
+            raise ResourceError(error.as_text) from error
+        except CrewyardError as error:
             raise ResourceError(error.as_text) from error
         except ResourceError as error:
             if isinstance(error.__cause__, NotAuthorized):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from . import agents, clock, dispatches, holds, outcomes, plans, preflight, process, readers, tasks, watchers
 from .crew import Crew
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 ACTOR = "run"
 LOOK_SECONDS = 0.05
 BUSY_SECONDS = 60.0
+Fate = Literal["ended", "another_runs", "open"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,7 +58,7 @@ class Begun:
     let_in: list[str]  # types of agents that `crewyard start --agents` had left out
     began: float = field(default_factory=time.monotonic)
     interrupted: bool = False
-    agents_ended: bool = False  # by an interruption; another run may still want them
+    fate: Fate = "another_runs"  # of its agents, after an interruption
     stopped: bool = False  # by `crewyard stop`
 
 
@@ -126,7 +127,8 @@ def interruptible() -> Iterator[Interruptions]:
 def work_off(begun: Begun, look: Callable[[], None], signals: Interruptions) -> None:
     """Supervise until the dispatch is over; ``look`` is called twenty times a second, to show how it stands.
 
-    An interruption pauses the dispatch and ends its agents with their work kept; a second one at once.
+    An interruption pauses the dispatch and ends its agents with their work kept; a second one at once. A third leaves
+    those alone whose end is not recorded yet: whoever goes on takes it in.
     """
     if begun.dispatch_id is None:
         return
@@ -138,7 +140,7 @@ def work_off(begun: Begun, look: Callable[[], None], signals: Interruptions) -> 
             time.sleep(LOOK_SECONDS)
         if signals.times or begun.stopped:
             begun.interrupted = True
-            begun.agents_ended = _interrupt(begun, look, lambda: signals.times > 1)
+            begun.fate = _interrupt(begun, look, signals)
         else:
             _insist(partial(begun.crew.store.run, watchers.remove, begun.dispatch_id, _me()))
     finally:
@@ -211,22 +213,24 @@ def _was_stopped(begun: Begun) -> bool:
     return begun.stopped
 
 
-def _interrupt(begun: Begun, look: Callable[[], None], hurry: Callable[[], bool]) -> bool:
-    """Pause, and end the agents, unless another process still waits for the same dispatch; returns whether it did."""
+def _interrupt(begun: Begun, look: Callable[[], None], signals: Interruptions) -> Fate:
+    """Pause, and end the agents, unless another process still waits for the same dispatch."""
     store, dispatch_id = begun.crew.store, begun.dispatch_id or ""
     _insist(partial(store.run, watchers.remove, dispatch_id, _me()))
     if _is_watched(begun):
-        return False
+        return "another_runs"
     _insist(partial(store.run, _pause, dispatch_id, clock.now()))
     grace = begun.crew.settings.crew.grace_period_seconds
-    while _insist(partial(store.run, _end_agents, dispatch_id, 0.0 if hurry() else grace, clock.now())):
+    while _insist(partial(store.run, _end_agents, dispatch_id, 0.0 if signals.times > 1 else grace, clock.now())):
+        if signals.times > 2:
+            return "open"
         begun.crew.bell.ring()
         look()
         time.sleep(LOOK_SECONDS)
         if _is_watched(begun):  # started again meanwhile; the dispatch is that run's now
-            return False
+            return "another_runs"
     _insist(partial(store.run, _give_back, dispatch_id, clock.now()))
-    return True
+    return "ended"
 
 
 def _insist(call: Callable[[], T], seconds: float = float("inf")) -> T:

@@ -59,7 +59,7 @@ def locate(start: Path) -> Located:
 
 def root_of(start: Path) -> Path:
     """The main checkout that ``start`` lies in. Raises GitError outside of a repository that agents can work in."""
-    root = _plain_root(start)
+    root = _plain_root(start) if start.is_dir() else None
     if root is not None and data_of(root).database.exists():  # it was looked at when that was made
         return root
     from .repository import Repository

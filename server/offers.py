@@ -68,6 +68,7 @@ class Offers:
         try:
             command = self._command(params.name)
             given = _given(command, params.arguments or {})
+            await self._yard.supervised()
             caller = await self._yard.caller()
             text = await self._yard.read(
                 caller, command.text, given, Standing(self._yard.bounds, clock.now(), clock.uptime())

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -244,12 +244,15 @@ def agents_by_prompt_file(runs: Path) -> dict[Path, int]:
     return found
 
 
-def wait_for_marked(mark: str, seconds: float) -> bool:
-    """Wait until no process but ours carries ``mark`` (NAME=VALUE) in its environment; returns whether none does."""
+def wait_for_marked(mark: str, seconds: float, unless: Callable[[], bool]) -> bool:
+    """Wait until no process but ours carries ``mark`` (NAME=VALUE) in its environment; returns whether none does.
+
+    Not longer than ``seconds``, nor once ``unless`` is true.
+    """
     deadline = time.monotonic() + seconds
     while found := next(_marked(mark.encode()), None):
-        wait_until_gone(found, min(1.0, max(0.0, deadline - time.monotonic())))
-        if time.monotonic() >= deadline:
+        wait_until_gone(found, min(0.1, max(0.0, deadline - time.monotonic())))
+        if time.monotonic() >= deadline or unless():
             return False
     return True
 

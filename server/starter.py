@@ -14,6 +14,7 @@ from .errors import InvalidInput
 from .kinds import Program
 from .paths import Paths
 from .repository import Repository
+from .settings import Settings
 from .usual_checks import Usual
 
 TYPE = "code_developer"
@@ -35,7 +36,7 @@ def begin(repository: Repository) -> str:
     is_new = _write(path, text(list(found), usual_checks.of(repository.root)))
     configured = settings.load(repository.root)
     repository.exclude(Paths(repository.root, configured).excludes())
-    left = [f"{path} is there already and was left as it is."]
+    left = [f"{path} is there already and was left as it is.", *_missing(configured, found)]
     return "\n".join([*([f"Wrote {path}.", *_of_agents(found)] if is_new else left), "", *_next_steps(found)])
 
 
@@ -45,10 +46,20 @@ def _write(path: Path, content: str) -> bool:
         with path.open("x", encoding="utf-8") as file:
             file.write(content)
     except FileExistsError:
+        if not path.exists():
+            raise InvalidInput(f"{path} is a link that leads nowhere.", hint="Remove it.") from None
         return False
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {error.strerror}.", hint="Make the folder writable.") from error
     return True
+
+
+def _missing(configured: Settings, found: Mapping[str, Program]) -> list[str]:
+    """What a file that is there lacks for work to begin, to be put into it by hand."""
+    if configured.agents or not found:
+        return []
+    tables = [f'[agents.{TYPE if name == next(iter(found)) else name}]\nkind = "{name}"' for name in found]
+    return ["It names no agents yet; to let those that are on PATH do the work, put this at its end:", "", *tables]
 
 
 def text(found: Sequence[str], usual: Usual | None) -> str:
@@ -85,7 +96,10 @@ def _keys(
             continue
         lines += ["", *_remark(field.description or "")]
         if usual is not None and (words := proposed.get((section, name))):
-            lines += _remark(f"Found here: {usual.sign}. What suits it, most likely: {name} = {_toml(words)}")
+            lines += [
+                *_remark(f"Found here: {usual.sign}. What suits it, most likely:"),
+                f"#     {name} = {_toml(words)}",
+            ]
         lines.append(f"# {name} = {_toml(field.get_default(call_default_factory=True))}")
     return lines
 
@@ -102,7 +116,10 @@ def _toml(value: Any) -> str:
 def _of_agents(found: Mapping[str, Program]) -> list[str]:
     if not found:
         names = ", ".join(kinds.programs())
-        return [f"No agent program was found on PATH ({names}): fill in [agents.{TYPE}] first."]
+        return [
+            f"No agent program was found on PATH ({names}): fill in [agents.{TYPE}] first.",
+            "`crewyard demo` shows a crew at work without one.",
+        ]
     first, *others = found
     also = f", and {', '.join(f'{each} ([agents.{each}])' for each in others)}" if others else ""
     return [f"Agents will be {first} ([agents.{TYPE}] in it){also}; look at what they may do before the first run."]

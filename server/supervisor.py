@@ -179,7 +179,8 @@ class Supervisor:
 
         Not for ever: a hook of the user's may have started something that stays, and it inherits the mark.
         """
-        if not process.wait_for_marked(f"CREWYARD_GIT={last}", ORPHAN_SECONDS):
+        stopping = self.crew.stopping.is_set
+        if not process.wait_for_marked(f"CREWYARD_GIT={last}", ORPHAN_SECONDS, stopping) and not stopping():
             log.warning("something that the last supervisor's git started still runs; going on")
 
     def _release(self) -> None:

@@ -196,6 +196,7 @@ class _Opened:
     supervisor: Supervisor | None = None
     users: int = 0
     gate: anyio.Lock = field(default_factory=anyio.Lock)
+    starting: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 @dataclass
@@ -285,16 +286,15 @@ class Yard:
                         await self._close()
 
     async def supervised(self) -> None:
-        """Start the supervisor, where it is not at work yet. Raises GitError where it cannot work."""
-        shared = self._opened
-        async with shared.gate:
-            if shared.supervisor is None:
-                shared.supervisor = await anyio.to_thread.run_sync(self._supervising)
+        """Start the supervisor, where it is not at work yet. Raises GitError where it cannot; it may be asked again.
 
-    def _supervising(self) -> Supervisor:
-        made = self.supervise()
-        made.start()
-        return made
+        Whoever is cancelled meanwhile does not wait for its first round; the close of the yard ends it.
+        """
+        shared = self._opened
+        async with shared.starting:
+            if shared.supervisor is None:
+                shared.supervisor = await anyio.to_thread.run_sync(self.supervise)
+                await anyio.to_thread.run_sync(shared.supervisor.start, abandon_on_cancel=True)
 
     async def caller(self) -> Caller:
         """Who calls. Raises NotAuthorized where the agent whose token it is lives no more."""
@@ -326,12 +326,17 @@ class Yard:
         shared = self._opened
         store, shared.store, shared.changes = shared.store, None, None
         supervisor, shared.supervisor = shared.supervisor, None
-        if supervisor is not None:
-            with anyio.move_on_after(self.stop_seconds) as stopping:
-                await anyio.to_thread.run_sync(supervisor.stop, abandon_on_cancel=True)
-            if stopping.cancelled_caught:
-                logger.warning("the supervisor was still busy after %g s", self.stop_seconds)
-        if shared.operations is not None:
-            shared.operations.close()
-        if store is not None:
-            await store.close()
+        try:
+            if supervisor is not None:
+                await self._stop(supervisor)
+            if shared.operations is not None:
+                shared.operations.close()
+        finally:
+            if store is not None:
+                await store.close()
+
+    async def _stop(self, supervisor: Supervisor) -> None:
+        with anyio.move_on_after(self.stop_seconds) as stopping:
+            await anyio.to_thread.run_sync(supervisor.stop, abandon_on_cancel=True)
+        if stopping.cancelled_caught:
+            logger.warning("the supervisor was still busy after %g s", self.stop_seconds)

@@ -65,6 +65,8 @@ def _try(place: Place, name: str, agent: Agent) -> Finding:
         done, heard = _run(place, name, agent, kind)
     except ConfigurationError as error:
         return problem(error.message, error.hint)
+    except OSError as error:
+        return problem(f"{name}: its folder cannot be made: {error}", "Mend that, and try again.")
     except SpawnFailed as error:
         return problem(f"{name}: {error.message}", error.hint or "Install it, or give its path in crewyard.toml.")
     return _judged(name, kind, done, heard)

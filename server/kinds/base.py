@@ -53,7 +53,8 @@ class Start:
     """How a program is started. Nothing of ``argv`` passes through a shell, and nothing secret is in it.
 
     ``config`` is laid down as the launch's ``program_config``, for its owner only, and gone when the agent ends.
-    ``files`` lie in the run folder beside it, by their names there: a content, or the path that a link leads to.
+    ``files`` lie in the run folder beside it, by their names there: a content, or the path that a link leads to. They
+    hold no secret. ``folders`` are made first, where they are missing.
     ``reads_prompt``: the prompt file is its standard input, which is closed otherwise.
     """
 
@@ -61,6 +62,7 @@ class Start:
     environment: Mapping[str, str] = field(default_factory=dict)
     config: bytes | None = None
     files: Mapping[str, bytes | Path] = field(default_factory=dict)
+    folders: Sequence[Path] = ()
     reads_prompt: bool = False
 
 

@@ -107,6 +107,7 @@ class Gemini:
             environment={"GEMINI_CLI_HOME": str(home)},
             config=json.dumps(extension).encode(),
             files=files,
+            folders=[user / CHATS],
             reads_prompt=True,
         )
 
@@ -156,7 +157,7 @@ def _entries(user: Path) -> Iterator[str]:
     """What there is in the user's folder, and in those of its folders in which ours lie beside it."""
     for path in sorted(user.iterdir()) if user.is_dir() else ():
         if path.name not in MIXED:
-            if path.exists():
+            if path.exists() and path.suffix != ".tmp":  # half-written, and soon gone
                 yield path.name
         elif path.is_dir():
             yield from (f"{path.name}/{each.name}" for each in sorted(path.iterdir()) if each.stem != "crewyard")

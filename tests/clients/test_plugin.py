@@ -19,12 +19,8 @@ def test_it_installs_from_the_repository_and_brings_server_and_commands(
 ) -> None:
     desk = sit(Scenario("crewyard:status", [[Use("plan", action="show")], [Say("No tasks.")]]), claude=claude)
 
-    for words in (
-        ("validate", "--strict", str(ROOT)),
-        ("marketplace", "add", str(ROOT)),
-        ("install", "crewyard@crewyard"),
-    ):
-        told = desk.run("claude", "plugin", *words, at=yard.repo)
+    for words in (("validate", "--strict", "./"), ("marketplace", "add", "./"), ("install", "crewyard@crewyard")):
+        told = desk.run("claude", "plugin", *words, at=ROOT)
         assert told.code == 0, told.out + told.err
     assert (
         "plugin:crewyard:crewyard: crewyard serve - ✔ Connected" in desk.run("claude", "mcp", "list", at=yard.repo).out

@@ -5,14 +5,21 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from yards import wait_until
 
 from crewyard.server import clock, lease, merger, merges, merging, process, supervisor, trials
 from crewyard.server.crew import Crew
 
 Script = Callable[..., str]
+
+
+def execute(yard, sql: str) -> None:
+    with closing(sqlite3.connect(yard.repo / "data/orchestrator.db")) as connection, connection:
+        connection.execute(sql)
 
 
 def agent_processes(yard) -> list[int]:
@@ -55,6 +62,30 @@ def test_a_second_interrupt_does_not_wait_for_the_grace(yard, script: Script) ->
     running.interrupt()
     assert running.finish().code == 130
     assert yard.processes() == []
+
+
+def test_a_third_interrupt_ends_a_run_whose_agents_end_cannot_be_recorded(yard, script: Script) -> None:
+    plan = yard.plan({"task_id": "A", "description": script("say ready", "1: hang", "write done x")})
+    running = yard.start(plan)
+    running.until("A: scripted")
+    output = Path(yard.rows("SELECT run_dir FROM agent_lifecycle")[0]["run_dir"], "output.log")
+    wait_until(lambda: output.exists() and "hang" in output.read_text())
+    execute(
+        yard,
+        "CREATE TRIGGER broken BEFORE UPDATE OF completed_at ON agent_lifecycle "
+        "BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    )
+    running.interrupt()
+    wait_until(lambda: yard.rows("SELECT 1 FROM agent_lifecycle WHERE kill_requested_at IS NOT NULL"))
+    running.interrupt()
+    wait_until(lambda: agent_processes(yard) == [])
+    running.interrupt()
+    ended = running.finish()
+    assert ended.code == 130
+    assert "whoever goes on makes good" in ended.err
+    execute(yard, "DROP TRIGGER broken")
+    again = yard.run(plan)
+    assert (again.code, again.task("A")["status"]) == (0, "merged"), again.err
 
 
 def test_agents_outlive_a_killed_run_and_the_next_one_goes_on_with_them(yard) -> None:

@@ -192,14 +192,19 @@ def test_a_first_call_is_answered_under_a_supervisor(git_repo: Path, first: str)
         assert holder_of_lease(git_repo) == process.pid
 
 
-def test_a_repository_that_was_broken_since_ends_it_with_two_and_the_cure(git_repo: Path) -> None:
-    """A folder with a database is taken for a repository, and looked at again behind the first answer."""
+def test_in_a_repository_that_was_broken_since_each_call_says_so_until_it_is_mended(git_repo: Path) -> None:
+    """A folder with a database is taken for a repository, and looked at behind the first answer."""
     with running(git_repo) as process:
         begin(process)
         wait_until(lambda: holder_of_lease(git_repo))
     (git_repo / ".git/HEAD").write_text("ref: refs/heads/unborn\n")
     with running(git_repo) as process:
-        _, err = process.communicate(json.dumps(INITIALIZE).encode() + b"\n", timeout=10)
-        assert process.returncode == 2
-    assert "has no commit yet" in err.decode()
-    assert "Traceback" not in err.decode()
+        begin(process)
+        refused = ask(process, call(2, "plan", action="show"))["result"]["structuredContent"]
+        assert (refused["code"], "has no commit yet" in refused["message"]) == ("git_error", True)
+        assert "has no commit yet" in ask(process, read(3, "crewyard://status"))["error"]["message"]
+        (git_repo / ".git/HEAD").write_text("ref: refs/heads/main\n")
+        assert ask(process, call(4, "plan", action="show"))["result"]["structuredContent"]["status"] == "success"
+        assert holder_of_lease(git_repo) == process.pid
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0

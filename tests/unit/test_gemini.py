@@ -75,11 +75,11 @@ def test_a_start_names_its_conversation_and_nothing_secret_and_never_allows_ever
 def test_its_home_holds_what_the_user_has_and_crewyard_beside_it(home: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
+    (home / "projects.json.1f.tmp").write_text("")
+    (home / "odd").symlink_to(tmp_path / "missing")
     start = started(run_dir)
-    assert start.config is not None
-    credentials.lay_down(run_dir, credentials.PROGRAM_CONFIG, start.config)
     for _ in range(2):
-        credentials.lay_out(run_dir, start.files)
+        credentials.lay_down_start(run_dir, launch(run_dir), start)
 
     assert start.environment == {"GEMINI_CLI_HOME": str(run_dir / "gemini")}
     theirs = run_dir / "gemini" / ".gemini"
@@ -88,6 +88,8 @@ def test_its_home_holds_what_the_user_has_and_crewyard_beside_it(home: Path, tmp
     assert (theirs / "extensions" / "theirs").resolve() == home / "extensions" / "theirs"
     assert (theirs / "tmp").resolve() == home / "tmp", "conversations outlive the run folder"
     assert (home / "tmp").is_dir()
+    assert not (theirs / "projects.json.1f.tmp").is_symlink(), "half-written"
+    assert not (tmp_path / "missing").exists(), "nothing else is made in the user's folders"
     ours = theirs / "extensions" / "crewyard" / "gemini-extension.json"
     assert json.loads(ours.read_text())["mcpServers"] == {"crewyard": STDIO}
     credentials.remove(run_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crewyard.server import kinds, settings, starter, usual_checks
-from crewyard.server.errors import ConfigurationError, GitError
+from crewyard.server.errors import ConfigurationError, GitError, InvalidInput
 from crewyard.server.repository import Repository
 
 
@@ -113,6 +113,25 @@ def test_a_configuration_that_is_there_is_left_as_it_is_and_the_rest_is_done(git
     assert "was left as it is" in said
     assert "mcp add" in said
     assert "/kept/crewyard/" in (git_repo / ".git/info/exclude").read_text().splitlines()
+
+
+def test_a_configuration_without_agents_is_told_the_tables_that_it_lacks(git_repo: Path, no_programs: Path) -> None:
+    put(no_programs, "claude")
+    put(no_programs, "codex")
+    file = git_repo / "crewyard.toml"
+    file.write_text("[merge]\nauto_approve = false\n")
+    said = init(git_repo)
+    tables = said[said.index("[agents.") :].split("\n\n")[0]
+    file.write_text(file.read_text() + tables)
+    agents = settings.load(git_repo, {}).agents
+    assert {name: agent.kind for name, agent in agents.items()} == {"code_developer": "claude", "codex": "codex"}
+    assert "put this at its end" not in init(git_repo)
+
+
+def test_a_link_that_leads_nowhere_is_no_configuration(git_repo: Path, no_programs: Path) -> None:
+    (git_repo / "crewyard.toml").symlink_to("missing.toml")
+    with pytest.raises(InvalidInput, match="leads nowhere"):
+        init(git_repo)
 
 
 def test_a_configuration_that_is_there_and_wrong_is_refused(git_repo: Path, no_programs: Path) -> None:
