@@ -115,10 +115,17 @@ def _questions(tx: Transaction) -> list[Need]:
 def _types_that_fail(tx: Transaction) -> list[Need]:
     """Types of agents that cannot start: tried again by themselves, but a person is to mend what is wrong."""
     return [
-        Need(row["scope"], f"cannot be started: {_cut(row['message'])}", "crewyard doctor")
+        Need(row["scope"], _cut(_trouble(row)), "crewyard doctor")
         for row in holds.listed(tx)
         if row["reason"] in (failed_starts.REASON, log_ins.REASON)
     ]
+
+
+def _trouble(hold: Row) -> str:
+    """What helps stands first: a narrow screen cuts the end."""
+    if hold["reason"] == log_ins.REASON:
+        return f"is not logged in: {log_ins.cure_of(hold['message'])}"
+    return f"cannot be started: {hold['message']}"
 
 
 def _errors(tx: Transaction, limit: int) -> list[Need]:

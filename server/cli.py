@@ -77,6 +77,8 @@ def run(
         typer.echo(json.dumps(result))
     else:
         terminal.print_outcome(result)
+    for told in terminal.open_holds(begun):
+        say(told)
     if begun.interrupted:
         what = {
             "ended": "The agents were ended and their work is kept",

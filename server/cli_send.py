@@ -1,7 +1,7 @@
 """``crewyard send``: a person's word to an agent, as the answer to what it asked."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,11 +38,13 @@ def send(
         terms = messages.Terms(conf.expire_after_hours, conf.retention_days, conf.max_retries)
         draft = messages.Draft(to, "answer", " ".join(words))
         sent = store.run(_send, draft, paths.settings.agents.keys(), conf.max_queue, terms, clock.now())
+        late = store.read(_late, sent.recipients)
         Bell(paths.bell).ring()
     if as_json:
         typer.echo(json.dumps({"message_ids": sent.message_ids, "recipients": sent.recipients}))
     else:
-        typer.echo(f"Sent to {', '.join(sent.recipients)}; `crewyard why {sent.message_ids[0]}` tells if it was read.")
+        tells = f"`crewyard why {sent.message_ids[0]}` tells if it was read."
+        typer.echo(f"Sent to {', '.join(sent.recipients)}{late}; {tells}")
 
 
 def _send(
@@ -61,6 +63,15 @@ def _send(
         now=now,
         terms=terms,
     )
+
+
+def _late(tx: "Transaction", recipients: Sequence[str]) -> str:
+    """Who reads it in the place of an agent that has ended."""
+    if len(recipients) != 1:
+        return ""
+    sql = "SELECT task_id FROM agent_lifecycle WHERE agent_id = ? AND completed_at IS NOT NULL AND task_id IS NOT NULL"
+    row = tx.one(sql, (recipients[0],))
+    return "" if row is None else f", which has ended: the next attempt at {row['task_id']} gets it in its prompt"
 
 
 def register(app: typer.Typer) -> None:

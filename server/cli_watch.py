@@ -16,7 +16,7 @@ from .completion import agents_and_tasks, subjects
 from .errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from .doctor import Examination
+    from .doctor import Examination, Finding
 
 
 def top(repo: Repo = Path()) -> None:
@@ -125,12 +125,11 @@ def doctor(
 
     if tries:
         refuse_agents(repo, "crewyard doctor --try")
-        say("Each configured agent is run for one word, which takes at most a minute each ...")
-    found = surgery.examine(repo, tries=tries)
+    found = surgery.examine(repo, tries=tries, begins=_announce_tries, told=_ignore if as_json else _print_finding)
     if as_json:
         typer.echo(json.dumps(found.as_dict()))
     else:
-        _print_findings(found)
+        _print_sum(found)
     raise typer.Exit(1 if found.problems else 0)
 
 
@@ -145,13 +144,27 @@ def _write(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _print_findings(found: "Examination") -> None:
+def _announce_tries(check: str) -> None:
+    from .doctor import TRIED
+
+    if check == TRIED:
+        say("Each configured agent is run for one word, which takes at most a minute each ...")
+
+
+def _ignore(_: "Finding") -> None:
+    """The whole is printed at the end."""
+
+
+def _print_finding(found: "Finding") -> None:
+    colours = {"ok": None, "warning": typer.colors.YELLOW, "problem": typer.colors.RED}
+    typer.secho(f"{found.state:<8} {found.check}: {found.what}", fg=colours[found.state])
+    if found.cure:
+        typer.echo(f"         → {next_calls.for_terminal(found.cure)}")
+    sys.stdout.flush()
+
+
+def _print_sum(found: "Examination") -> None:
     from .doctor.patient import many
 
-    colours = {"ok": None, "warning": typer.colors.YELLOW, "problem": typer.colors.RED}
-    for each in found.findings:
-        typer.secho(f"{each.state:<8} {each.check}: {each.what}", fg=colours[each.state])
-        if each.cure:
-            typer.echo(f"         → {next_calls.for_terminal(each.cure)}")
     told = f"{many(found.problems, 'problem')}, {many(found.warnings, 'warning')}"
     typer.echo(f"{len(found.findings)} checks: {told}.")

@@ -72,6 +72,12 @@ def is_in_prompt(tx: Transaction, message: Row) -> bool:
     return tx.one(sql, (message["claimed_by"], message["message_id"])) is not None
 
 
+def was_in_prompt(tx: Transaction, message: Row) -> bool:
+    """Whether the agent that has it was started with it, and so never had to read it of its own accord."""
+    sql = "SELECT 1 FROM agent_lifecycle WHERE agent_id = ? AND ? IN (SELECT value FROM json_each(metadata, '$.mail'))"
+    return tx.one(sql, (message["claimed_by"], message["message_id"])) is not None
+
+
 def earlier(tx: Transaction, agent: Row) -> list[Row]:
     """What agents before it on its task were told by others of the crew and have settled, oldest first."""
     rows = tx.all(

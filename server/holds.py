@@ -16,7 +16,8 @@ REASONS = (
     "merges_wait",
 )  # fmt: skip
 # Those whose end a launch on trial decides.
-_TRIED = "('quota', 'failed_starts', 'not_logged_in')"
+TRIED = ("quota", "failed_starts", "not_logged_in")
+_TRIED = str(TRIED)  # as SQL has it
 MACHINE = ("cpu", "memory", "disk", "launch_rate")  # what the gates say, written down at the last look for launches
 QUOTA_TRIAL_SECONDS = 60.0
 PASSING = ("cpu", "launch_rate")  # these slow launches down, and stop none for long

@@ -12,11 +12,17 @@ REASON = "not_logged_in"
 CODE = "authentication_failure"
 LONGEST_PAUSE = 3600.0
 SAID_LENGTH = 200
+_HEAD, _THEN = " are not logged in: ", " Tried again at "
 
 
 def words_of(message: str) -> str | None:
     """The words of a failure, where they are those of a program that is not logged in."""
     return message.partition("Its last words: ")[2] if failures.named("agent_failed", message) == CODE else None
+
+
+def cure_of(message: str) -> str:
+    """What a person does about it, as the message of such a hold says first."""
+    return message.partition(_HEAD)[2].partition(_THEN)[0] or message
 
 
 def hold(tx: Transaction, agent: Row, said: str, cure: str, *, pause: float, now: str, actor: str) -> None:
@@ -35,8 +41,8 @@ def hold(tx: Transaction, agent: Row, said: str, cure: str, *, pause: float, now
     lasted = 0.0 if present is None else clock.seconds_between(present["since"], now)
     until = clock.plus(now, min(max(pause, lasted), max(LONGEST_PAUSE, pause)))
     message = (
-        f"agents of type {agent_type} are not logged in, their program says: {stopped(cut(said, SAID_LENGTH))} "
-        f"{stopped(cure)} It is tried again then; `crewyard run` of the same plan tries at once"
+        f"agents of type {agent_type}{_HEAD}{stopped(cure)}{_THEN}{clock.local_time(until)}; "
+        f"`crewyard run` of the same plan tries at once. Their program said: {cut(said, SAID_LENGTH)}"
     )
     holds.hold(tx, agent_type, REASON, message, until=until, now=now, actor=actor)
     if present is None:

@@ -1,14 +1,20 @@
 """How a run stands, for people: plain lines from events, or the rows of a live table."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock, events, holds, reports
+from . import clock, events, holds, log_ins, reports
 from .store import Row, Transaction
 from .wording import cut
 
+# The type of agent that a task ``t``, assigned as ``o`` or not at all, is or will be worked on by.
+TYPE = (
+    "coalesce(o.agent_type, (SELECT d.agent_type FROM dispatch d JOIN dispatch_task x USING (dispatch_id) "
+    "WHERE x.task_id = t.task_id AND d.status IN ('active', 'paused') ORDER BY d.status, d.created_at LIMIT 1), "
+    "t.agent_type, :default)"
+)
 APPROVE = "waits for an approval: `crewyard worktrees approve "
 
 
@@ -44,26 +50,67 @@ def told(tx: Transaction, after: int, task_ids: frozenset[str], *, approvals: bo
     return last, said
 
 
-def table(tx: Transaction, task_ids: Sequence[str], now: str, *, approvals: bool = False) -> list[Line]:
+def table(
+    tx: Transaction, task_ids: Sequence[str], now: str, *, approvals: bool = False, default_agent: str = ""
+) -> list[Line]:
     """One line a task, in the order given."""
+    troubles = {row["scope"]: row for row in _troubles(tx) if row["until"] > now}
     rows = tx.all(
         "SELECT t.*, (SELECT group_concat(blocking_task_id, ', ') FROM specs_task_dependency d "
         "WHERE d.dependent_task_id = t.task_id AND dependency_type = 'hard' AND dependency_status = 'pending') "
         "AS waits_for, o.status AS work, o.not_before, o.error_message AS setback, "
         "iif(:approvals AND m.status = 'queued' AND m.approved_by IS NULL, :how || t.task_id || '`', m.status) "
         "AS merge, m.merge_commit, m.error_message AS merge_note, a.agent_id, a.attempt, "
-        "a.started_at AS since, a.completed_at AS until, a.status AS agent_status FROM specs_task t "
+        f"a.started_at AS since, a.completed_at AS until, a.status AS agent_status, {TYPE} AS type FROM specs_task t "
         "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
         "LEFT JOIN merge_request m ON m.merge_id = (SELECT max(merge_id) FROM merge_request WHERE task_id = t.task_id) "
         "LEFT JOIN agent_lifecycle a ON a.rowid = (SELECT max(rowid) FROM agent_lifecycle WHERE task_id = t.task_id) "
         "JOIN json_each(:wanted) AS wanted ON wanted.value = t.task_id ORDER BY wanted.key",
-        {"wanted": json.dumps(list(task_ids)), "approvals": int(approvals), "how": APPROVE},
+        {"wanted": json.dumps(list(task_ids)), "approvals": int(approvals), "how": APPROVE, "default": default_agent},
     )
-    return [_line(tx, row, now) for row in rows]
+    return [_line(tx, row, troubles, now) for row in rows]
 
 
-def _line(tx: Transaction, row: Row, now: str) -> Line:
+def held(tx: Transaction, task_ids: Sequence[str], default_agent: str) -> list[Row]:
+    """What holds types of agents that these tasks still need until a trial is passed."""
+    needed = {
+        row["type"]
+        for row in tx.all(
+            f"SELECT {TYPE} AS type FROM specs_task t JOIN json_each(:wanted) AS wanted ON wanted.value = t.task_id "
+            "LEFT JOIN orchestrator_task o ON o.task_id = t.task_id AND o.status NOT IN ('failed', 'cancelled') "
+            "WHERE t.status NOT IN ('completed', 'cancelled')",
+            {"wanted": json.dumps(list(task_ids)), "default": default_agent},
+        )
+    }
+    return [row for row in _troubles(tx) if row["scope"] in needed]
+
+
+def told_of_hold(scope: str, reason: str, message: str, until: str | None) -> str:
+    """Whose launches wait, until when and why, as a sentence."""
+    if reason == log_ins.REASON:
+        return message  # which says all that
+    who = "agents" if scope == holds.EVERYONE else f"agents of type {scope}"
+    end = f" until {clock.local_time(until)}" if until else ""
+    return f"no {who} are started{end} ({reason}): {message if reason in holds.TRIED else _short(message)}"
+
+
+def cure_of_hold(hold: Row) -> str:
+    """The same where nobody tries again by himself: what a person is to do."""
+    if hold["reason"] == log_ins.REASON:
+        return f"agents of type {hold['scope']} are not logged in: {log_ins.cure_of(hold['message'])}"
+    return told_of_hold(hold["scope"], hold["reason"], hold["message"], hold["until"])
+
+
+def _troubles(tx: Transaction) -> list[Row]:
+    return [row for row in holds.listed(tx) if row["reason"] in holds.TRIED]
+
+
+def _line(tx: Transaction, row: Row, troubles: Mapping[str, Row], now: str) -> Line:
     state, note = _state(row, now)
+    is_next = state == "ready" or (state == "starting" and row["agent_status"] != "starting")
+    if is_next and (hold := troubles.get(row["type"])) is not None:
+        cure = log_ins.cure_of(hold["message"]) if hold["reason"] == log_ins.REASON else hold["message"]
+        state, note = "held", f"until {clock.local_time(hold['until'])}: {_short(cure)}"
     if state == "running" and reports.waits(tx, row["agent_id"]):
         state, note = "asks", _question(tx, row)
     seconds = clock.seconds_between(row["since"], row["until"] or now) if row["since"] else None
@@ -141,11 +188,10 @@ def _of_launches(kind: str, scope: str, data: dict[str, Any]) -> str | None:
     """What keeps agents from being started, and that it does no more; what only slows launches down is not told."""
     if data["reason"] in holds.PASSING:
         return None
-    who = "agents" if scope == holds.EVERYONE else f"agents of type {scope}"
     if kind == "launches_free":
+        who = "agents" if scope == holds.EVERYONE else f"agents of type {scope}"
         return f"{who} are started again ({data['reason']})"
-    until = f" until {clock.local_time(data['until'])}" if data.get("until") else ""
-    return f"no {who} are started{until} ({data['reason']}): {_short(data['message'])}"
+    return told_of_hold(scope, data["reason"], data["message"], data.get("until"))
 
 
 def _task_of(tx: Transaction, subject_type: str, subject: str) -> str | None:

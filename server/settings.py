@@ -82,7 +82,9 @@ class Settings(Section):
             else f"`crewyard init` writes a {FILE_NAME}; add [agents.{name}] to it."
         )
         raise ConfigurationError(
-            f"There is no agent type {name!r}; configured: {', '.join(self.agents) or 'none'}.", hint=hint
+            f"There is no agent type {name!r}; configured: {', '.join(self.agents) or 'none'}; "
+            f"there without a table: {', '.join(self.built_in)}.",
+            hint=hint,
         )
 
     @property

@@ -125,7 +125,10 @@ def _holds(holds: list[HoldView], configured: Collection[str]) -> list[Line]:
                 "One agent at a time is",
                 f", the next at {clock.local_time(hold.until)}" if hold.until else "",
             )
-        lines.append([(f"Held          {whom} started{until}: {hold.message}", "yellow")])
+        said = f"{whom} started{until}: {hold.message}"
+        if hold.reason == "not_logged_in":  # whose message says all that
+            said = wording.sentence(hold.message)
+        lines.append([(f"Held          {said}", "yellow")])
     return lines
 
 

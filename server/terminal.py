@@ -1,9 +1,11 @@
 """What a person sees at a terminal: the live table of a run, and its end, all read from the database."""
 
 import sys
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
@@ -13,11 +15,12 @@ from . import clock, progress
 from .headless import Begun
 from .id_cell import IdCell
 from .progress import Line
+from .wording import sentence
 
 STYLES = {
     "merged": "green", "completed": "green", "running": "cyan", "starting": "cyan", "checking": "blue",
-    "merging": "blue", "waiting": "yellow", "asks": "bold yellow", "failed": "red", "review": "red", "cancelled": "red",
-    "blocked": "dim", "ready": "white", "assigned": "white",
+    "merging": "blue", "waiting": "yellow", "held": "yellow", "asks": "bold yellow", "failed": "red", "review": "red",
+    "cancelled": "red", "blocked": "dim", "ready": "white", "assigned": "white",
 }  # fmt: skip
 
 
@@ -64,10 +67,13 @@ class LiveProgress:
         self._live.__exit__(*details)
 
     def look(self) -> None:
-        lines = self._begun.crew.store.read(
-            progress.table, self._begun.task_ids, clock.now(), approvals=_approvals(self._begun)
-        )
-        self._live.update(draw(lines, self._live.console.size), refresh=True)
+        begun, now = self._begun, clock.now()
+        read, settings = begun.crew.store.read, begun.crew.settings
+        default = settings.default_agent
+        lines = read(progress.table, begun.task_ids, now, approvals=_approvals(begun), default_agent=default)
+        held = [row for row in read(progress.held, begun.task_ids, default) if row["until"] > now]
+        told = [progress.told_of_hold(row["scope"], row["reason"], row["message"], row["until"]) for row in held]
+        self._live.update(draw(lines, self._live.console.size, told), refresh=True)
 
 
 def _approvals(begun: Begun) -> bool:
@@ -75,13 +81,27 @@ def _approvals(begun: Begun) -> bool:
     return not begun.crew.settings.merge.auto_approve
 
 
-def draw(lines: list[Line], size: ConsoleDimensions) -> Table:
-    """The table, at most as high as the screen: what is at work first to stay, settled tasks first to go."""
-    columns = COLUMNS if size.width >= WIDE else {name: how for name, how in COLUMNS.items() if name != "agent"}
+def open_holds(begun: Begun) -> list[str]:
+    """What a person is to mend before agents that the run still needs can start."""
+    rows = begun.crew.store.read(progress.held, begun.task_ids, begun.crew.settings.default_agent)
+    return [sentence(progress.cure_of_hold(row)) for row in rows]
+
+
+def draw(lines: list[Line], size: ConsoleDimensions, told: Sequence[str] = ()) -> Group:
+    """The table and what is ``told`` below it, at most as high as the screen.
+
+    What is at work is the first to stay, settled tasks are the first to go.
+    """
+    below = [part for each in told for part in ("", *textwrap.wrap(sentence(each), max(20, size.width)))]
+    table = _table(lines, size.width, max(3, size.height - 4 - len(below)))
+    return Group(table, *(Text(part, "yellow", no_wrap=True) for part in below))
+
+
+def _table(lines: list[Line], width: int, room: int) -> Table:
+    columns = COLUMNS if width >= WIDE else {name: how for name, how in COLUMNS.items() if name != "agent"}
     table = Table(box=None, pad_edge=False, expand=True)
     for name, options in columns.items():
         table.add_column(name, **options)
-    room = max(3, size.height - 4)
     shown = lines if len(lines) <= room else sorted(lines, key=_rank)[:room]
     for line in shown:
         cells = _cells(line)
@@ -119,7 +139,19 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 
 def _rank(line: Line) -> int:
-    order = ("asks", "running", "starting", "checking", "merging", "waiting", "review", "failed", "ready", "assigned")
+    order = (
+        "asks",
+        "running",
+        "starting",
+        "checking",
+        "merging",
+        "held",
+        "waiting",
+        "review",
+        "failed",
+        "ready",
+        "assigned",
+    )
     return order.index(line.state) if line.state in order else len(order)
 
 

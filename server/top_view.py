@@ -132,7 +132,7 @@ def _head(picture: Picture, width: int) -> list[Text]:
         lines.append(Text(_of_host(picture.host)))
     if picture.status is None:
         return lines
-    said = [Text.assemble(*line) for line in lines_of_state(picture.status)]
+    said = [part for line in lines_of_state(picture.status) for part in _wrapped(Text.assemble(*line), width)]
     if needs := picture.status.needs:
         more = ", ".join(each.subject for each in needs[1:])
         said[:0] = [
@@ -144,6 +144,12 @@ def _head(picture: Picture, width: int) -> list[Text]:
         more = f"  … and {len(said) - LINES_OF_STATE + 1} more lines: `crewyard status` shows them"
         said = [*said[: LINES_OF_STATE - 1], Text(more, "dim")]
     return lines + said
+
+
+def _wrapped(line: Text, width: int) -> list[Text]:
+    """In as many lines as it needs, but for those of a few words; a hold's cure must be read whole."""
+    parts = textwrap.wrap(line.plain, max(40, width), subsequent_indent=" " * 14)[:TROUBLE_LINES]
+    return [line] if len(parts) < 2 else [Text(part, line.spans[0].style if line.spans else "") for part in parts]
 
 
 def _of_host(host: Host) -> str:

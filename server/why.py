@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import collisions, lease
+from . import collisions, lease, why_launches
 from .errors import InvalidInput, NotFound
 from .next_calls import call
 from .store import Row, Transaction
@@ -55,11 +55,16 @@ class Kind:
 
 
 def explain(tx: Transaction, subject: str, *, now: str, bounds: Bounds) -> Explanation:
-    """Explain a task, agent, message, merge, dispatch, error or worktree by its id, or by its beginning.
+    """Explain a task, agent, message, merge, dispatch, error or worktree by its id, or by its beginning; or a type of
+    agents that cannot be started.
 
     Raises InvalidInput where several begin so, NotFound, with the ids that look alike.
     """
-    kind, row = _found(tx, subject) or _begun(tx, subject)
+    found = _found(tx, subject)
+    if found is None and (trouble := why_launches.of_type(tx, subject, now)) is not None:
+        because = f"{trouble.because[:1].upper()}{trouble.because[1:]}."
+        return Explanation("agent_type", because, trouble.next_call, subject)
+    kind, row = found or _begun(tx, subject)
     because, next_call = kind.explained(tx, row, now, bounds)
     if kind.subject_type == "task":
         because += collisions.sentence(tx, row["task_id"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from . import kinds
 from .next_calls import call
 from .store import Row, Transaction
 from .why_launches import Bounds
@@ -13,11 +14,20 @@ AT_WORK = "SELECT 1 FROM specs_task WHERE task_id = ? AND status IN ('assigned',
 def of_error(tx: Transaction, error: Row, _now: str, _bounds: Bounds) -> Answer:
     about = f" of task {error['task_id']}" if error["task_id"] else ""
     kind = error["error_class"].replace("_", " ")
-    said = error["message"].rstrip(".")
+    said = f"{error['message'].rstrip('.')}.{_log_in(tx, error)}"
     because, next_call = STATES[error["status"]](error)
     if error["status"] == "escalated" and tx.value(AT_WORK, (error["task_id"],)):
         next_call = call("why", subject=error["task_id"])  # it goes on already, and nothing is to be begun anew
-    return f"Error {error['error_id']} ({kind}){about} {because}: {said}.", next_call
+    return f"Error {error['error_id']} ({kind}){about} {because}: {said}", next_call
+
+
+def _log_in(tx: Transaction, error: Row) -> str:
+    """How the program is logged in that says that it is not; git, say, has no such line."""
+    if error["error_code"] != "authentication_failure" or error["status"] == "resolved":
+        return ""
+    agent = tx.one("SELECT kind FROM agent_lifecycle WHERE agent_id = ?", (error["agent_id"],))
+    program = None if agent is None else kinds.named(agent["kind"]).program
+    return "" if program is None else f" {program.log_in_cure}"
 
 
 def _open(error: Row) -> Answer:

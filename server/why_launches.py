@@ -63,6 +63,13 @@ def held(tx: Transaction, task_id: str, agent_type: str, now: str) -> Hindrance 
     return None
 
 
+def of_type(tx: Transaction, agent_type: str, now: str) -> Hindrance | None:
+    """What is to be mended before an agent of this type can start, whoever asks for one."""
+    if any(row["scope"] == agent_type and row["reason"] in holds.TRIED for row in holds.listed(tx)):
+        return held(tx, "…", agent_type, now)
+    return None
+
+
 def of_ready(tx: Transaction, dispatch: Row, task_id: str, agent_type: str, now: str, bounds: Bounds) -> str | None:
     """What keeps a ready task from being chosen now."""
     used = dispatches.slots_used(tx, dispatch["dispatch_id"])

@@ -183,7 +183,12 @@ def _delivered(tx: Transaction, message: Row, now: str) -> Answer:
     )
 
 
-def _acknowledged(_tx: Transaction, message: Row, _now: str) -> Answer:
+def _acknowledged(tx: Transaction, message: Row, _now: str) -> Answer:
+    reader = message["claimed_by"]
+    if enclosures.was_in_prompt(tx, message):
+        return f"was put into the prompt of {reader}, which started with it at {message['acknowledged_at']}.", call(
+            "why", subject=reader
+        )
     return f"was acknowledged at {message['acknowledged_at']}.", call("route", action="status")
 
 

@@ -43,14 +43,21 @@ def _ready(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
         start = call("assign", action="assign", task_ids=[task_id])
         return f"Task {task_id} is ready, but no dispatch works it off.", start
     name = dispatch["dispatch_id"]
-    if dispatch["status"] == "paused":
-        return f"Task {task_id} is ready, but its dispatch {name} is paused.", _resume(name)
     agent_type = dispatch["agent_type"] or task["agent_type"] or bounds.default_agent
+    if dispatch["status"] == "paused":
+        trouble = _trouble(tx, agent_type, now)
+        return f"Task {task_id} is ready, but {trouble}its dispatch {name} is paused.", _resume(name)
     if (gate := why_launches.held(tx, task_id, agent_type, now)) is not None:
         return f"Task {task_id} is ready, but {gate.because}.", gate.next_call
     if because := why_launches.of_ready(tx, dispatch, task_id, agent_type, now, bounds):
         return f"Task {task_id} is ready, but {because}.", CREW
     return f"Task {task_id} is ready and next in line in dispatch {name}; its agent is about to start.", CREW
+
+
+def _trouble(tx: Transaction, agent_type: str, now: str) -> str:
+    """What waits for a person stands before all that waits for a supervisor."""
+    found = why_launches.of_type(tx, agent_type, now)
+    return "" if found is None else f"{found.because}. Besides, "
 
 
 def scope_of(tx: Transaction, task_id: str) -> Row | None:
@@ -84,11 +91,11 @@ def _assigned(tx: Transaction, task: Row, now: str, bounds: Bounds) -> Answer:
         return f"{due} by itself; {failed}{also}{_allowing(tx, known)}", log_of(
             known[-1]["agent_id"]
         ) if known else CREW
-    return _waiting_for_agent(tx, task_id, work, gate, bounds)
+    return _waiting_for_agent(tx, task_id, work, gate, now, bounds)
 
 
 def _waiting_for_agent(
-    tx: Transaction, task_id: str, work: Row, gate: why_launches.Hindrance | None, bounds: Bounds
+    tx: Transaction, task_id: str, work: Row, gate: why_launches.Hindrance | None, now: str, bounds: Bounds
 ) -> Answer:
     """Of an assignment whose time has come and that no agent has yet."""
     head = f"Task {task_id} has waited for an agent of type {work['agent_type']} since {work['assigned_at']}"
@@ -101,8 +108,8 @@ def _waiting_for_agent(
         head = f"Task {task_id} is to be tried again ({work['error_code']}: {failed})"
     dispatch = None if work["dispatch_id"] is None else dispatches.get(tx, work["dispatch_id"])
     if dispatch is not None and dispatch["status"] == "paused":
-        name = dispatch["dispatch_id"]
-        return f"{head}, but its dispatch {name} is paused.", _resume(name)
+        name, trouble = dispatch["dispatch_id"], _trouble(tx, work["agent_type"], now)
+        return f"{head}, but {trouble}its dispatch {name} is paused.", _resume(name)
     if gate is not None:
         return f"{head}, but {gate.because}.", gate.next_call
     if because := why_launches.of_assigned(tx, work, bounds):

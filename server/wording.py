@@ -28,6 +28,11 @@ def stopped(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
+def sentence(text: str) -> str:
+    """The text with a capital at its beginning and a stop at its end."""
+    return stopped(f"{text[:1].upper()}{text[1:]}")
+
+
 def plural(noun: str, number: int) -> str:
     """The noun as it stands behind that number."""
     if number == 1:

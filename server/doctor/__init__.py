@@ -4,13 +4,14 @@ A check is a function of what was found beforehand (``Patient``); it says what i
 cannot look says so, and the others go on. Those on demand start programs, and leave nothing behind.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import CrewyardError
 from . import database, machine, programs, remains, rights, tryout, version_control
-from .patient import Check, Finding, admit, problem
+from .patient import Check, Finding, Patient, admit, problem
 
 __all__ = ["Examination", "Finding", "examine"]
 
@@ -32,7 +33,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("processes", remains.processes),
     ("credentials", remains.credentials_left),
 )
-ON_DEMAND: tuple[tuple[str, Check], ...] = (("tried agents", tryout.tried),)
+TRIED = "tried agents"
+ON_DEMAND: tuple[tuple[str, Check], ...] = ((TRIED, tryout.tried),)
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,31 @@ class Examination:
         }
 
 
-def examine(start: Path, *, tries: bool = False) -> Examination:
-    """Look at everything, from any folder of a repository or outside of one; ``tries`` also runs each agent."""
+def examine(
+    start: Path,
+    *,
+    tries: bool = False,
+    begins: Callable[[str], None] = lambda _: None,
+    told: Callable[[Finding], None] = lambda _: None,
+) -> Examination:
+    """Look at everything, from any folder of a repository or outside of one; ``tries`` also runs each agent.
+
+    ``begins`` is called with the name of each check before it, ``told`` with what it finds as soon as it does.
+    """
     patient = admit(start)
     findings: list[Finding] = []
     for name, check in (*CHECKS, *(ON_DEMAND if tries else ())):
-        try:
-            findings += [each.named(name) for each in check(patient)]
-        except (CrewyardError, OSError) as error:
-            hint = error.hint if isinstance(error, CrewyardError) else ""
-            findings.append(problem(f"this could not be looked at: {error}", hint).named(name))
+        begins(name)
+        for each in _found(patient, check):
+            findings.append(each.named(name))
+            told(findings[-1])
     return Examination(str(patient.root or start.resolve()), findings)
+
+
+def _found(patient: Patient, check: Check) -> Iterator[Finding]:
+    """What one check finds; what it had found stays where it then fails."""
+    try:
+        yield from check(patient)
+    except (CrewyardError, OSError) as error:
+        hint = error.hint if isinstance(error, CrewyardError) else ""
+        yield problem(f"this could not be looked at: {error}", hint)

@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import environment, kinds, process
 from ..errors import ConfigurationError
 from ..kinds import Kind, Program, permissions
-from ..kinds.program import is_older, version_in
+from ..kinds.program import Signs, is_older, version_in
 from ..sections import Agent
 from ..settings import FILE_NAME
 from .patient import Finding, Patient, fine, problem, warning
@@ -98,8 +98,13 @@ def _may(name: str, agent: Agent) -> str:
     return f"{MAY[permissions.of(name, agent)]}{more}{given}"
 
 
+def signs(agent: Agent, kind: Kind, program: Program, environ: Mapping[str, str] = os.environ) -> Signs:
+    """What can be seen of a log-in that an agent would have."""
+    return program.signs(environ, {*environment.ALLOWED, *kind.variables, *agent.environment})
+
+
 def _log_in(name: str, agent: Agent, kind: Kind, program: Program, environ: Mapping[str, str] = os.environ) -> Finding:
-    seen = program.signs(environ, {*environment.ALLOWED, *kind.variables, *agent.environment})
+    seen = signs(agent, kind, program, environ)
     if seen.keys or seen.files:
         by = f"{seen.keys[0]} is handed on" if seen.keys else f"{seen.files[0]} is there"
         return fine(

@@ -21,6 +21,7 @@ from ..runners import Finished, Runners
 from ..sections import Agent
 from ..spending import Spending
 from ..wording import lasted, stopped
+from . import programs
 from .patient import Finding, Patient, fine, problem, warning
 
 SECONDS = 60.0
@@ -69,7 +70,7 @@ def _try(place: Place, name: str, agent: Agent) -> Finding:
         return problem(f"{name}: its folder cannot be made: {error}", "Mend that, and try again.")
     except SpawnFailed as error:
         return problem(f"{name}: {error.message}", error.hint or "Install it, or give its path in crewyard.toml.")
-    return _judged(name, kind, done, heard)
+    return _judged(name, agent, kind, done, heard)
 
 
 def _run(place: Place, name: str, agent: Agent, kind: Kind) -> tuple[Finished, Heard]:
@@ -106,7 +107,7 @@ def _run(place: Place, name: str, agent: Agent, kind: Kind) -> tuple[Finished, H
     return done, kind.heard(outputs.ends(run), agent.quota_pattern, now=clock.now())
 
 
-def _judged(name: str, kind: Kind, done: Finished, heard: Heard) -> Finding:
+def _judged(name: str, agent: Agent, kind: Kind, done: Finished, heard: Heard) -> Finding:
     words = endings.last_words(heard.error or heard.text, SHOWN)
     said = f" Its last words: {stopped(words)}" if words else ""
     program = "its program" if kind.program is None else kind.program.name
@@ -124,12 +125,24 @@ def _judged(name: str, kind: Kind, done: Finished, heard: Heard) -> Finding:
     if done.code is None:
         return problem(
             f"{name}: it did not answer within {SECONDS:g} s.{said}",
-            f"Start {program} yourself in the repository: it may ask something, such as whether it trusts the folder.",
+            f"{_suspected(agent, kind)} Else start {program} yourself in the repository: it may ask something, such as "
+            "whether it trusts the folder.",
         )
     return problem(
         f"{name}: it failed with exit code {done.code}.{said}",
         f"Update {program} where it does not know an argument; what [agents.{name}] adds may be wrong as well.",
     )
+
+
+def _suspected(agent: Agent, kind: Kind) -> str:
+    """What most often keeps a program from answering, by what can be seen from here."""
+    network = "Look whether its provider can be reached from here (network, proxy)."
+    if kind.program is None:
+        return network
+    seen = programs.signs(agent, kind, kind.program)
+    if seen.keys or seen.files:
+        return network
+    return f"No log-in of {kind.program.name} can be seen: {kind.program.log_in_cure} {network}"
 
 
 def _cost(spent: Spending | None) -> str:

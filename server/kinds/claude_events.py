@@ -56,6 +56,8 @@ def readable(line: str) -> str | None:
     if kind == "rate_limit_event":
         status = _dict(said.get("rate_limit_info")).get("status")
         return None if status in (None, "allowed") else cut(f"… limit: {status}", LINE)
+    if kind == "assistant" and said.get("error") in LOGIN:
+        return None  # its result says the same
     content = _dict(said.get("message")).get("content") if kind in ("assistant", "user") else None
     return "\n".join(filter(None, map(_of_block, _dicts(content)))) or None
 
@@ -130,7 +132,7 @@ def _about(given: object) -> str:
 def _end(result: dict[str, Any]) -> str:
     error, cost = _error(result), spending.of_claude(result).cost_usd
     said = f"✗ {error}" if error else "✓ done"
-    return cut(said, TEXT) + ("" if cost is None else f" (${cost:.4f})")
+    return cut(said, TEXT) + (f" (${cost:.4f})" if cost else "")
 
 
 def _one_line(text: str) -> str:

@@ -34,6 +34,7 @@ LOGIN = re.compile(
     r"API key not valid|API_KEY_INVALID|UNAUTHENTICATED|\"code\": ?401\b|Please set an Auth method"
     r"|Invalid auth method selected|authentication consent could not be obtained"
 )
+OWN_FOLDER = re.compile(r"/.*/(?=settings\.json)")  # in a run folder, where it is linked to the user's
 REFUSED = re.compile(r"denied by policy|requires user confirmation")
 LOGINS = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_GCA", "GOOGLE_GENAI_USE_VERTEXAI")
 
@@ -130,14 +131,14 @@ class Gemini:
             spending=spending.of_gemini(result),
             error=error,
             limit=_limit(words, error, quota_pattern, now),
-            login=login and cut(login, LINE),
+            login=login and cut(OWN_FOLDER.sub("~/.gemini/", login), LINE),
             denied=_denied(said),
         )
 
     def readable(self, line: str) -> str | None:
         said = objects.of_line(line)
         if said is None:
-            return line
+            return OWN_FOLDER.sub("~/.gemini/", line) if LOGIN.search(line) else line
         if said.get("type") == "message" and said.get("role") == "assistant":
             return objects.text(said.get("content"))
         if said.get("type") == "tool_use":

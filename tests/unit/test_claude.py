@@ -132,6 +132,7 @@ def test_a_provider_that_does_not_answer_is_waited_for_as_a_limit_is(name: str, 
 def test_one_that_is_not_logged_in_says_so_in_its_own_words(name: str, said: str, version: str) -> None:
     told = heard(recorded(name, version))
     assert (told.login, told.error, told.limit) == (said, said, None)
+    assert (told.text.count(said), told.text.splitlines()[-1]) == (1, f"✗ {said}"), "without the cost of nothing"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -52,6 +52,15 @@ def test_an_answer_that_is_typed_reaches_the_agent_that_asked_and_ends_its_wait(
     assert not bench.store.read(reports.waits, asking)
 
 
+def test_an_agent_that_has_ended_reads_nothing_and_the_next_attempt_does(
+    bench: Any, asking: str, send: Callable[..., str]
+) -> None:
+    bench.finish(asking, "failed", code=1, at=clock.now())
+    assert f"Sent to {asking}, which has ended: the next attempt at A gets it in its prompt; `crewyard why" in send(
+        "A", "red"
+    )
+
+
 def test_nobody_of_that_name_is_written_to(bench: Any, asking: str, send: Callable[..., str]) -> None:
     with pytest.raises(UnknownRecipient):
         send("nobody-at-all", "red")

@@ -155,8 +155,9 @@ def test_a_limit_ends_when_its_provider_says() -> None:
 
 
 def test_without_a_login_it_says_so_before_its_first_event() -> None:
-    said = "Please set an Auth method in your /home/user/.gemini/settings.json or specify GEMINI_API_KEY"
-    assert GEMINI.heard(said, QUOTA_PATTERN, now=NOW).login == said
+    said = "Please set an Auth method in your {}/settings.json or specify GEMINI_API_KEY"
+    told = GEMINI.heard(said.format("/some where/agents/a-001/gemini/.gemini"), QUOTA_PATTERN, now=NOW)
+    assert told.login == told.text == said.format("~/.gemini"), "not in the run folder, which is thrown away"
 
 
 def test_the_preflight_names_what_is_missing(home: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_an_agent_is_meant_by_its_name_or_its_kind_and_needs_no_configuration(
         (configured(a="claude"), "clade", "no agent type 'clade'", "'claude'"),
         (configured(a="claude"), "nobody", "no agent type 'nobody'", "crewyard init"),
         (configured(), "clade", "no agent type 'clade'", "'claude'"),
+        (configured(), "zzz", "there without a table: claude, codex", "crewyard init"),
     ],
 )
 def test_what_could_mean_several_or_none_is_refused(settings: Settings, wanted: str, words: str, cure: str) -> None:

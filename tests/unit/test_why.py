@@ -12,6 +12,7 @@ from crewyard.server import (
     backoff,
     clock,
     dispatches,
+    enclosures,
     error_events,
     holds,
     merges,
@@ -21,6 +22,8 @@ from crewyard.server import (
     why,
 )
 from crewyard.server.errors import NotFound
+
+from . import situations
 
 NOW = "2026-01-01T00:00:00.000Z"
 BOUNDS = why.Bounds("builder", {"architect": 1}, auto_approve=True)
@@ -239,6 +242,15 @@ def test_a_message_on_its_way(bench: Any, alive: bool) -> None:
     assert "until 2026-01-01T00:01:00.000Z to acknowledge" in ask(bench, name, now=NOW).because
     bench.store.run(messages.acknowledge, [name], ["builder"], reader="builder", now=NOW)
     assert "acknowledged" in ask(bench, name).because
+
+
+def test_a_message_in_a_prompt_was_put_there_and_not_read_by_its_agent(bench: Any) -> None:
+    name = situations.in_prompt(bench)
+    agent = bench.store.read(agents.get, bench.value("SELECT agent_id FROM agent_lifecycle"))
+    bench.store.run(enclosures.settle, agent, now=NOW)
+    because = ask(bench, name).because
+    assert f"was put into the prompt of {agent['agent_id']}, which started with it at {NOW}." in because
+    assert "acknowledged" not in because
 
 
 def test_a_dispatch_and_what_is_unknown(bench: Any) -> None:
