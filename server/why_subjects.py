@@ -162,6 +162,8 @@ def _pending(tx: Transaction, message: Row, now: str) -> Answer:
         next_call = call("agents", action="health", agent_id=alive)
     elif recipients.is_gone(tx, to):
         reader = "has ended and nobody takes its place, so that nobody will read it; nothing is to be done"
+    elif task_id := tx.value("SELECT task_id FROM agent_lifecycle WHERE agent_id = ?", (to,)):
+        reader = f"has ended; the next attempt at {task_id} gets it in its prompt{expires}"
     else:
         reader = f"has no live agent; its mail is kept{expires}"
     return f"is pending since {message['created_at']}: {to} {reader}.", next_call

@@ -125,8 +125,8 @@ def _judged(name: str, agent: Agent, kind: Kind, done: Finished, heard: Heard) -
     if done.code is None:
         return problem(
             f"{name}: it did not answer within {SECONDS:g} s.{said}",
-            f"{_suspected(agent, kind)} Else start {program} yourself in the repository: it may ask something, such as "
-            "whether it trusts the folder.",
+            f"{_suspected(agent, kind)} Otherwise start {program} yourself in the repository: it may ask something, "
+            "such as whether it trusts the folder.",
         )
     return problem(
         f"{name}: it failed with exit code {done.code}.{said}",

@@ -62,6 +62,25 @@ def test_an_agent_that_does_not_answer_is_ended(yard: Any, monkeypatch: pytest.M
 
     assert found.state == "problem"
     assert "did not answer within 0.5 s" in found.what
+    assert found.cure.startswith("Look whether its provider can be reached")
+
+
+@pytest.mark.parametrize("key", ["", "sk-1"])
+def test_one_that_does_not_answer_is_suspected_of_what_can_be_seen(
+    yard: Any, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr(tryout, "SECONDS", 0.5)
+    monkeypatch.setenv("HOME", str(yard.folder))
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("CLAUDE_CODE_OAUTH_TOKEN", raising=False)
+    program = yard.folder / "claude"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    yard.configure(f'[agents.builder]\nkind = "claude"\nprogram = "{program}"\n')
+    [found] = [each for each in doctor.examine(yard.repo, tries=True).findings if each.check == "tried agents"]
+    log_in = "No log-in of claude can be seen: Call `claude auth login`, or set ANTHROPIC_API_KEY. "
+    assert found.cure.startswith(f"{'' if key else log_in}Look whether its provider can be reached")
 
 
 def test_what_a_killed_doctor_left_is_removed_by_the_next(yard: Any) -> None:

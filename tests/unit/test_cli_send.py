@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from crewyard.server import clock, messages, reports
+from crewyard.server import clock, messages, reports, why
 from crewyard.server.cli import app
 from crewyard.server.errors import UnknownRecipient
 
@@ -56,9 +56,12 @@ def test_an_agent_that_has_ended_reads_nothing_and_the_next_attempt_does(
     bench: Any, asking: str, send: Callable[..., str]
 ) -> None:
     bench.finish(asking, "failed", code=1, at=clock.now())
-    assert f"Sent to {asking}, which has ended: the next attempt at A gets it in its prompt; `crewyard why" in send(
-        "A", "red"
-    )
+    told = "which has ended: the next attempt at A gets it in its prompt; `crewyard why"
+    assert f"Sent to {asking}, {told}" in send("A", "red")
+    name = bench.value("SELECT message_id FROM agent_message WHERE message_type = 'answer'")
+    bounds = why.Bounds("builder", {}, auto_approve=True)
+    because = bench.store.read(why.explain, name, now=clock.now(), bounds=bounds).because
+    assert f"{asking} has ended; the next attempt at A gets it in its prompt" in because
 
 
 def test_nobody_of_that_name_is_written_to(bench: Any, asking: str, send: Callable[..., str]) -> None:

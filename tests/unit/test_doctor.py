@@ -1,7 +1,7 @@
 """``crewyard doctor``: each check sees what is wrong, names the cure, and changes nothing."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 
 from crewyard.server import clock, doctor, holds, kinds, migrate
 from crewyard.server.doctor import Examination, Finding, programs
+from crewyard.server.doctor.patient import Patient
 from crewyard.server.sections import Agent
 from crewyard.server.store import Store, Transaction
 
@@ -331,3 +332,19 @@ def test_every_cure_is_a_sentence_and_only_what_is_wrong_has_one(repo: Path) -> 
 def test_in_an_empty_home_no_program_looks_logged_in(tmp_path: Path, kind: str) -> None:
     seen = kinds.programs()[kind].signs({"HOME": str(tmp_path)}, ())
     assert (seen.keys, seen.kept_back, seen.files) == ([], [], [])
+
+
+def test_what_a_check_had_found_stays_where_it_then_fails_and_is_told_at_once(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_: Patient) -> Iterator[Finding]:
+        yield Finding("", "ok", "one answered")
+        assert told[-1].what == "one answered", "before the next one is asked"
+        raise IsADirectoryError("program.json")
+
+    told: list[Finding] = []
+    monkeypatch.setattr(doctor, "ON_DEMAND", ((doctor.TRIED, breaks),))
+    begun: list[str] = []
+    found = doctor.examine(repo, tries=True, begins=begun.append, told=told.append).findings
+    assert [each.state for each in found if each.check == doctor.TRIED] == ["ok", "problem"]
+    assert (told, begun[-1]) == (found, doctor.TRIED)

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from crewyard.server.attention import Need
-from crewyard.server.overview import AgentView, MergeView, Overview
+from crewyard.server.overview import AgentView, HoldView, MergeView, Overview
 from crewyard.server.progress import Line
 from crewyard.server.status import AgentNow, Status
 from crewyard.server.top_view import Host, Picture, Screen, shares
@@ -117,3 +117,14 @@ def test_agents_are_told_apart_on_a_narrow_screen() -> None:
     lines = drawn(picture([agent(n, "a-rather-long-type-of-agents-20260101") for n in (17, 18)]), 60, 24)
 
     assert sum("-017 " in line for line in lines) == sum("-018 " in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_missing_log_in_is_told_with_all_of_its_cure(width: int) -> None:
+    cure = "agents of type builder are not logged in: Call `opencode auth login`, or set ANTHROPIC_API_KEY. Tried again"
+    shown = picture([])
+    assert shown.status is not None
+    shown.status.seen.holds.append(HoldView("builder", "not_logged_in", f"{cure} at 12:00:00.", NOW, NOW))
+    said = " ".join(" ".join(drawn(shown, width, 24)).split())
+    assert f"Held A{cure[1:]}" in said
+    assert "No builder is started" not in said, "the hold's own words say all that"
