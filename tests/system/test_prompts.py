@@ -140,7 +140,7 @@ def test_a_plan_waits_for_somebody_to_log_its_agents_in_and_goes_on_then(yard) -
         f"[launch]\nquota_pause_seconds = 0.3\n[agents.keeper]\ncommand = {json.dumps(['sh', '-c', program])}\n"
     )
     running = yard.start(yard.plan(*keeps("ABCD")), "--max-parallel", "1")
-    assert "not logged in" in running.until("no agents of type keeper are started")
+    assert "not logged in: Log its program in" in running.until("agents of type keeper are not logged in")
     logged_in.touch()
     outcome = running.finish()
     assert outcome.code == 0, outcome.err
