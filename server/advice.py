@@ -31,6 +31,7 @@ ADVICE: dict[str, str] = {
     "no_evidence": "Its branch has no commit; if nothing was to be changed, the agent must report so.",
     "check_failed": "The task's check does not pass on its branch; its log shows the output.",
     "uncommitted_changes": "Something in its worktree cannot be committed as it is; look at the files that are named.",
+    "agent_settings_changed": "Look at its diff; then approve its merge, or take the change back and try again.",
     "wrong_branch": "Put its worktree back on its own branch.",
     # The worktree
     "worktree_exists": "A worktree is in the way; move it or remove it.",
@@ -109,6 +110,7 @@ COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
         "no_evidence": ("crewyard logs TASK",),
         "check_failed": ("crewyard logs TASK", "crewyard why TASK"),
         "uncommitted_changes": ("crewyard worktrees", "crewyard why TASK"),
+        "agent_settings_changed": ("crewyard why TASK", "crewyard worktrees approve TASK"),
         "wrong_branch": ("crewyard worktrees", "crewyard why TASK"),
     },
     "Worktrees and branches": {

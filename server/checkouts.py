@@ -113,6 +113,12 @@ class Checkouts(GitCalls):
         listing = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", at=path)
         return {entry[3:] for entry in listing.split("\0") if entry}
 
+    def changed_files_since(self, commit: str, path: Path) -> set[str]:
+        """Files there that differ from a commit, committed since or not; of new ones those that git does not ignore."""
+        changed = self.git("diff", "--name-only", "-z", "--no-renames", commit, "--", at=path)
+        new = self.git("ls-files", "--others", "--exclude-standard", "-z", at=path)
+        return {name for name in f"{changed}\0{new}".split("\0") if name}
+
     def uncommitted(self, path: Path) -> tuple[list[str], list[str]]:
         """Files there that are changed, and those that are new to git; what it ignores is in neither."""
         listing = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", at=path)

@@ -36,6 +36,7 @@ CrewyardError
 │   ├── StartupTimeout      startup_timeout
 │   ├── KillFailed          kill_failed
 │   ├── MaxRetriesExceeded  max_retries_exceeded
+│   ├── SteersAgents        agent_settings_changed
 │   └── NonRetryable        non_retryable_error
 ├── GitError                git_error
 │   ├── WorktreeExists      worktree_exists
@@ -293,6 +294,12 @@ class MaxRetriesExceeded(AgentError):
     """The agent failed as often as it may."""
 
     code = "max_retries_exceeded"
+
+
+class SteersAgents(AgentError):
+    """The work changes what agent programs execute or take settings from, and its agent may not run what it likes."""
+
+    code = "agent_settings_changed"
 
 
 class NonRetryable(AgentError):

@@ -73,6 +73,7 @@ BY_CODE: dict[str, Failure] = {
     "syntax_error": SYNTAX_ERROR,
     "deadlock": DEADLOCK,
     "non_retryable_error": NEEDS_ANSWER,
+    "agent_settings_changed": NEEDS_ANSWER,
     "wrong_branch": CONFIGURATION,
     "spawn_failed": CONFIGURATION,
     "authentication_failure": AUTHENTICATION,

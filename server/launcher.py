@@ -27,12 +27,13 @@ from . import (
     rework,
     runners,
     saving,
+    steering,
     tasks,
     workspaces,
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import ConfigurationError, GitError, SpawnFailed, UncommittedChanges, WrongBranch
+from .errors import ConfigurationError, GitError, SpawnFailed, SteersAgents, UncommittedChanges, WrongBranch
 from .kinds import Launch
 from .sections import Agent
 from .stages import Unmerged
@@ -56,9 +57,10 @@ def launch(crew: Crew, assignment_id: str) -> None:
         crew.settings.agent(assignment["agent_type"])
         worktree = provision.provide_worktree(crew, assignment["task_id"])
         saving.remove_stale_locks(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
+        steering.require_none_at(crew, assignment["task_id"], Path(worktree.path))
         conflicts = rework.bring_in_target(crew, assignment, worktree)
         built_on = groundwork.of_task(crew, assignment["task_id"])
-    except WrongBranch as error:
+    except (SteersAgents, WrongBranch) as error:
         _give_up(crew, assignment_id, error)
         return
     except (GitError, ConfigurationError, OSError) as error:
@@ -101,8 +103,8 @@ def launch(crew: Crew, assignment_id: str) -> None:
         )
 
 
-def _give_up(crew: Crew, assignment_id: str, error: WrongBranch) -> None:
-    """Its worktree is on another branch than the one registered for it (C-13): that is for a person to mend."""
+def _give_up(crew: Crew, assignment_id: str, error: SteersAgents | WrongBranch) -> None:
+    """No agent can be started in its worktree as it stands (C-13): that is for a person to mend."""
     crew.write(
         assignments.give_up,
         assignment_id,

@@ -19,6 +19,7 @@ from . import (
     worktrees,
 )
 from .error_events import Note
+from .errors import SteersAgents
 from .settlements import Settlement
 from .store import Row, Transaction
 
@@ -64,6 +65,23 @@ def last_into(tx: Transaction, target: str) -> str | None:
 def latest(tx: Transaction, task_id: str) -> Row | None:
     """The task's newest merge request."""
     return tx.one("SELECT * FROM merge_request WHERE task_id = ? ORDER BY merge_id DESC LIMIT 1", (task_id,))
+
+
+def last_approved(tx: Transaction, task_id: str) -> str | None:
+    """The commit of a task's branch that somebody approved last."""
+    head: str | None = tx.value(
+        "SELECT head_commit FROM merge_request WHERE task_id = ? AND approved_by IS NOT NULL "
+        "ORDER BY merge_id DESC LIMIT 1",
+        (task_id,),
+    )
+    return head
+
+
+def waits_for_a_word(tx: Transaction, task_id: str) -> Row | None:
+    """The task's last request, where the work was given up only because somebody must say that it may be merged."""
+    last = latest(tx, task_id)
+    held = last is not None and last["status"] == "rejected" and last["error_code"] == SteersAgents.code
+    return last if held and assignments.of_task(tx, task_id) is None else None
 
 
 def enqueue(

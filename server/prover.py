@@ -21,13 +21,14 @@ from . import (
     reports,
     saving,
     stages,
+    steering,
     tasks,
     unmerged,
     workspaces,
     worktrees,
 )
 from .crew import ACTOR, Crew
-from .errors import CrewyardError, GitError, SpawnFailed, UncommittedChanges, WrongBranch
+from .errors import CrewyardError, GitError, SpawnFailed, SteersAgents, UncommittedChanges, WrongBranch
 from .launcher import restart_policy
 from .runners import Finished
 from .store import Row, Transaction
@@ -40,10 +41,11 @@ CHECK_LOG = "check.log"  # in the agent's run folder
 
 @dataclass(frozen=True)
 class Proof:
-    """The branch's tip that was looked at, and whether there was nothing to change."""
+    """The branch's tip that was looked at, whether there was nothing to change, and why a person must look at it."""
 
     head: str
     no_change: bool
+    held: SteersAgents | None = None
 
 
 class NoEvidence(CrewyardError):
@@ -82,6 +84,9 @@ def prove(crew: Crew, assignment_id: str) -> None:
         if not crew.stopping.is_set():
             crew.write(_refute, assignment_id, error, restart_policy(crew), now)
     else:
+        if proof.held is not None:
+            crew.write(_hold, assignment_id, proof, proof.held, crew.target, now)
+            return
         crew.write(_accept, assignment_id, proof, crew.target, now)
 
 
@@ -103,6 +108,10 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
         return Proof(head, no_change=True)
     if command := tasks.check_of(task):
         _check(crew, command, path, log)
+    try:
+        steering.require_none(crew, task["task_id"], head)
+    except SteersAgents as error:
+        return Proof(head, no_change=False, held=error)
     return Proof(head, no_change=False)
 
 
@@ -155,6 +164,17 @@ def _accept(tx: Transaction, assignment_id: str, proof: Proof, target: str, now:
     notices.proven(tx, assignments.get(tx, assignment_id), now=now)
     if not proof.no_change:
         merges.enqueue(tx, assignment_id, head=proof.head, target=target, approved_by=None, now=now, actor=ACTOR)
+
+
+def _hold(tx: Transaction, assignment_id: str, proof: Proof, held: SteersAgents, target: str, now: str) -> None:
+    """It may be as good as its check says: a request of it waits for somebody to approve it."""
+    assignments.proven(tx, assignment_id, no_change=False, now=now, actor=ACTOR)
+    row = merges.enqueue(tx, assignment_id, head=proof.head, target=target, approved_by=None, now=now, actor=ACTOR)
+    message = (
+        f"{held.message} Look at it (`git diff {target}...{row['branch_name']}`); "
+        f"`crewyard worktrees approve {row['task_id']}` merges it as it is."
+    )
+    merges.abandoned(tx, row["merge_id"], code=held.code, message=message, now=now, actor=ACTOR)
 
 
 def _refute(tx: Transaction, assignment_id: str, error: CrewyardError, policy: backoff.Policy, now: str) -> None:

@@ -1,4 +1,4 @@
-"""What somebody decides of a task whose merge conflicts: an agent tries again, one side is taken, or nobody tries.
+"""What somebody decides of work that is not merged by itself: of a conflict, and of what was held back.
 
 Each is one transaction, so that it survives the server that recorded it, and a refused one has changed nothing.
 """
@@ -38,6 +38,14 @@ def resolve(tx: Transaction, task_id: str, strategy: Strategy, *, now: str, acto
     return merges.enqueue_again(
         tx, work["orchestrator_task_id"], conflict, approved_by=actor, strategy=strategy, now=now, actor=actor
     )
+
+
+def take(tx: Transaction, held: Row, *, approved_by: str, now: str, actor: str) -> Row:
+    """Queue work as it is that was given up only for want of somebody's word."""
+    work = attempts.open_again(tx, held["task_id"], now=now, actor=actor)
+    _place(tx, work, held)
+    assignments.proven(tx, work["orchestrator_task_id"], no_change=False, now=now, actor=actor)
+    return merges.enqueue_again(tx, work["orchestrator_task_id"], held, approved_by=approved_by, now=now, actor=actor)
 
 
 def _require_conflict(tx: Transaction, task_id: str) -> Row:

@@ -87,7 +87,7 @@ MERGE = Machine(
     "merge_request",
     "merge_id",
     _moves(
-        queued="checking cancelled",
+        queued="checking rejected cancelled",
         checking="queued merged conflicted rejected cancelled",
         merged="",
         conflicted="",

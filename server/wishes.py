@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from . import agents, assignments, holds, launches, merges, tasks, worktrees
+from . import agents, assignments, holds, launches, merges, resolutions, tasks, worktrees
 from .errors import (
     BranchNotFound,
     CrewyardError,
@@ -20,6 +20,8 @@ from .store import Row, Transaction
 
 def request_merge(tx: Transaction, task_id: str, approved_by: str | None, now: str, actor: str) -> Row:
     """The task's open merge request with the approval given, or its last one where it is merged already."""
+    if approved_by is not None and (held := merges.waits_for_a_word(tx, task_id)) is not None:
+        return resolutions.take(tx, held, approved_by=approved_by, now=now, actor=actor)
     assignment = assignments.require_proven(tx, task_id)
     last = merges.latest(tx, task_id)
     if last is None:

@@ -2,6 +2,8 @@
 
 from ..errors import ConfigurationError
 from ..sections import Agent
+from ..settings import FILE_NAME
+from . import permissions
 from .base import Heard, Kind, Launch, Start
 from .claude import Claude
 from .codex import Codex
@@ -22,9 +24,11 @@ __all__ = [
     "Start",
     "can_call",
     "goes_on",
+    "is_kept_from_steering",
     "named",
     "of",
     "programs",
+    "steers",
 ]
 
 KINDS: dict[str, Kind] = {
@@ -63,6 +67,20 @@ def goes_on(agent: Agent) -> bool:
 def named(kind: str) -> Kind:
     """The kind of an agent that is on record."""
     return KINDS.get(kind, ANY)
+
+
+def steers(path: str) -> bool:
+    """Whether an agent program, or Crewyard itself, executes a file of a repository or takes settings from it.
+
+    Some file systems do not tell letters' cases apart, so neither does this.
+    """
+    names = {FILE_NAME, *(name for program in programs().values() for name in program.steered_by)}
+    return not names.isdisjoint(path.casefold().split("/"))
+
+
+def is_kept_from_steering(agent_type: str, kind: str, agent: Agent | None) -> bool:
+    """Whether agents of this type may not run what they like; ``agent`` is None where the settings know it no more."""
+    return named(kind).program is not None and (agent is None or permissions.of(agent_type, agent) != "run")
 
 
 def programs() -> dict[str, Program]:

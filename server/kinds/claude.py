@@ -35,6 +35,7 @@ class Claude:
         ),
         files=(".claude/.credentials.json",),
         home="CLAUDE_CONFIG_DIR",
+        steered_by=(".claude", ".mcp.json"),
         adds_server=("claude", "mcp", "add", "crewyard", "--"),
     )
     tells_session = True

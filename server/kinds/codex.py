@@ -43,6 +43,7 @@ class Codex:
         keys=("CODEX_API_KEY", "CODEX_ACCESS_TOKEN"),
         files=(".codex/auth.json",),
         home="CODEX_HOME",
+        steered_by=(".codex",),
         adds_server=("codex", "mcp", "add", "crewyard", "--"),
     )
     tells_session = True

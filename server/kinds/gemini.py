@@ -52,6 +52,7 @@ class Gemini:
         log_in="gemini",
         keys=LOGINS,
         files=(".gemini/oauth_creds.json", ".gemini/gemini-credentials.json", ".gemini/google_accounts.json"),
+        steered_by=(".gemini", ".env"),
         adds_server=("gemini", "mcp", "add", "crewyard"),
     )
     tells_session = True

@@ -42,6 +42,7 @@ class Opencode:
         log_in="opencode auth login",
         keys=KEYS,
         files=(".local/share/opencode/auth.json",),
+        steered_by=(".opencode", "opencode.json", "opencode.jsonc"),
         adds_server=("opencode", "mcp", "add", "crewyard", "--"),
     )
     tells_session = True

@@ -17,7 +17,9 @@ class Program:
 
     ``tried`` is the oldest version that its kind was tried with. ``log_in`` is what one calls to log in; that one has
     shows in one of ``keys`` among the variables, or in one of ``files`` below the home folder. The variable ``home``
-    moves the folder of the first of them. ``adds_server`` makes it a client of the MCP server whose command follows.
+    moves the folder of the first of them. ``steered_by`` are the names of files and folders of a repository that it
+    executes or takes settings from, wherever in it they lie. ``adds_server`` makes it a client of the MCP server whose
+    command follows.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Program:
     log_in: str
     keys: Sequence[str]
     files: Sequence[str]
+    steered_by: Sequence[str]
     adds_server: Sequence[str]
     home: str = ""
 
