@@ -297,7 +297,7 @@ class MaxRetriesExceeded(AgentError):
 
 
 class SteersAgents(AgentError):
-    """The work changes what agent programs execute or take settings from, and its agent may not run what it likes."""
+    """The work changes what tells agent programs what to execute, and its agent may not run what it likes itself."""
 
     code = "agent_settings_changed"
 

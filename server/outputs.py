@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from . import transcripts
-from .kinds import Kind
+from .kinds import Kind, objects
 
 FILE_NAME = "output.log"
 HEAD_BYTES = 64 * 1024  # a program names its conversation in one of its first lines
@@ -29,11 +29,21 @@ def ends(run_dir: Path) -> str:
     """How the output began and how it ended, in whole lines; all of it where it is short."""
     files = _files(run_dir)
     end, is_cut = _end(files, HEAD_BYTES + TAIL_BYTES)
+    is_rotated = len(files) > 1
     if not is_cut:
-        return end.decode(errors="replace")
+        whole = end.decode(errors="replace")
+        return _from_a_whole_line(whole) if is_rotated else whole
     head = _piece(files[0], 0, HEAD_BYTES).decode(errors="replace").rpartition(NEWLINE)[0]
+    if is_rotated:
+        head = _from_a_whole_line(head)
     tail = end[-TAIL_BYTES:].decode(errors="replace").partition(NEWLINE)[2]
     return f"{head}\n{tail}"
+
+
+def _from_a_whole_line(head: str) -> str:
+    """The older of two files may begin inside of a line, whose rest would be taken for something else than it is."""
+    first, _, rest = head.partition(NEWLINE)
+    return head if objects.of_line(first) is not None else rest
 
 
 def _files(run_dir: Path) -> list[Path]:

@@ -170,10 +170,8 @@ def _hold(tx: Transaction, assignment_id: str, proof: Proof, held: SteersAgents,
     """It may be as good as its check says: a request of it waits for somebody to approve it."""
     assignments.proven(tx, assignment_id, no_change=False, now=now, actor=ACTOR)
     row = merges.enqueue(tx, assignment_id, head=proof.head, target=target, approved_by=None, now=now, actor=ACTOR)
-    message = (
-        f"{held.message} Look at it (`git diff {target}...{row['branch_name']}`); "
-        f"`crewyard worktrees approve {row['task_id']}` merges it as it is."
-    )
+    take = f"`crewyard worktrees approve {row['task_id']}` merges it as it is"
+    message = f"{held.message} {take}; look first: `git diff {target}...{row['branch_name']}`. {held.hint}"
     merges.abandoned(tx, row["merge_id"], code=held.code, message=message, now=now, actor=ACTOR)
 
 

@@ -54,9 +54,9 @@ def _refuse(changed: set[str], types: Sequence[str]) -> None:
     if not found:
         return
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    permitted = " or ".join(f'agents.{each}.permissions = "run"' for each in types)
+    permitted = " and ".join(f'agents.{each}.permissions = "run"' for each in types)
     raise SteersAgents(
-        f"It changed {', '.join(map(stages.quoted, found[:NAMED]))}{more}, from which agent programs take settings or "
-        f"what they execute. {', '.join(types)} may not: set {permitted} if it should.",
+        f"It changed {', '.join(map(stages.quoted, found[:NAMED]))}{more}, which tells agent programs what to execute.",
+        hint=f"Take that back in its worktree, or set {permitted}.",
         files=found,
     )

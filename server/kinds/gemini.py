@@ -21,7 +21,25 @@ SHELL = "run_shell_command"
 EDIT = ("replace", "write_file")
 ALLOWED = re.compile(r"(?P<tool>[\w*-]+)(?:\((?P<prefix>.+)\))?", re.DOTALL)
 LINE = 300
-_REDIRECTS = {"<", ">"}
+ALLOW = 'decision = "allow"\npriority = 100\n\n'
+END = f"\n{ALLOW}[[rule]]\n"
+COMMAND = '"command":"'
+_REDIRECT = re.compile(r"\s*[0-9]*[<>]")
+# Looking is by words that lead out of the worktree in no way. What git is not told here writes any file (`--output`),
+# reads any (`--no-index`, which a path outside is by itself), or runs a program. It is what the shell would not change,
+# to a whole command's end or to an `&&`, behind which Gemini CLI looks at each command by itself. No group is repeated:
+# such a pattern it refuses.
+_OPTIONS = (
+    r"(?:[0-9]+|[bnpsuw]|-|-(?:stat|shortstat|numstat|oneline|name-only|name-status|cached|staged|short|branch|porcelain"
+    r"|all|patch|no-patch|no-color|no-merges|merges|first-parent|reverse|decorate|follow|summary|graph)"
+    r"|-(?:max-count|unified|since|until|author|grep|format|pretty)=[A-Za-z0-9_.:@%+-]*)"
+)
+LOOKING = (
+    r'git (?:status|diff|log|show)(?=[ "])'
+    r'(?![^"&]* [/~])(?![^"&]*\.\.[/ "])'
+    rf'(?![^"&]* -(?!{_OPTIONS}[ "]))'
+    r'[A-Za-z0-9_./@:^~,+=% -]*(?:"\x00| && )'
+)
 HOME = "gemini"  # in the run folder
 OURS = f"{HOME}/.gemini"
 EXTENSION = "extensions/crewyard/gemini-extension.json"
@@ -185,29 +203,50 @@ def _server(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _policy(allowed: permissions.Permissions, launch: Launch, agent: Agent) -> str:
     """Rules for its policy engine, which denies what asks a person where there is none."""
-    rules = ['mcpName = "crewyard"\ntoolName = "*"', _commands(permissions.LOOK)]
+    rules = ['mcpName = "crewyard"\ntoolName = "*"', _matching(LOOKING)]
     if allowed != "read":
         rules += [f"toolName = {_toml(EDIT)}", _commands(permissions.COMMIT)]
-        rules += [
-            _commands(permissions.parts(check), redirects=bool(_REDIRECTS & set(check))) for check in launch.checks
-        ]
+        rules += [_exactly(check) for check in launch.checks]
     if allowed == "run":
-        rules.append(f"toolName = {_toml([SHELL])}\nallowRedirection = true")
+        rules.append(f"toolName = {_toml(SHELL)}\nallowRedirection = true")
     for words in agent.allow:
         found = ALLOWED.fullmatch(words)
         if found is not None:
             rules.append(_commands([found["prefix"]]) if found["prefix"] else f"toolName = {_toml([found['tool']])}")
-    return "".join(f'[[rule]]\n{rule}\ndecision = "allow"\npriority = 100\n\n' for rule in rules)
+    return f"[[rule]]\n{END.join(rules)}\n{ALLOW}"
 
 
-def _commands(prefixes: Sequence[str], *, redirects: bool = False) -> str:
-    rule = f"toolName = {_toml([SHELL])}\ncommandPrefix = {_toml(prefixes)}"
-    return f"{rule}\nallowRedirection = true" if redirects else rule
+def _commands(prefixes: Sequence[str]) -> str:
+    return f"toolName = {_toml(SHELL)}\ncommandPrefix = {_toml(prefixes)}"
 
 
-def _toml(words: Sequence[str]) -> str:
-    """A list of strings, written alike in JSON and TOML but for one character."""
-    return json.dumps(list(words), ensure_ascii=False).replace("\x7f", "\\u007f")
+def _exactly(check: str) -> str:
+    """This command and those that it is made of, each whole, as it asks about them: without their redirections too."""
+    parts = permissions.parts(check)
+    parts += [_REDIRECT.split(part)[0] for part in parts if _REDIRECT.search(part)]
+    rules = [_matching(f'{_literally(part)}"\\x00') for part in dict.fromkeys(parts) if part]
+    if _REDIRECT.search(check):
+        rules = [f"{rule}\nallowRedirection = true" for rule in rules]
+    return END.join(rules)
+
+
+def _matching(command: str) -> str:
+    """For commands that match: in its text of a call, a NUL is before and behind each argument and nowhere else."""
+    pattern = rf"\x00{COMMAND}{command}"
+    return f"toolName = {_toml(SHELL)}\nargsPattern = {_toml(pattern)}"
+
+
+def _literally(command: str) -> str:
+    """A pattern for the words of a command as they stand in its text of a call."""
+    written = json.dumps(command, ensure_ascii=False)[1:-1]
+    return re.sub(
+        r"[^\w /=,:@%\"'-]", lambda found: f"\\u{ord(found[0]):04x}" if ord(found[0]) < 2**16 else found[0], written
+    )
+
+
+def _toml(words: str | Sequence[str]) -> str:
+    """A string or a list of them, written alike in JSON and TOML but for one character."""
+    return json.dumps(words, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _message(value: object) -> str | None:

@@ -33,8 +33,11 @@ def of_lines(output: str) -> Iterator[dict[str, Any]]:
 
 
 def besides(output: str) -> str:
-    """What an output holds beside its events: the program's own words, for a model's stand in events."""
-    return "\n".join(line for line in lines(output) if line.strip() and of_line(line) is None)
+    """What an output holds beside its events: the program's own words, for a model's stand in events.
+
+    Half an event, as of a program that was ended in the middle of it, is an event.
+    """
+    return "\n".join(line for line in lines(output) if line.strip() and not line.lstrip().startswith("{"))
 
 
 def text(value: object) -> str | None:

@@ -21,6 +21,14 @@ ALLOWED = re.compile(r"(?P<permission>[\w*-]+)(?:\((?P<pattern>.+)\))?", re.DOTA
 LINE = 300
 # What it starts with the next agent, servers and plugins, is not for an agent to write.
 OWN_SETTINGS = ("*opencode.json", "*opencode.jsonc", "*.opencode/*")
+# What a command with which one looks may not hold: it would write a file (`--output`, a redirection), read one that
+# lies outside (`--no-index`, which such a path is by itself), start a program, or be another one for the shell.
+BEYOND_LOOKING = (
+    *("* --ou*", "* --no-i*", "* --ext*", "* --textc*", "* -O*"),
+    *("* /*", "* ~*", "*../*", "*..", "*.. *", "*\t*"),
+    *('*"*', "*'*", "*\\*", "*$*", "*`*", "*{*"),
+)
+REDIRECTIONS = ("*<*", "*>*")
 KEYS = (
     "ANTHROPIC_API_KEY",
     "GEMINI_API_KEY",
@@ -124,8 +132,11 @@ def _server(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _permission(allowed: permissions.Permissions, launch: Launch, agent: Agent) -> dict[str, Any]:
     """The last rule that matches counts, so the user's own for commands hold where they are narrower than ours."""
     commands = {"*": "allow" if allowed == "run" else "deny"}
-    begins = [*permissions.LOOK, *(() if allowed == "read" else permissions.COMMIT)]
-    commands |= {pattern: "allow" for begin in begins for pattern in (begin, f"{begin} *")}
+    if allowed != "run":
+        begins = [*permissions.LOOK, *(() if allowed == "read" else permissions.COMMIT)]
+        commands |= {pattern: "allow" for begin in begins for pattern in (begin, f"{begin} *")}
+        commands |= {f"{look}{each}": "deny" for look in permissions.LOOK for each in BEYOND_LOOKING}
+        commands |= {f"{begin}{each}": "deny" for begin in begins for each in REDIRECTIONS}
     rules: dict[str, Any] = {"*": "deny", **dict.fromkeys(LOOK, "allow"), "bash": commands}
     if allowed != "read":
         rules["edit"] = {"*": "allow", **dict.fromkeys(OWN_SETTINGS, "deny")}

@@ -53,6 +53,53 @@ def test_gemini_cli_works_a_task_off_with_no_more_than_it_may(yard: Any, sit: Ca
     assert "Greet, as asked" in yard.git(yard.repo, "log", "--format=%s", "roadmap")
 
 
+def test_gemini_cli_that_only_looks_reads_and_writes_nothing_else(yard: Any, sit: Callable[..., Desk]) -> None:
+    secret, target = yard.folder / "secret.txt", yard.folder / "written.txt"
+    secret.write_text("TOPSECRET")
+    commands = [
+        "git log --oneline -3 && git diff HEAD~0..HEAD -- README.md",
+        f"git diff --no-index /dev/null {secret}",
+        f"git diff /dev/null {secret}",
+        f"git log -1 --output={target}",
+        f"git status && git log -1 --ou={target}",
+        f"git show > {target}",
+    ]
+    turns: list[Any] = [[Use("run_shell_command", command=command)] for command in commands]
+    turns += [[Use("report", action="complete", summary="Seen.", no_change=True)], [Say("Done.")]]
+    desk = sit(Scenario("# Task greet", turns))
+    yard.configure(f'{AGENT}permissions = "read"\n')
+    task = {key: value for key, value in TASK.items() if key != "check"}
+
+    told = desk.run("crewyard", "run", str(yard.plan(task)), "--repo", str(yard.repo), "--json", at=yard.repo)
+
+    assert told.code == 0, told.out + told.err
+    results = [json.dumps(result) for result in desk.models.requests[-1].results]
+    assert "First" in results[0]
+    assert all("denied by policy" in result for result in results[1 : len(commands)])
+    assert "TOPSECRET" not in "".join(results)
+    assert not target.exists()
+
+
+def test_gemini_cli_runs_the_check_and_not_what_begins_like_it(yard: Any, sit: Callable[..., Desk]) -> None:
+    secret, check = yard.folder / "secret.txt", "test -s hello.txt 2>&1 | tail -n 3"
+    secret.write_text("TOPSECRET")
+    turns: list[Any] = [[Use("write_file", file_path="hello.txt", content="hi\n")]]
+    turns += [[Use("run_shell_command", command=command)] for command in (check, f"tail -n 3 {secret}")]
+    turns += [[Use("report", action="complete", summary="Greeted.")], [Say("Done.")]]
+    desk = sit(Scenario("# Task greet", turns))
+    yard.configure(AGENT)
+
+    plan = yard.plan({**TASK, "check": check})
+    told = desk.run("crewyard", "run", str(plan), "--repo", str(yard.repo), "--json", at=yard.repo)
+
+    assert told.code == 0, told.out + told.err
+    ran, refused = (json.dumps(result) for result in desk.models.requests[-1].results[1:3])
+    assert "denied by policy" not in ran
+    assert ("denied by policy" in refused, "TOPSECRET" in refused) == (True, False)
+    logs = "".join(path.read_text(errors="replace") for path in yard.repo.rglob("output.log"))
+    assert "Policy file" not in logs
+
+
 def test_gemini_cli_goes_on_with_its_conversation_after_a_kill(yard: Any, sit: Callable[..., Desk]) -> None:
     killed: list[int] = []
 

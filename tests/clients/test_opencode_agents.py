@@ -54,6 +54,34 @@ def test_opencode_works_a_task_off_with_no_more_than_it_may(yard: Any, sit: Call
     assert "Greet, as asked" in yard.git(yard.repo, "log", "--format=%s", "roadmap")
 
 
+def test_opencode_that_only_looks_reads_and_writes_nothing_else(yard: Any, sit: Callable[..., Desk]) -> None:
+    secret, target = yard.folder / "secret.txt", yard.folder / "written.txt"
+    secret.write_text("TOPSECRET")
+    commands = [
+        "git log --oneline -3 && git diff HEAD~0..HEAD -- README.md",
+        f"git diff --no-index /dev/null {secret}",
+        f"git diff /dev/null {secret}",
+        f"git log -1 --output={target}",
+        f"git log -1 --ou={target}",
+        f"git show > {target}",
+        "git log -1 > opencode.json",
+    ]
+    turns: list[Any] = [[Use("bash", command=command, description="look")] for command in commands]
+    turns += [[Use("report", action="complete", summary="Seen.", no_change=True)], [Say("Done.")]]
+    desk = sit(Scenario("# Task greet", turns))
+    yard.configure(f'{AGENT}permissions = "read"\n')
+    task = {key: value for key, value in TASK.items() if key != "check"}
+
+    told = desk.run("crewyard", "run", str(yard.plan(task)), "--repo", str(yard.repo), "--json", at=yard.repo)
+
+    assert told.code == 0, told.out + told.err
+    results = [json.dumps(result) for result in desk.models.requests[-1].results]
+    assert "rule which prevents" not in results[0]
+    assert all("rule which prevents" in result for result in results[1 : len(commands)])
+    assert "TOPSECRET" not in "".join(results)
+    assert not target.exists()
+
+
 def test_opencode_goes_on_with_its_conversation_after_a_kill(yard: Any, sit: Callable[..., Desk]) -> None:
     killed: list[int] = []
 

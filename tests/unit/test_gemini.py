@@ -1,6 +1,7 @@
 """Kind ``gemini``: how it is started, and what real runs of Gemini CLI 0.61 with scripted models have told."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -104,25 +105,55 @@ def test_the_daemon_is_reached_by_http(home: Path) -> None:
     }
 
 
+CHECKS = ["cd 'a\\b' && make test,unit", "cd 'a\\b'", "make test,unit"]
+
+
+def lets(rule: dict[str, Any], command: str) -> bool:
+    """Whether a rule matches a command, as Gemini CLI 0.61 hands it over."""
+    call = f'{{\0"command":{json.dumps(command)}\0,\0"description":"x"\0}}'
+    return re.search(rule["argsPattern"], call) is not None
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["git status", "git log --oneline -3", "git diff main..HEAD -- a/b.py", "git show HEAD~1:a --stat",
+     "git log && rm a", "git log --format=%h -n 5"],
+)  # fmt: skip
+def test_one_looks_by_these(home: Path, command: str) -> None:
+    assert lets(rules(started(agent_type="reviewer"))[1], command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["git log --output=/x", "git log --ou=x", "git log --output x", "git diff --no-index a b", "git diff /dev/null /x",
+     "git diff a ../x", "git diff a ..", "git diff a b/..", "git diff a ~/x", "git show --ext-diff", "git log --textc",
+     "git diff -O/x", "git diff '--output=x'", "git diff -\\-output=x", "git diff $X", "git log > x", "git log | tee x",
+     "git log; rm a", "git log & rm a", "git log\nrm a", "git difftool x", "git status && git x", "xgit status",
+     "git diff {--output=x,}", "git log --oneline --output=x", "git log\t--output=x", "git -c x=y log"],
+)  # fmt: skip
+def test_one_does_not_look_by_these(home: Path, command: str) -> None:
+    rule = rules(started(agent_type="reviewer"))[1]
+    behind = command.rpartition(" && ")[2]  # it asks about what is behind by itself
+    assert not (lets(rule, command) and lets(rule, behind))
+
+
 def test_each_permission_set_allows_no_more_than_it_says(home: Path) -> None:
     look = rules(started(agent_type="reviewer"))
-    assert [rule.get("toolName") for rule in look] == ["*", ["run_shell_command"]]
-    assert (look[0]["mcpName"], look[1]["commandPrefix"]) == (
-        "crewyard",
-        ["git status", "git diff", "git log", "git show"],
-    )
+    assert [rule.get("toolName") for rule in look] == ["*", "run_shell_command"]
+    assert look[0]["mcpName"] == "crewyard"
 
     edit = rules(started())
     assert edit[2]["toolName"] == ["replace", "write_file"]
     assert edit[3]["commandPrefix"] == ["git add", "git commit", "git rm", "git mv"]
-    assert edit[4]["commandPrefix"] == ["cd 'a\\b' && make test,unit", "cd 'a\\b'", "make test,unit"]
-    assert len(edit) == 5
+    assert [{command for command in CHECKS if lets(rule, command)} for rule in edit[4:]] == [{each} for each in CHECKS]
+    for other in ("make test,unit /x", "cd 'a\\b' /x", "xmake test,unit", "make test.unit", "make"):
+        assert not any(lets(rule, other) for rule in edit if "argsPattern" in rule)
 
     run = rules(started(agent=Agent(kind="gemini", permissions="run", allow=["web_fetch", "run_shell_command(x y)"])))
-    assert run[5:] == [
-        {"toolName": ["run_shell_command"], "allowRedirection": True, "decision": "allow", "priority": 100},
+    assert run[7:] == [
+        {"toolName": "run_shell_command", "allowRedirection": True, "decision": "allow", "priority": 100},
         {"toolName": ["web_fetch"], "decision": "allow", "priority": 100},
-        {"toolName": ["run_shell_command"], "commandPrefix": ["x y"], "decision": "allow", "priority": 100},
+        {"toolName": "run_shell_command", "commandPrefix": ["x y"], "decision": "allow", "priority": 100},
     ]
 
 

@@ -65,6 +65,8 @@ def test_each_permission_set_allows_no_more_than_it_says() -> None:
     look = ours(started(of="reviewer"))["permission"]
     assert next(iter(look.items())) == ("*", "deny"), "what is not named is refused, and the agent goes on"
     assert "edit" not in look
+    assert not any(said == "allow" for said in list(look["bash"].values())[9:]), "the last one that matches counts"
+    assert {"git diff* --no-i*", "git log* --ou*", "git show* /*", "git diff*>*"} <= look["bash"].keys()
     assert [pattern for pattern, said in look["bash"].items() if said == "allow"] == [
         *("git status", "git status *", "git diff", "git diff *", "git log", "git log *", "git show", "git show *"),
     ]
@@ -136,3 +138,11 @@ def test_no_output_whatever_breaks_the_reading(output: str) -> None:
     told = OPENCODE.heard(output, QUOTA_PATTERN, now=NOW)
     assert isinstance(told.text, str)
     assert isinstance(readable_text(OPENCODE, output), str)
+
+
+@pytest.mark.parametrize("kind", ["codex", "gemini", "opencode"])
+def test_half_an_event_is_no_word_of_the_programs(kind: str) -> None:
+    """It was ended in the middle of one that holds what a model, or a file that it has read, says."""
+    half = '{"type": "x", "text": "API key not valid. rate limit exceeded. patch rejected: 401 Unauthorized'
+    told = KINDS[kind].heard(f'{{"type": "init"}}\n{half}', QUOTA_PATTERN, now=NOW)
+    assert (told.limit, told.login, list(told.denied)) == (None, None, [])

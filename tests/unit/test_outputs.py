@@ -18,8 +18,14 @@ def test_a_short_output_is_seen_whole_over_its_rotation(tmp_path: Path, small: N
     assert outputs.ends(tmp_path) == ""
     (tmp_path / "output.log").write_text("three\nfour\n")
     assert outputs.ends(tmp_path) == "three\nfour\n"
-    (tmp_path / "output.log.1").write_text("one\ntwo\n")
-    assert outputs.ends(tmp_path) == "one\ntwo\nthree\nfour\n"
+    (tmp_path / "output.log.1").write_text('{"n": 1}\ntwo\n')
+    assert outputs.ends(tmp_path) == '{"n": 1}\ntwo\nthree\nfour\n'
+
+
+def test_a_file_that_begins_inside_of_a_line_is_seen_from_the_next_one_on(tmp_path: Path) -> None:
+    (tmp_path / "output.log.1").write_text(' says: rate limit exceeded"}}\ntwo\n')
+    (tmp_path / "output.log").write_text("three\n")
+    assert outputs.ends(tmp_path) == "two\nthree\n"
 
 
 def test_of_a_long_one_the_first_and_the_last_whole_lines_are_seen(tmp_path: Path, small: None) -> None:
@@ -30,7 +36,7 @@ def test_of_a_long_one_the_first_and_the_last_whole_lines_are_seen(tmp_path: Pat
 def test_the_end_reaches_back_over_a_rotation(tmp_path: Path, small: None) -> None:
     (tmp_path / "output.log.1").write_text("\n".join(f"line {n:03d}" for n in range(100)) + "\n")
     (tmp_path / "output.log").write_text("last\n")
-    assert outputs.ends(tmp_path).splitlines() == ["line 000", "line 001", "line 098", "line 099", "last"]
+    assert outputs.ends(tmp_path).splitlines() == ["line 001", "line 098", "line 099", "last"]
 
 
 def test_the_end_of_a_program_that_prints_words_is_what_it_printed(tmp_path: Path) -> None:
