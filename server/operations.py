@@ -58,11 +58,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class _OfItsOwnCrew(Supervisor):
+    """One that its crew was opened for: the database is closed when nothing of it acts any more."""
+
+    def stop(self) -> None:
+        super().stop()
+        self.crew.store.close()
+
+
 def supervisor_of_server(root: Path, settings: Settings) -> Supervisor:
     """One that does all there is to do. Raises GitError where the repository cannot be worked in."""
+    return _OfItsOwnCrew(_crew_to_supervise(root, settings), ends_agents=settings.crew.on_exit == "stop")
+
+
+def _crew_to_supervise(root: Path, settings: Settings) -> Crew:
     crew = _crew(root, settings)
-    crew.repository.exclude(crew.paths.excludes())
-    return Supervisor(crew, ends_agents=settings.crew.on_exit == "stop")
+    try:
+        crew.repository.exclude(crew.paths.excludes())
+    except BaseException:  # a client may ask again and again
+        crew.store.close()
+        raise
+    return crew
 
 
 def _crew(root: Path, settings: Settings) -> Crew:
@@ -101,9 +117,7 @@ class GitOperations:
         self._crew.bell.ring()
 
     def supervisor_at_hand(self) -> Supervisor:
-        crew = _crew(self._root, self._settings)
-        crew.repository.exclude(crew.paths.excludes())
-        return Supervisor(crew, charge=self._charge)
+        return _OfItsOwnCrew(_crew_to_supervise(self._root, self._settings), charge=self._charge)
 
     async def is_supervised(self) -> bool:
         return await _on_thread(self._is_supervised)

@@ -238,9 +238,11 @@ class Store:
             return in_transaction(self._reader, self.path, None, unit, args, kwargs)
 
     def close(self) -> None:
-        self._writer.close()
-        self._reader.close()
-        self._turns.close()
+        """Returns when the units at work on other threads are done. May be called twice."""
+        with self._write_lock, self._read_lock:
+            self._writer.close()
+            self._reader.close()
+            self._turns.close()
 
 
 @contextmanager

@@ -105,9 +105,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """Returns when nothing of it acts any more. Agents that are to end with it are being ended by their runners."""
+        self.crew.stopping.set()
         if self._thread is None:
             return
-        self.crew.stopping.set()
         self.crew.bell.ring()
         while self._thread.is_alive():
             self.end_checks()
@@ -131,6 +131,7 @@ class Supervisor:
                 log.exception("the supervisor's tick failed")
                 self._first_try.set()
                 self.crew.stopping.wait(1.0)
+        self._first_try.set()  # it was stopped before it could try
         if self._ends_agents and self.crew.term:
             self._end_agents()
         self._jobs.close()

@@ -1,17 +1,22 @@
 """What a server that ends does with its agents (setting on_exit), and what the next one finds."""
 
+import gc
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 
 from crewyard.server import journals, process
+from crewyard.server.compose import build_app, build_yard
 from crewyard.server.process import Identity
 
 
@@ -121,3 +126,18 @@ def test_an_agent_is_not_started_on_a_task_that_waits_for_another(git_repo: Path
     assert server.call("assign", task_ids=[])["code"] == "invalid_input"
     assert server.call("plan", path="plan.md")["code"] == "invalid_input"
     assert server.end() == 0
+
+
+@pytest.mark.anyio
+async def test_a_yard_that_is_opened_again_and_again_in_one_process_keeps_nothing_open(git_repo: Path) -> None:
+    app = build_app(replace(build_yard(git_repo), stop_seconds=60))
+    opened = []
+    gc.disable()  # it would close what nobody closed
+    try:
+        for _ in range(4):
+            async with Client(app) as client:
+                await client.call_tool("worktrees", {"action": "list"})
+            opened.append(len(os.listdir("/proc/self/fd")))
+    finally:
+        gc.enable()
+    assert opened == opened[:1] * 4
