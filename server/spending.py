@@ -65,7 +65,19 @@ def _objects(output: str) -> Iterator[dict[str, Any]]:
 def of_claude(said: dict[str, Any]) -> Spending:
     usage = _usage(said)
     inputs = _total(_count(usage.get(name)) for name in _CLAUDE_INPUT)
-    return Spending(_count(inputs), _count(usage.get("output_tokens")), _cost(said.get("total_cost_usd")))
+    return Spending(_count(inputs), _count(usage.get("output_tokens")), _cost_of_claude(said))
+
+
+def tells_its_share(said: dict[str, Any]) -> bool:
+    """Whether a ``result`` of Claude Code tells what it alone has cost: its total may hold more (docs/agents.md)."""
+    return isinstance(said.get("model_usage_since_last_result"), dict)
+
+
+def _cost_of_claude(said: dict[str, Any]) -> float | None:
+    if not tells_its_share(said):
+        return _cost(said.get("total_cost_usd"))
+    models = said["model_usage_since_last_result"].values()
+    return _cost(_total(_cost(model.get("costUSD")) for model in models if isinstance(model, dict)) if models else 0.0)
 
 
 def of_codex(said: dict[str, Any]) -> Spending:

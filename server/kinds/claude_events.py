@@ -83,9 +83,12 @@ def _session(said: Sequence[dict[str, Any]]) -> str | None:
 
 
 def _spending(results: Sequence[dict[str, Any]]) -> Spending | None:
-    """Each result counts the tokens of its own turn, and the cost of all so far."""
-    used = spending.of_runs([spending.of_claude(result) for result in results])
-    costs = [cost for result in results if (cost := spending.of_claude(result).cost_usd) is not None]
+    """Each result counts the tokens of its own turn; its cost too, or the cost of all turns of the run so far."""
+    runs = [spending.of_claude(result) for result in results]
+    used = spending.of_runs(runs)
+    if any(map(spending.tells_its_share, results)):
+        return used
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
     return Spending(used.input_tokens, used.output_tokens, costs[-1] if costs else None) if results else None
 
 

@@ -153,6 +153,9 @@ def test_a_lead_and_two_workers_finish_a_plan_past_a_limit_a_kill_and_a_question
     assert "part.txt" in asked(desk, "killed")[-1]
     # What it wrote counted as a sign of life, and what it used is known.
     assert all(row["last_output_at"] and row["input_tokens"] for row in (resumed, again, agents(crew, "asking")[-1]))
+    # What a conversation had cost before it was resumed is counted once.
+    paid = crew.rows("SELECT cost_usd / output_tokens AS price FROM agent_lifecycle WHERE cost_usd > 0")
+    assert [row["price"] for row in paid] == [pytest.approx(paid[0]["price"])] * 4
     assert crew.worktrees() == 1
     assert crew.processes() == []
 

@@ -100,6 +100,13 @@ def test_a_run_of_two_turns_has_the_tokens_of_both_and_the_cost_once() -> None:
     assert told.spending == Spending(600, 300, 0.008680000000000005)
 
 
+@pytest.mark.parametrize(("version", "cost"), [("2.1.197", 0.000175), ("2.1.330", 0.00014)])
+def test_a_resumed_run_tells_what_it_has_cost_itself_also_where_its_total_is_that_of_the_conversation(
+    version: str, cost: float
+) -> None:
+    assert heard(recorded("resumed", version)).spending == Spending(10, 5, pytest.approx(cost))
+
+
 @pytest.mark.parametrize(
     ("version", "said", "until"),
     [

@@ -49,6 +49,13 @@ def test_claude_codes_result_tells_tokens_and_cost() -> None:
     assert told_by(lines([*stream, CLAUDE])) == said  # --output-format json with --verbose: one list
 
 
+def test_of_claude_codes_cost_so_far_each_run_has_its_share() -> None:
+    models = {"large": {"costUSD": 0.25}, "small": {"costUSD": 0.5}, "odd": {"costUSD": "much"}, "none": None}
+    resumed = {**CLAUDE, "total_cost_usd": 9.0, "model_usage_since_last_result": models}
+    told = [told_by(lines({**resumed, "model_usage_since_last_result": share})) for share in (models, {}, {"odd": 1})]
+    assert [used and used.cost_usd for used in told] == [0.75, 0.0, None]
+
+
 def test_codexs_turns_tell_the_tokens_of_their_thread() -> None:
     assert told_by(lines(*CODEX)) == Spending(24763, 122, None)
     more = {"type": "turn.completed", "usage": {"input_tokens": 50_000, "output_tokens": 300}}
