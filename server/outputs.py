@@ -6,7 +6,7 @@ from . import transcripts
 from .kinds import Kind, objects
 
 FILE_NAME = "output.log"
-HEAD_BYTES = 64 * 1024  # a program names its conversation in one of its first lines
+HEAD_BYTES = 64 * 1024  # a program names its conversation in one of its first lines; the runner keeps as much
 TAIL_BYTES = 1024 * 1024  # the object in which one tells its usage holds its whole answer
 WORDS_BYTES = 2**20  # events take several times the room of what they say
 NEWLINE = "\n"
@@ -29,15 +29,20 @@ def ends(run_dir: Path) -> str:
     """How the output began and how it ended, in whole lines; all of it where it is short."""
     files = _files(run_dir)
     end, is_cut = _end(files, HEAD_BYTES + TAIL_BYTES)
-    is_rotated = len(files) > 1
-    if not is_cut:
+    let_go = run_dir / f"{FILE_NAME}.head"
+    if let_go.exists():
+        head = _head(let_go)
+    elif not is_cut:
         whole = end.decode(errors="replace")
-        return _from_a_whole_line(whole) if is_rotated else whole
-    head = _piece(files[0], 0, HEAD_BYTES).decode(errors="replace").rpartition(NEWLINE)[0]
-    if is_rotated:
-        head = _from_a_whole_line(head)
+        return _from_a_whole_line(whole) if len(files) > 1 else whole
+    else:
+        head = _from_a_whole_line(_head(files[0])) if len(files) > 1 else _head(files[0])
     tail = end[-TAIL_BYTES:].decode(errors="replace").partition(NEWLINE)[2]
     return f"{head}\n{tail}"
+
+
+def _head(path: Path) -> str:
+    return _piece(path, 0, HEAD_BYTES).decode(errors="replace").rpartition(NEWLINE)[0]
 
 
 def _from_a_whole_line(head: str) -> str:

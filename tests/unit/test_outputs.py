@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewyard.server import kinds, outputs
+from crewyard.server.runner.output import RotatedFile
 
 
 @pytest.fixture
@@ -37,6 +38,24 @@ def test_the_end_reaches_back_over_a_rotation(tmp_path: Path, small: None) -> No
     (tmp_path / "output.log.1").write_text("\n".join(f"line {n:03d}" for n in range(100)) + "\n")
     (tmp_path / "output.log").write_text("last\n")
     assert outputs.ends(tmp_path).splitlines() == ["line 001", "line 098", "line 099", "last"]
+
+
+def test_the_beginning_stays_however_often_the_output_is_rotated(tmp_path: Path, small: None) -> None:
+    file = RotatedFile(str(tmp_path / "output.log"), 40)
+    for number in range(50):
+        file.write(b"line %03d\n" % number)
+    assert outputs.ends(tmp_path).splitlines() == ["line 000", "line 001", "line 047", "line 048", "line 049"]
+    assert "line 000" not in outputs.tail(str(tmp_path), kinds.ANY, lines=99, max_chars=1000)
+
+
+def test_a_codex_that_prints_more_than_is_kept_has_its_thread_resumed(tmp_path: Path) -> None:
+    file = RotatedFile(str(tmp_path / "output.log"), 2**20)
+    for line in (Path(__file__).parent / "transcripts" / "codex-killed.jsonl").read_bytes().splitlines(keepends=True):
+        file.write(line)
+    for _ in range(40):
+        file.write(json.dumps({"type": "item.completed", "item": {"text": "x" * 2**17}}).encode() + b"\n")
+    told = kinds.KINDS["codex"].heard(outputs.ends(tmp_path), "", now="2026-11-22T01:40:00.000Z")
+    assert told.session == "01a200f3-7c3e-7182-b87a-1ad4a52ce07d"
 
 
 def test_the_end_of_a_program_that_prints_words_is_what_it_printed(tmp_path: Path) -> None:
