@@ -6,6 +6,8 @@ leaves to the command line.
 """
 
 import gc
+import os
+import signal
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,9 @@ def main() -> None:
         gc.enable()
         sys.exit(answered(asked.repo, as_json=asked.as_json, watch=asked.watch))
     elif served is not None and not sys.stdin.isatty():
+        # Nothing is open yet that an end would leave behind; what serves takes both signals over.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: os._exit(0))
         from .compose import serve_stdio
 
         gc.freeze()

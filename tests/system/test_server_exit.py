@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -141,3 +142,16 @@ async def test_a_yard_that_is_opened_again_and_again_in_one_process_keeps_nothin
     finally:
         gc.enable()
     assert opened == opened[:1] * 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_signalled_while_it_still_imports_ends_quietly_with_0(git_repo: Path, number: int) -> None:
+    entry = "from crewyard.server.entry import main; main()"
+    command = [sys.executable, "-X", "importtime", "-c", entry, "serve", "--repo", str(git_repo)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True) as server:
+        assert server.stderr is not None
+        next(line for line in server.stderr if "pydantic" in line)
+        server.send_signal(number)
+        assert "Traceback" not in server.stderr.read()
+        assert server.wait(timeout=20) == 0
