@@ -47,7 +47,7 @@ class Reader:
         """What is printed; the next block begins in the folder in which this one ended."""
         left_in = self.home / "left-in"
         done = subprocess.run(
-            ["sh", "-e", "-c", f'trap \'pwd >"$HOME/left-in"\' EXIT\n{text}'],
+            ["bash", "-e", "-o", "pipefail", "-c", f'trap \'pwd >"$HOME/left-in"\' EXIT\n{text}'],
             cwd=self.here, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, check=False, timeout=SECONDS,
         )  # fmt: skip
@@ -150,8 +150,8 @@ def test_each_shell_block_of_a_page_does_what_it_says(page: Path, reader: Reader
 
 
 def test_a_page_that_lies_is_found_out(reader: Reader, tmp_path: Path) -> None:
-    for text in ("```sh\nfalse\n```", "```sh\ntrue | no-such-program | cat\n```", "```sh endless\necho done\n```",
-                 "```sh\necho one\n```\n\n```text output\ntwo\n```"):  # fmt: skip
+    for text in ("```sh\nfalse\n```", "```sh\ntrue | no-such-program | cat\n```", "```sh\nfalse | cat\n```",
+                 "```sh endless\necho done\n```", "```sh\necho one\n```\n\n```text output\ntwo\n```"):  # fmt: skip
         page = tmp_path / "page.md"
         page.write_text(text)
         with pytest.raises(AssertionError):
