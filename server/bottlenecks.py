@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .facts import Activity, Task
-from .makespan import time_by_phase
+from .makespan import elapsed, time_by_phase
 from .wording import counted, lasted
 
 Severity = Literal["critical", "high", "medium", "low"]
@@ -17,6 +17,7 @@ SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low")
 WORTH_TELLING = 0.1
 SLOW = 3.0  # times the median of at least that many tasks
 FEW = 3
+LEAST_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,20 @@ def found(activity: Activity) -> list[Bottleneck]:
     """All of them, the most severe first."""
     everything = [
         *_failed_blockers(activity),
-        *_waits(activity),
+        *(_waits(activity) if tells_speed(activity) else ()),
         *_lost_work(activity),
         *_merges(activity),
-        *_slow_tasks(activity),
+        *(_slow_tasks(activity) if tells_speed(activity) else ()),
         *_machine(activity),
         *_holds(activity),
     ]
     return sorted(everything, key=lambda each: SEVERITIES.index(each.severity))
+
+
+def tells_speed(activity: Activity) -> bool:
+    """Whether what was faster or slower is worth a word: not in a try of a minute, nor of simulated agents alone."""
+    is_simulated = bool(activity.agents) and all(agent.kind == "scripted" for agent in activity.agents)
+    return elapsed(activity.tasks) >= LEAST_MS and not is_simulated
 
 
 def _waits(activity: Activity) -> Iterator[Bottleneck]:

@@ -70,6 +70,7 @@ def _performance(activity: Activity, states: Mapping[str, Any]) -> dict[str, Any
         "elapsed_hours": _hours(took),
         "speed_up": round(work / took, 2) if took else None,
         "target_speed_up": list(TARGET_SPEED_UP),
+        "tells_speed": bottlenecks.tells_speed(activity),
         "attempts": len(activity.agents),
         "retries": len(activity.restarts),
         "simulated_agents": sum(agent.kind == "scripted" for agent in activity.agents),

@@ -52,9 +52,11 @@ def _executive(figures: Figures) -> str:
     lines = [
         f"- {counted(states['completed'], 'task')} completed, {states['failed']} failed, {states['running']} running, "
         f"{states['pending']} pending, of {states['total']:,}.",
-        f"- Success rate {_known(states['success_rate'], ' %')}; {_known(done['tasks_per_hour'])} tasks an hour.",
+        f"- Success rate {_known(states['success_rate'], ' %')}{_rate(done)}.",
     ]
-    if done["speed_up"] is not None:
+    if not done["tells_speed"]:
+        lines.append(f"- Too little to tell how fast the crew is: {_hours(done['elapsed_hours'])}{_simulated(done)}.")
+    elif done["speed_up"] is not None:
         low, high = done["target_speed_up"]
         lines.append(
             f"- {_hours(done['total_hours'])} of agents' work in {_hours(done['elapsed_hours'])}: {done['speed_up']:g} "
@@ -63,6 +65,10 @@ def _executive(figures: Figures) -> str:
     if figures["bottlenecks"]:
         lines.append(f"- Largest bottleneck: {_text(figures['bottlenecks'][0]['issue'])}.")
     return _section("Executive summary", lines)
+
+
+def _rate(done: Figures) -> str:
+    return f"; {_known(done['tasks_per_hour'])} tasks an hour" if done["tells_speed"] else ""
 
 
 def _simulated(done: Figures) -> str:

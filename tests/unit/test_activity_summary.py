@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import BEGIN, IDS, SIDEWAYS, History, add_sample, history, straight, work_off
 
-from crewyard.server import activity, bottlenecks, clock, lease, makespan, summary
+from crewyard.server import activity, bottlenecks, clock, lease, makespan, summary, summary_markdown
 from crewyard.server.store import Store
 
 HOLDER = lease.Holder("one", 1, "10", "boot")
@@ -294,7 +294,7 @@ def test_work_that_waits_for_an_approval_is_a_bottleneck_of_its_own() -> None:
 
 def test_a_task_that_takes_far_longer_than_the_others_is_named() -> None:
     with history() as made:
-        for task_id, length in (("A", 1_000), ("B", 30_000), ("C", 1_100)):
+        for task_id, length in (("A", 10_000), ("B", 300_000), ("C", 11_000)):
             work_off(made, task_id, length)
 
         assert issues(made)["Some tasks take far longer than the others"].affected_tasks == ("B",)
@@ -308,6 +308,21 @@ def test_g22_r309_speed_up_is_told_beside_its_target_and_simulated_agents_are_to
 
         assert done["target_speed_up"] == [3.0, 6.0]
         assert done["simulated_agents"] == 1
+
+
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_a_try_of_seconds_or_of_simulated_agents_alone_is_not_judged_by_its_speed(factor: int) -> None:
+    with history() as made:
+        for task_id, length in (("A", 10), ("B", 300), ("C", 11)):
+            work_off(made, task_id, length * factor)
+        if factor > 1:
+            assert "tasks an hour" in summary_markdown.to_markdown(made.figures(), "detailed")
+            made.store.run(lambda tx: tx.run("UPDATE agent_lifecycle SET kind = 'scripted'"))
+        figures = made.figures()
+        told = summary_markdown.to_markdown(figures, "detailed")
+
+        assert "Too little to tell how fast the crew is" in told
+        assert not [words for words in ("tasks an hour", "target", "Shorten the critical path") if words in told]
 
 
 def test_r156_tokens_and_cost_are_summed_by_type_where_agents_told_them() -> None:
