@@ -117,7 +117,9 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Look whether everything is fit for work, and say how to cure what is not. Nothing is changed.
+    """Look whether everything is fit for work, and say how to cure what is not.
+
+    Nothing is changed, but that --try makes the folder data/ where there is none, for what it runs.
 
     Ends with 0 where no problem was found (warnings may be left), 1 where something must be cured.
     """

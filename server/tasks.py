@@ -62,6 +62,12 @@ def in_hand(tx: Transaction) -> list[Row]:
     return tx.all("SELECT * FROM specs_task WHERE status IN ('assigned', 'in_progress')")
 
 
+def types_of_open(tx: Transaction) -> set[str]:
+    """The types of agent that tasks name which may still be worked on."""
+    rows = tx.all("SELECT DISTINCT agent_type FROM specs_task WHERE status NOT IN ('completed', 'cancelled')")
+    return {row["agent_type"] for row in rows} - {None}
+
+
 def ready(
     tx: Transaction,
     *,

@@ -9,9 +9,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .. import environment, kinds, process
+from .. import environment, kinds, process, tasks
 from ..errors import ConfigurationError
 from ..kinds import Kind, Program, permissions
+from ..kinds.command import is_there
 from ..kinds.program import Signs, is_older, version_in
 from ..sections import Agent
 from ..settings import FILE_NAME
@@ -41,7 +42,8 @@ def configured(patient: Patient) -> Iterator[Finding]:
             kind = kinds.of(name, agent.kind)
             kind.preflight(name, agent, patient.root)
         except ConfigurationError as error:
-            yield problem(error.message, error.hint)
+            hinders = _is_needed(patient, name) or _is_there(agent, patient.root)
+            yield (problem if hinders else warning)(error.message, error.hint)
             continue
         called = agent.command[0] if agent.command else agent.program
         program = kind.program or _known(called)
@@ -50,6 +52,21 @@ def configured(patient: Patient) -> Iterator[Finding]:
             continue
         yield _version(name, agent, kind, program, _as_called(called or program.name, patient.root))
         yield _log_in(name, agent, kind, program)
+
+
+def _is_needed(patient: Patient, name: str) -> bool:
+    """Whether work waits for agents of this type, or would be given to them."""
+    if name == patient.settings.default_agent or len(patient.settings.agents) == 1:
+        return True
+    return patient.store is not None and name in patient.store.read(tasks.types_of_open)
+
+
+def _is_there(agent: Agent, root: Path) -> bool:
+    """Whether its program is: then something else is wrong."""
+    kind = kinds.KINDS.get(agent.kind)
+    called = agent.command[0] if agent.command else agent.program
+    called = called or (kind.program.name if kind is not None and kind.program is not None else None)
+    return called is None or is_there(called, root)
 
 
 def others(patient: Patient) -> Iterator[Finding]:

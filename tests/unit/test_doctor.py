@@ -140,6 +140,18 @@ def test_a_program_that_is_not_there_is_a_problem(repo: Path) -> None:
     assert "no-such-program-anywhere" in only(doctor.examine(repo), "agent programs", "problem").what
 
 
+def test_a_missing_program_hinders_only_where_somebody_needs_it(repo: Path, insert: Callable[..., None]) -> None:
+    missing = '[agents.builder]\ncommand = ["no-such-program-anywhere"]\n'
+    (repo / "crewyard.toml").write_text(f'{missing}[agents.code_developer]\ncommand = ["true"]\n')
+    assert "no-such-program" in only(doctor.examine(repo), "agent programs", "warning").what
+
+    with closing(Store(repo / "data" / "orchestrator.db")) as store:
+        now = clock.now()
+        open_task = {"task_id": "A", "title": "A", "agent_type": "builder", "created_at": now, "updated_at": now}
+        store.run(lambda tx: insert(tx, "specs_task", **open_task))
+    assert "no-such-program" in only(doctor.examine(repo), "agent programs", "problem").what
+
+
 def test_uncommitted_changes_that_agents_would_not_see_are_a_problem(repo: Path, git: Callable[..., str]) -> None:
     tracked = git(repo, "ls-files").splitlines()[0]
     (repo / tracked).write_text("changed\n")
