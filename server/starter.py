@@ -37,7 +37,13 @@ def begin(repository: Repository) -> str:
     configured = settings.load(repository.root)
     repository.exclude(Paths(repository.root, configured).excludes())
     left = [f"{path} is there already and was left as it is.", *_missing(configured, found)]
-    return "\n".join([*([f"Wrote {path}.", *_of_agents(found)] if is_new else left), "", *_next_steps(found)])
+    return "\n".join(
+        [
+            *([f"Wrote {path}.", *_of_agents(found)] if is_new else left),
+            "",
+            *_next_steps(found, bool(configured.agents)),
+        ]
+    )
 
 
 def _write(path: Path, content: str) -> bool:
@@ -125,16 +131,18 @@ def _of_agents(found: Mapping[str, Program]) -> list[str]:
     return [f"Agents will be {first} ([agents.{TYPE}] in it){also}; look at what they may do before the first run."]
 
 
-def _next_steps(found: Mapping[str, Program]) -> list[str]:
-    """As lines to type. The program is named by its path where a client would not find it."""
+def _next_steps(found: Mapping[str, Program], has_agents: bool) -> list[str]:
+    """As lines to type that work. The program is named by its path where a client would not find it."""
     server = ["crewyard" if shutil.which("crewyard") else str(Path(sys.argv[0]).absolute()), "serve"]
     crewyard = shlex.quote(server[0])
-    steps = [
-        ("See whether all is ready:", f"{crewyard} doctor"),
-        ("Try the agents, for some cents:", f"{crewyard} doctor --try"),
-        ("Work a plan off:", f"{crewyard} run PLAN.md"),
-    ]
-    for name, program in (found or {EXAMPLE: kinds.programs()[EXAMPLE]}).items():
-        steps.append((f"Lead the crew from {name}:", program.client_line(server)))
+    steps = [("See whether all is ready:", f"{crewyard} doctor")]
+    if has_agents:
+        steps.append(("Try the agents, for some cents:", f"{crewyard} doctor --try"))
+        steps.append(("Work a plan off:", f"{crewyard} run PLAN.md"))
+    else:
+        steps.append(("Work a plan off with simulated agents:", f"{crewyard} run PLAN.md --agent scripted"))
+    for name, program in found.items():
+        where = ", in every folder" if program.adds_everywhere else ""
+        steps.append((f"Lead the crew from {name}{where}:", program.client_line(server)))
     width = max(len(what) for what, _ in steps)
     return [f"{what:<{width}}  {line}" for what, line in steps]

@@ -45,6 +45,7 @@ class Codex:
         home="CODEX_HOME",
         steered_by=(".codex",),
         adds_server=("codex", "mcp", "add", "crewyard", "--"),
+        adds_everywhere=True,
     )
     tells_session = True
     polls = True

@@ -52,6 +52,7 @@ class Opencode:
         files=(".local/share/opencode/auth.json",),
         steered_by=(".opencode", "opencode.json", "opencode.jsonc"),
         adds_server=("opencode", "mcp", "add", "crewyard", "--"),
+        adds_everywhere=True,
     )
     tells_session = True
     polls = True

@@ -19,7 +19,7 @@ class Program:
     shows in one of ``keys`` among the variables, or in one of ``files`` below the home folder. The variable ``home``
     moves the folder of the first of them. ``steered_by`` are the names of files and folders of a repository that it
     executes or takes settings from, wherever in it they lie. ``adds_server`` makes it a client of the MCP server whose
-    command follows.
+    command follows: in the user's own configuration, whatever the folder, where it ``adds_everywhere``.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Program:
     steered_by: Sequence[str]
     adds_server: Sequence[str]
     home: str = ""
+    adds_everywhere: bool = False
 
     @property
     def is_on_path(self) -> bool:

@@ -111,7 +111,7 @@ def test_a_configuration_that_is_there_is_left_as_it_is_and_the_rest_is_done(git
 
     assert (git_repo / "crewyard.toml").read_text() == '[crew]\ndata_dir = "kept"\n'
     assert "was left as it is" in said
-    assert "mcp add" in said
+    assert "See whether all is ready:" in said
     assert "/kept/crewyard/" in (git_repo / ".git/info/exclude").read_text().splitlines()
 
 
@@ -164,9 +164,10 @@ def test_outside_of_a_repository_it_says_what_to_do_and_writes_nothing(tmp_path:
 
 def test_it_names_the_line_for_each_client_that_is_there_and_the_next_steps(git_repo: Path, no_programs: Path) -> None:
     said = init(git_repo)
-    assert "claude mcp add crewyard -- " in said
-    assert "run PLAN.md" in said
     assert "No agent program was found" in said
+    assert "run PLAN.md --agent scripted" in said
+    assert not [line for line in ("doctor --try", "mcp add") if line in said], "what cannot work yet"
+    (git_repo / "crewyard.toml").unlink()
 
     put(no_programs, "crewyard")
     for program in kinds.programs().values():
@@ -174,6 +175,9 @@ def test_it_names_the_line_for_each_client_that_is_there_and_the_next_steps(git_
     said = init(git_repo)
     assert said.count(" mcp add crewyard") == len(kinds.programs())
     assert "claude mcp add crewyard -- crewyard serve" in said
+    assert [name for name in kinds.programs() if f"from {name}, in every folder:" in said] == ["codex", "opencode"]
+    assert "run PLAN.md\n" in said
+    assert "doctor --try" in said
 
 
 # ------------------------------------------------------------------------------------ how its tests are called
