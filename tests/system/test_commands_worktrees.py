@@ -275,7 +275,8 @@ def test_r005_the_documents_flow_from_finding_to_cleaning_up(yard, invoke: Invok
     assert all(agent["success"] for agent in agents)
     for name in found:
         merged = invoke("merge-completed-work", TASK_ID=name)
-        assert merged["success"], merged
+        # A spawn that took its time has seen its agent end, and merged its work.
+        assert merged["success"] or merged["error"] == "merge_already_done", merged
     assert invoke("cleanup-worktrees", ACTION="cleanup_all")["worktrees_cleaned"] == 4
     assert sorted(yard.git(yard.repo, "ls-tree", "--name-only", "roadmap").splitlines())[:4] == [
         "A.md", "B.md", "C.md", "D.md",

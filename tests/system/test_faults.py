@@ -471,8 +471,9 @@ def test_a_gigabyte_of_output_fills_neither_disk_nor_memory(yard, wait_until: Wa
     outcome = running.finish()
     assert outcome.code == 0, outcome.err
     sizes = {file.name: file.stat().st_size for file in Path(row["run_dir"]).glob("output.log*")}
-    assert set(sizes) == {"output.log", "output.log.1"}
+    assert set(sizes) == {"output.log", "output.log.1", "output.log.head"}
     assert max(sizes.values()) <= 10 * 2**20
+    assert sizes["output.log.head"] <= 2**16
 
 
 @pytest.mark.parametrize("how", ["timeout", "interrupt"])
