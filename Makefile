@@ -1,6 +1,6 @@
 # The set-up is part of every target: a machine needs git, make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients unit check chaos steps lost messages serve docs lock venv venv-dev clean
+.PHONY: help demo test test-clients unit check chaos steps lost messages bench serve docs lock venv venv-dev clean
 export PYTHON
 
 BIN := .venv/bin
@@ -41,6 +41,10 @@ lost: venv-dev  ## many made-up tasks, conflicts and crashes; no line of theirs 
 
 messages: venv  ## 10,000 messages between 8 processes that are killed at random (ARGS="--messages 600 --seed 3")
 	@$(BIN)/python scripts/messages.py $(ARGS)
+
+bench: venv     ## measure against peers, which it installs, and write benchmarks/RESULTS.md (ARGS="--quick" or names)
+	@$(BIN)/python benchmarks/peers.py
+	@$(BIN)/python benchmarks/results.py $(ARGS)
 
 serve: venv     ## the MCP server on stdio, as .mcp.json starts it
 	@exec $(BIN)/crewyard serve
