@@ -1,104 +1,103 @@
 """The message queue: beside bare sqlite3 and other queues, with many writers, and how soon a message is seen.
 
-    python benchmarks/messages.py [--cycles 300] [--rounds 5] [--seconds 5]
+    python benchmarks/messages.py [--cycles 300] [--rounds 7] [--seconds 5] [--quick]
 
-- cycles: send + claim + acknowledge, three durable commits, a second; all queues in turns in one process (`queues.py`).
-  Others are measured where they are installed: pip install litequeue persist-queue huey.
-- writers: eight processes do cycles as fast as they can: the slowest beside the fastest, the longest wait of a commit.
-- wake-up: from the call of send in one process to the message in another's long poll, with its commit on disk.
-- idle: CPU time of a process in which 20 long polls wait and nothing happens, as a share of a core.
-
-Goals: >= 0.9 x sqlite3, >= 1.1 x litequeue; slowest / fastest >= 0.8, longest wait < 50 ms; wake-up p50 < 5 ms and
-p99 < 10 ms; idle < 1 %.
+A cycle is send, claim and acknowledge, three commits; every queue is a process of its own and all take turns, with each
+commit on disk ("durable": synchronous = FULL, appendfsync = always) and without ("relaxed": NORMAL, everysec). Ours
+writes an event with each. Then eight processes do cycles as fast as they can. The wake-up is from the call of send in
+one process to the message in another's long poll, with its commit on disk; idle is the CPU time of a process in which
+20 long polls wait and nothing happens.
 """
 
 import argparse
 import multiprocessing
-import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
-from queues import OTHERS, Ours, Raw
+import figures
+import peers
+import turns
+from figures import Goal, Row, Section, Series
+from queues import ALL, Ours
 
 from crewyard.server import clock, messages
 from crewyard.server.async_store import AsyncStore
 from crewyard.server.changes import Changes
 
 WRITERS, WAITERS = 8, 20
+DURABILITIES = {"full": "durable", "normal": "relaxed"}
+OF_OURS = ("crewyard", "sqlite3, same rows", "sqlite3, message only")  # those that need our Python
+GOALS = [
+    Goal("sqlite3, same rows", at_least=0.9),
+    *(Goal(name, at_least=1.0) for name in ("litequeue", "persist-queue", "huey", "redis")),
+]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cycles", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--only", choices=("cycles", "writers", "wakeups", "idle"))
-    asked = parser.parse_args()
-    for part, run in {
-        "cycles": lambda: cycles(asked.cycles, asked.rounds),
-        "writers": lambda: writers(asked.seconds),
-        "wakeups": lambda: wakeups(asked.cycles),
-        "idle": lambda: idle(asked.seconds),
-    }.items():
-        if asked.only in (None, part):
-            run()
+def measure(asked: argparse.Namespace) -> Section:
+    if asked.quick:
+        asked.cycles, asked.rounds, asked.seconds = 20, 2, 1.0
+    commands, missing = contestants()
+    rows = [
+        *cycles(commands, asked.cycles, asked.rounds),
+        *writers(asked.seconds),
+        *wakeups(asked.cycles),
+        idle(asked.seconds),
+    ]
+    return Section("Messages", " ".join((__doc__ or "").split("\n\n")[-1].split()), rows, missing)
 
 
 # -------------------------------------------------------------------------------------------------- cycles
 
 
-def cycles(count: int, rounds: int) -> None:
-    for durability in ("full", "normal"):
-        with tempfile.TemporaryDirectory() as folder:
-            queues = list(opened(Path(folder), durability))
-            rates: dict[str, list[float]] = {queue.name: [] for queue in queues}
-            for turn in range(rounds):
-                for queue in queues[turn % len(queues) :] + queues[: turn % len(queues)]:
-                    rates[queue.name].append(rate(queue, count))
-        ours = statistics.median(rates[Ours.name])
-        print(f"cycles a second, synchronous = {durability}, {rounds} x {count}")
-        for name, each in rates.items():
-            share = "" if name == Ours.name else f"   crewyard is {ours / statistics.median(each):.2f} x"
-            print(f"  {name:22} {statistics.median(each):8.0f}  ({min(each):.0f}-{max(each):.0f}){share}")
-
-
-def opened(folder: Path, durability: str) -> Any:
-    for queue in (Ours, Raw, *OTHERS):
-        (folder / queue.name).mkdir()
+def contestants() -> tuple[dict[str, str], dict[str, str]]:
+    """The Python of each queue that can be had, and why others cannot."""
+    found, missing = {}, {}
+    for name in ALL:
         try:
-            yield queue(folder / queue.name, durability)
-        except ImportError:
-            print(f"  {queue.name} is not installed")
+            found[name] = sys.executable if name in OF_OURS else str(peers.python(name))
+            if name == "redis":
+                peers.program("redis-server")
+        except peers.Missing as error:
+            found.pop(name, None)
+            missing[name] = str(error)
+    return found, missing
 
 
-def rate(queue: Any, count: int) -> float:
-    began = time.perf_counter()
-    for _ in range(count):
-        queue.cycle()
-    return count / (time.perf_counter() - began)
+def cycles(pythons: dict[str, str], count: int, rounds: int) -> Iterator[Row]:
+    script = Path(__file__).with_name("queues.py")
+    for durability, called in DURABILITIES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            places = {name: Path(folder) / str(number) for number, name in enumerate(pythons)}
+            for place in places.values():
+                place.mkdir()
+            commands = {name: [python, script, name, places[name], durability] for name, python in pythons.items()}
+            took = turns.rates(commands, count, rounds)
+        ours = Series(took.pop(Ours.name))
+        yield Row(f"cycles, {called}", "/s", ours, {name: Series(rate) for name, rate in took.items()}, GOALS)
 
 
 # ------------------------------------------------------------------------------------------------- writers
 
 
-def writers(seconds: float) -> None:
-    for durability in ("full", "normal"):
+def writers(seconds: float) -> Iterator[Row]:
+    for durability, called in DURABILITIES.items():
         with tempfile.TemporaryDirectory() as folder:
             Ours(Path(folder), durability).store.close()
             done = together(hammer, Path(folder), durability, seconds)
         counts = [each[0] for each in done]
-        waits = sorted(wait for each in done for wait in each[1])
-        print(
-            f"{WRITERS} writers, synchronous = {durability}, {seconds:g} s: {sum(counts) / seconds:.0f} cycles a second"
-        )
-        print(f"  slowest / fastest  {min(counts) / max(counts):.2f}")
-        print(
-            f"  a commit waits     {spread(waits)}, longest {1000 * waits[-1]:.1f} ms, errors {sum(e[2] for e in done)}"
-        )
+        waits = [1000 * wait for each in done for wait in each[1]]
+        of = f"{WRITERS} writers, {called}"
+        yield Row(f"{of}: cycles of each", "/s", Series([count / seconds for count in counts]))
+        fair = Series([min(counts) / max(counts)])
+        yield Row(f"{of}: slowest to fastest", "", fair, goals=[Goal(at_least=0.8)])
+        yield Row(f"{of}: a commit waits", "ms", Series(waits))
+        yield Row(f"{of}: a commit waits at most", "ms", Series(waits, at=1.0), goals=[Goal(at_most=50.0)])
+        yield Row(f"{of}: errors", "", Series([sum(each[2] for each in done)]), goals=[Goal(at_most=0.0)])
 
 
 def hammer(number: int, folder: Path, durability: str, seconds: float, start: Any) -> tuple[int, list[float], int]:
@@ -137,7 +136,7 @@ def together(act: Any, *arguments: Any) -> list[Any]:
 # ------------------------------------------------------------------------------------------------- wake-up
 
 
-def wakeups(count: int) -> None:
+def wakeups(count: int) -> Iterator[Row]:
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = context.Pipe()
@@ -150,11 +149,13 @@ def wakeups(count: int) -> None:
             time.sleep(0.01)  # and has gone to sleep
             began = time.monotonic()
             queue.send()
-            sends.append(time.monotonic() - began)
-            took.append(ours.recv() - began)
+            sends.append(1000 * (time.monotonic() - began))
+            took.append(1000 * (ours.recv() - began))
         poller.terminate()
         poller.join()
-    print(f"send to seen in another process's long poll, {count} times: {spread(took)}; of it the send {spread(sends)}")
+    of_it = {"the send, of it": Series(sends)}
+    yield Row("wake-up of another process's poll", "ms", Series(took), of_it, [Goal(at_most=5.0)])
+    yield Row("wake-up, p99", "ms", Series(took, at=0.99), goals=[Goal(at_most=10.0)])
 
 
 def poll(folder: Path, pipe: Any) -> None:
@@ -188,10 +189,10 @@ async def _poll(folder: Path, pipe: Any) -> None:
 # ---------------------------------------------------------------------------------------------------- idle
 
 
-def idle(seconds: float) -> None:
+def idle(seconds: float) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         share = anyio.run(_idle, Path(folder), seconds)
-    print(f"{WAITERS} waiting long polls, nothing happens: {100 * share:.2f} % of a core")
+    return Row(f"{WAITERS} long polls wait", "% of a core", Series([100 * share]), goals=[Goal(at_most=1.0)])
 
 
 async def _idle(folder: Path, seconds: float) -> float:
@@ -216,11 +217,10 @@ async def _idle(folder: Path, seconds: float) -> float:
     return used
 
 
-def spread(seconds: list[float]) -> str:
-    values = sorted(1000 * each for each in seconds)
-    at = [values[min(len(values) - 1, int(share * len(values)))] for share in (0.5, 0.99)]
-    return f"p50 {at[0]:.2f} ms, p99 {at[1]:.2f} ms"
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cycles", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--quick", action="store_true", help="measure little, to see that it works")
+    figures.run(measure, parser)
