@@ -136,7 +136,7 @@ class Endpoint(MCPServer[Yard]):
 
     async def _unread(self, reader: str) -> dict[str, int]:
         """What every answer tells whoever has mail, so that it polls (C-24)."""
-        count = await self.yard.store.read(_unread, reader, clock.now())
+        count = await self.yard.store.glance(_unread, reader, clock.now())
         return {"unread": count} if count else {}
 
     async def read_resource(

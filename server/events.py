@@ -40,6 +40,7 @@ def record(
     **data: Any,
 ) -> int:
     """Append one event; returns its id. ``data`` holds facts, never a secret."""
+    tx.subjects.add(subject_type)
     return tx.insert(
         "INSERT INTO event (at, actor, subject_type, subject_id, kind, from_state, to_state, data) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -11,7 +11,7 @@ it commits or rolls back whole.
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,29 @@ Durability = Literal["full", "normal"]
 
 
 class Transaction:
-    """What a unit of work may do with the database: read and write, never begin or commit."""
+    """What a unit of work may do with the database: read and write, never begin or commit.
+
+    ``subjects`` are the types of what it has recorded events of; ``has_changed`` any row.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.subjects: set[str] = set()
+        self.has_changed = False
+
+    def within(self, begin: str, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        """Run the unit between ``begin`` and the commit."""
+        before = self._connection.total_changes
+        self._connection.execute(begin)
+        try:
+            result = unit(self, *args, **kwargs)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        self.has_changed = self._connection.total_changes != before
+        return result
 
     def _execute(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
         try:
@@ -156,7 +175,7 @@ class Reader:
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``Store.read``."""
         with self._lock:
-            return in_transaction(self._connection, self.path, None, unit, args, kwargs)
+            return in_transaction(Transaction(self._connection), self.path, None, unit, args, kwargs)
 
     def close(self) -> None:
         self._connection.close()
@@ -196,8 +215,13 @@ class Store:
     """The database, for callers with a thread of their own. Safe to share between threads."""
 
     def __init__(
-        self, path: Path, *, after_commit: Callable[[], None] = lambda: None, durability: Durability = "full"
+        self,
+        path: Path,
+        *,
+        after_commit: Callable[[Collection[str]], None] = lambda _: None,
+        durability: Durability = "full",
     ) -> None:
+        """``after_commit`` gets the types of what there are new events of."""
         self.path = path
         self._after_commit = after_commit
         self._announcer = Announcer(path)
@@ -210,10 +234,10 @@ class Store:
 
     def run(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that writes, in one transaction. Raises DatabaseBusy after five seconds' wait."""
+        tx = Transaction(self._writer)
         with self._write_lock:
-            result = in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
-        self._announcer.announce()
-        self._after_commit()
+            result = in_transaction(tx, self.path, self._turns, unit, args, kwargs)
+        self._tell(tx)
         return result
 
     def run_again_if_lost(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -221,21 +245,28 @@ class Store:
 
         It is on disk with the next transaction at the latest, and does not wait for the disk itself.
         """
+        tx = Transaction(self._writer)
         with self._write_lock, unsynced(self._writer, self.path, self._durability):
-            result = in_transaction(self._writer, self.path, self._turns, unit, args, kwargs)
-        self._announcer.announce()
-        self._after_commit()
+            result = in_transaction(tx, self.path, self._turns, unit, args, kwargs)
+        self._tell(tx)
         return result
+
+    def _tell(self, tx: Transaction) -> None:
+        if tx.has_changed:
+            self._announcer.announce()
+            self._after_commit(tx.subjects)
 
     def note(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``run``, for samples: nobody is told, since nobody waits for them."""
         with self._write_lock:
-            return in_transaction(self._writer, sample_file.beside(self.path), self._turns, unit, args, kwargs)
+            return in_transaction(
+                Transaction(self._writer), sample_file.beside(self.path), self._turns, unit, args, kwargs
+            )
 
     def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of work that only reads; it never waits for a writer."""
         with self._read_lock:
-            return in_transaction(self._reader, self.path, None, unit, args, kwargs)
+            return in_transaction(Transaction(self._reader), self.path, None, unit, args, kwargs)
 
     def close(self) -> None:
         """Returns when the units at work on other threads are done. May be called twice."""
@@ -257,7 +288,7 @@ def unsynced(connection: sqlite3.Connection, path: Path, durability: Durability)
 
 
 def in_transaction(
-    connection: sqlite3.Connection,
+    tx: Transaction,
     path: Path,
     turns: Turns | None,
     unit: Callable[..., T],
@@ -267,34 +298,16 @@ def in_transaction(
     """Run the unit in a transaction of its own, which writes where there are ``turns`` to take, else reads."""
     try:
         if turns is None:
-            return _in_transaction(connection, "BEGIN", unit, args, kwargs)
+            return tx.within("BEGIN", unit, args, kwargs)
         turns.take(BUSY_TIMEOUT_SECONDS)
         try:
-            return _in_transaction(connection, "BEGIN IMMEDIATE", unit, args, kwargs)
+            return tx.within("BEGIN IMMEDIATE", unit, args, kwargs)
         finally:
             turns.give()
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
         raise _ours(error, path) from error
-
-
-def _in_transaction(
-    connection: sqlite3.Connection,
-    begin: str,
-    unit: Callable[..., T],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> T:
-    connection.execute(begin)
-    try:
-        result = unit(Transaction(connection), *args, **kwargs)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
 
 
 @contextmanager

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 STOP_SECONDS = 0.25
+MAIL = {"message"}  # a supervisor has nothing to do at once for it; when it lapses is looked up every few seconds
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ class _Opened:
     changes: Changes | None = None
     operations: Operations | None = None
     supervisor: Supervisor | None = None
+    is_supervised: bool = False
     users: int = 0
     gate: anyio.Lock = field(default_factory=anyio.Lock)
     starting: anyio.Lock = field(default_factory=anyio.Lock)
@@ -291,10 +293,13 @@ class Yard:
         Whoever is cancelled meanwhile does not wait for its first round; the close of the yard ends it.
         """
         shared = self._opened
+        if shared.is_supervised:
+            return
         async with shared.starting:
             if shared.supervisor is None:
                 shared.supervisor = await anyio.to_thread.run_sync(self.supervise)
                 await anyio.to_thread.run_sync(shared.supervisor.start, abandon_on_cancel=True)
+            shared.is_supervised = True
 
     async def caller(self) -> Caller:
         """Who calls. Raises NotAuthorized where the agent whose token it is lives no more."""
@@ -316,8 +321,13 @@ class Yard:
         return await self.store.read(identity.acting, caller.name, unit, args, kwargs)
 
     async def _open(self) -> None:
-        ring = Bell(self.paths.bell).ring
-        store = AsyncStore(self.paths.database, after_commit=ring, durability=self.settings.crew.durability)
+        bell = Bell(self.paths.bell)
+
+        def wake(subjects: Collection[str]) -> None:
+            if subjects != MAIL:
+                bell.ring()
+
+        store = AsyncStore(self.paths.database, after_commit=wake, durability=self.settings.crew.durability)
         await store.open()
         shared = self._opened
         shared.store, shared.changes = store, Changes(store)
@@ -325,7 +335,7 @@ class Yard:
     async def _close(self) -> None:
         shared = self._opened
         store, shared.store, shared.changes = shared.store, None, None
-        supervisor, shared.supervisor = shared.supervisor, None
+        supervisor, shared.supervisor, shared.is_supervised = shared.supervisor, None, False
         try:
             if supervisor is not None:
                 await self._stop(supervisor)

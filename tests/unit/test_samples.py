@@ -65,7 +65,7 @@ def test_r148_a_cpu_that_nobody_knows_yet_is_not_sampled_as_idle(store: Store) -
 
 def test_a_sample_tells_nobody_and_changes_nothing_of_the_yard(store: Store) -> None:
     told: list[int] = []
-    noisy = Store(store.path, after_commit=lambda: told.append(1))
+    noisy = Store(store.path, after_commit=lambda _: told.append(1))
     version = store.read(lambda tx: tx.value("PRAGMA main.data_version"))
     noisy.note(samples.record, SEEN, {}, now=NOW)
     assert told == []

@@ -238,7 +238,7 @@ def test_only_the_owner_can_read_any_of_its_files(store: Store, database: Path) 
 
 def test_every_commit_is_announced_and_no_rollback(database: Path) -> None:
     commits: list[int] = []
-    store = Store(database, after_commit=lambda: commits.append(1))
+    store = Store(database, after_commit=lambda _: commits.append(1))
     store.run(note, "one")
     with pytest.raises(ZeroDivisionError):
         store.run(note_and_break, "two")
@@ -246,6 +246,40 @@ def test_every_commit_is_announced_and_no_rollback(database: Path) -> None:
     store.close()
 
     assert len(commits) == 1
+
+
+def test_a_commit_tells_of_what_there_are_new_events(database: Path) -> None:
+    told: list[set[str]] = []
+    store = Store(database, after_commit=lambda subjects: told.append(set(subjects)))
+    store.run(lambda tx: [of(tx, "task"), of(tx, "message")])
+    store.run(noted)
+    store.close()
+
+    assert told == [{"task", "message"}], "and nothing of what changed nothing"
+
+
+def of(tx: Transaction, subject_type: str) -> int:
+    return events.record(
+        tx, now="2026-01-01T00:00:00.000Z", actor="test", subject_type=subject_type, subject_id="1", kind="seen"
+    )
+
+
+@pytest.mark.anyio
+async def test_a_glance_sees_what_is_committed_and_a_closed_store_has_none_left_open(database: Path) -> None:
+    other = AsyncStore(database)
+    await other.open()
+    await other.run(note, "one")
+    assert await other.glance(noted) == ["one"]
+    opened = open_files(database.parent)
+    await other.close()
+
+    assert opened
+    assert open_files(database.parent) == []
+
+
+def open_files(folder: Path) -> list[Path]:
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [target for link in links if (target := link.readlink()).is_relative_to(folder)]
 
 
 @pytest.mark.anyio
@@ -295,7 +329,7 @@ async def test_a_rollback_of_one_coroutine_leaves_the_writes_of_others(database:
 async def test_a_cancelled_coroutine_leaves_no_transaction_open(store: Store, database: Path) -> None:
     """Cancelled while its unit runs: the unit goes on to its end, is announced, and the next writer need not wait."""
     commits: list[int] = []
-    shared = AsyncStore(database, after_commit=lambda: commits.append(1))
+    shared = AsyncStore(database, after_commit=lambda _: commits.append(1))
     await shared.open()
     begun, go_on = threading.Event(), threading.Event()
 

@@ -1,6 +1,7 @@
 """``route``: messages between the lead and the agents."""
 
 import json
+import select
 import time
 from typing import Any
 
@@ -8,6 +9,7 @@ import anyio
 import pytest
 
 from crewyard.server import clock
+from crewyard.server.wakeup import Bell
 
 pytestmark = pytest.mark.anyio
 
@@ -203,3 +205,18 @@ async def test_the_lead_polls_one_mailbox_and_not_everybodys(bench: Any, call: A
 async def test_so_many_ids_are_acknowledged_at_once_and_no_more(call: Any) -> None:
     error = await call.fails("route", action="acknowledge", message_ids=["x"] * 501)
     assert (error["code"], "500" in error["message"]) == ("invalid_input", True)
+
+
+async def test_mail_wakes_no_supervisor_and_a_task_does(call: Any, bench: Any) -> None:
+    bell = Bell(bench.yard.paths.bell)
+    listening = bell.listen()
+    bench.add_tasks("A")
+    await call("plan", action="show")
+    bell.drain()
+
+    await call("route", action="send", target_agent="builder", content={"text": "hello"})
+    assert (await call("route", action="poll"))["messages_processed"] == 0
+    assert select.select([listening], [], [], 0)[0] == []
+    await call("plan", action="add", tasks=[{"task_id": "B", "title": "B"}])
+    assert select.select([listening], [], [], 0)[0] == [listening]
+    bell.close()
