@@ -21,7 +21,7 @@ import machine
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
-NAMES = ("serving", "messages")
+NAMES = ("serving", "messages", "graph")
 HEAD = """\
 # Results
 
