@@ -21,7 +21,7 @@ import machine
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
-NAMES = ("serving", "messages", "graph")
+NAMES = ("serving", "messages", "graph", "growth")
 HEAD = """\
 # Results
 
