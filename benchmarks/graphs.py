@@ -67,8 +67,8 @@ class Ours:
         store = self.open(database(self.folder))
 
         def found(tx: Any) -> list[str]:
-            hours = tx.all("SELECT task_id, estimated_hours FROM specs_task")
-            return self.graph.critical_path({row[0]: row[1] for row in hours}, self.graph.hard_edges(tx))
+            hours = tx.tuples("SELECT task_id, estimated_hours FROM specs_task")
+            return self.graph.critical_path(dict(hours), self.graph.hard_edges(tx))
 
         return lambda: store.read(found)
 

@@ -85,6 +85,12 @@ class Transaction:
     def all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         return self._execute(sql, parameters).fetchall()
 
+    def tuples(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows without their names, in less than half the time: for queries that give a hundred thousand."""
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql).fetchall()
+
     def value(self, sql: str, parameters: Parameters = ()) -> Any:
         """The first column of the first row, or None."""
         row = self.one(sql, parameters)
