@@ -7,8 +7,10 @@ from .store import Row, Transaction
 from .wording import cut
 
 LONGEST = 200
+# Its first term is the condition of the index agent_message_inbox, as in ``messages``.
 _UNREAD = (
-    "FROM agent_message WHERE status = 'pending' AND message_type <> 'task_assignment' AND to_agent IN "
+    "FROM agent_message WHERE status IN ('pending', 'delivered') AND status = 'pending' "
+    "AND message_type <> 'task_assignment' AND to_agent IN "
     "(SELECT agent_id FROM agent_lifecycle WHERE status IN ('starting', 'running') "
     "UNION SELECT agent_type FROM agent_lifecycle WHERE status IN ('starting', 'running'))"
 )

@@ -217,7 +217,8 @@ def _warn_of_cancelled(work: _Work, written: list[TaskDraft]) -> None:
 def last_imported(tx: Transaction) -> str | None:
     """The name of the plan that was imported last: the path of its file, as it was given."""
     name: str | None = tx.value(
-        "SELECT subject_id FROM event WHERE kind = 'plan_imported' ORDER BY event_id DESC LIMIT 1"
+        "SELECT subject_id FROM event WHERE subject_type = 'plan' AND kind = 'plan_imported' "
+        "ORDER BY event_id DESC LIMIT 1"
     )
     return name
 

@@ -74,6 +74,7 @@ def is_answered(tx: Transaction, agent_id: str) -> bool:
     """Whether somebody has written to an agent since it last reported, and it has not read that yet."""
     sent = (
         "SELECT 1 FROM agent_message WHERE to_agent = :agent AND from_agent <> :us AND delivered_at IS NULL "
-        "AND status = 'pending' AND created_at >= (SELECT max(at) FROM agent_report WHERE agent_id = :agent) LIMIT 1"
+        "AND status IN ('pending', 'delivered') AND status = 'pending' "  # as the index agent_message_inbox wants it
+        "AND created_at >= (SELECT max(at) FROM agent_report WHERE agent_id = :agent) LIMIT 1"
     )
     return tx.one(sent, {"agent": agent_id, "us": recipients.SYSTEM}) is not None
