@@ -4,11 +4,14 @@ A lease that ran out makes the message visible again, after the wait that was se
 look does not lengthen it. After ``max_retries`` of them it has failed. What nobody takes expires.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import clock, events, recipients, states
 from .store import Row, Transaction
+
+CLEARED_AT_ONCE = 2_000  # in some 20 ms
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,20 @@ def given_up(tx: Transaction, row: Row, reason: str, *, now: str, actor: str) ->
     return _ended(tx, row, "failed", "given_up", reason, now, actor)
 
 
-def has_old(tx: Transaction, *, older_than_days: float, now: str) -> bool:
-    """Whether ``clear_old`` would delete anything."""
-    before = clock.plus(now, -86400 * older_than_days)
-    old = "SELECT 1 FROM agent_message WHERE ended_at <= ? AND id < (SELECT max(id) FROM agent_message) LIMIT 1"
-    return tx.one(old, (before,)) is not None
+def old_ids(tx: Transaction, *, older_than_days: float, now: str) -> list[int]:
+    """The first messages that ``clear_old`` would delete, as many as ``clear`` takes at once."""
+    rows = tx.all(
+        "SELECT id FROM agent_message WHERE ended_at <= ? AND id < (SELECT max(id) FROM agent_message) "
+        "ORDER BY id LIMIT ?",
+        (clock.plus(now, -86400 * older_than_days), CLEARED_AT_ONCE),
+    )
+    return [row["id"] for row in rows]
+
+
+def clear(tx: Transaction, ids: Sequence[int], *, now: str, actor: str) -> int:
+    """Delete what ``old_ids`` has found, so that a hundred thousand of them keep no other writer waiting."""
+    tx.many("DELETE FROM agent_message WHERE id = ?", [(each,) for each in ids])
+    return _cleared(tx, len(ids), now=now, actor=actor)
 
 
 def old(tx: Transaction, *, older_than_days: float, now: str) -> dict[str, int]:
@@ -86,6 +98,10 @@ def clear_old(tx: Transaction, *, older_than_days: float, now: str, actor: str) 
         "DELETE FROM agent_message WHERE ended_at <= ? AND id < (SELECT max(id) FROM agent_message)",
         (clock.plus(now, -86400 * older_than_days),),
     )
+    return _cleared(tx, deleted, now=now, actor=actor)
+
+
+def _cleared(tx: Transaction, deleted: int, *, now: str, actor: str) -> int:
     if deleted:
         events.record(
             tx, now=now, actor=actor, subject_type="message", subject_id="*", kind="messages_cleared", deleted=deleted

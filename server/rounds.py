@@ -36,9 +36,10 @@ class Rounds:
 
     def make(self) -> None:
         self._made = time.monotonic()
-        for step in (self._watch_signs_of_life, self.audit_processes, self._sweep_messages, self._clear_messages):
+        for step in (self._watch_signs_of_life, self.audit_processes, self._sweep_messages):
             self._guarded(step)
         self._guarded(self._sample)
+        self._clear_messages()
         self._look_for_deadlocks()
 
     def audit_processes(self) -> None:
@@ -55,17 +56,22 @@ class Rounds:
             self._crew.write(messages.sweep, now=clock.now())
 
     def _clear_messages(self) -> None:
-        if time.monotonic() - self._cleared < CLEAR_SECONDS:
-            return
-        self._cleared = time.monotonic()
-        days, now = self._crew.settings.messages.retention_days, clock.now()
-        if self._crew.store.read(lapses.has_old, older_than_days=days, now=now):
-            self._crew.write(lapses.clear_old, older_than_days=days, now=now, actor=ACTOR)
+        if time.monotonic() - self._cleared >= CLEAR_SECONDS:
+            self._cleared = time.monotonic()
+            self._job("retention", _clear_messages)
 
     def _look_for_deadlocks(self) -> None:
         if time.monotonic() - self._untangled >= self._crew.settings.health.deadlock_interval_seconds:
             self._untangled = time.monotonic()
             self._job("deadlocks", _look_for_deadlocks)
+
+
+def _clear_messages(crew: Crew) -> None:
+    """In portions, between which others write; a power cut undoes some of it at most until the next time."""
+    days, now = crew.settings.messages.retention_days, clock.now()
+    with contextlib.closing(Reader(crew.store.path)) as reader:
+        while ids := reader.read(lapses.old_ids, older_than_days=days, now=now):
+            crew.take_in(lapses.clear, ids, now=now, actor=ACTOR)
 
 
 def _look_for_deadlocks(crew: Crew) -> None:

@@ -209,9 +209,9 @@ async def _clear_old(yard: Yard, older_than_days: float) -> RouteResult:
     caller = await yard.caller()
     if not caller.is_lead:
         raise NotAuthorized("Only the lead may clear messages.", hint="acknowledge settles your own.")
-    deleted = await yard.run(
-        caller, lapses.clear_old, older_than_days=older_than_days, now=clock.now(), actor=caller.name
-    )
+    now, deleted = clock.now(), 0
+    while ids := await yard.store.read(lapses.old_ids, older_than_days=older_than_days, now=now):
+        deleted += await yard.run(caller, lapses.clear, ids, now=now, actor=caller.name)
     return RouteResult(action="clear_old", messages_deleted=deleted)
 
 

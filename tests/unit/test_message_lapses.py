@@ -8,7 +8,7 @@ import pytest
 from crewyard.server import clock, due_times, lapses, messages
 from crewyard.server.errors import IllegalTransition
 from crewyard.server.sections import Messages
-from crewyard.server.store import Row, Store
+from crewyard.server.store import Row, Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
 HOUR = 3600
@@ -182,9 +182,9 @@ def test_only_what_ended_long_ago_is_deleted_and_an_event_says_so(store: Store) 
     store.run(lapses.settle, now=after(DAY + 60))
     assert row(store, failed)["status"] == "failed"
     keep = {"older_than_days": 7.0}
-    assert not store.read(lapses.has_old, now=after(8 * DAY - 1), **keep)
+    assert store.read(lapses.old_ids, now=after(8 * DAY - 1), **keep) == []
     assert store.run(lapses.clear_old, actor="lead", now=after(8 * DAY - 1), **keep) == 0
-    assert store.read(lapses.has_old, now=after(8 * DAY), **keep)
+    assert store.read(lapses.old_ids, now=after(8 * DAY), **keep) == [row(store, acknowledged)["id"]]
     assert store.run(lapses.clear_old, actor="lead", now=after(8 * DAY), **keep) == 1
     assert store.run(lapses.clear_old, actor="lead", now=after(8 * DAY + 60), **keep) == 1
     assert row(store, waiting)["status"] == "pending"
@@ -192,12 +192,33 @@ def test_only_what_ended_long_ago_is_deleted_and_an_event_says_so(store: Store) 
     assert [(each["actor"], json.loads(each["data"])) for each in cleared] == [("lead", {"deleted": 1})] * 2
 
 
+def test_what_is_old_is_deleted_in_portions_the_oldest_first(store: Store) -> None:
+    def fill(tx: Transaction) -> None:
+        ended = (NOW, NOW, NOW)
+        tx.many(
+            "INSERT INTO agent_message (message_id, from_agent, to_agent, message_type, status, created_at, "
+            "acknowledged_at, ended_at) VALUES (?, 'lead', 'builder', 'note', 'acknowledged', ?, ?, ?)",
+            [(str(n), *ended) for n in range(lapses.CLEARED_AT_ONCE + 2)],
+        )
+
+    store.run(fill)
+    waiting = send(store)
+    found = []
+    while ids := store.read(lapses.old_ids, older_than_days=7.0, now=after(8 * DAY)):
+        found.append(store.run(lapses.clear, ids, now=after(8 * DAY), actor="supervisor"))
+        assert store.read(lambda tx: tx.value("SELECT min(id) FROM agent_message")) > ids[-1]
+    assert found == [lapses.CLEARED_AT_ONCE, 2]
+    assert [each["message_id"] for each in store.read(lambda tx: tx.all("SELECT * FROM agent_message"))] == [waiting]
+    cleared = store.read(lambda tx: tx.all("SELECT data FROM event WHERE kind = 'messages_cleared'"))
+    assert [json.loads(each["data"])["deleted"] for each in cleared] == found
+
+
 def test_an_id_is_never_given_again(store: Store) -> None:
     for name in [send(store), send(store)]:
         store.run(messages.acknowledge, [name], ["builder"], reader="builder", now=NOW)
     newest = store.read(lambda tx: tx.value("SELECT max(id) FROM agent_message"))
     assert store.run(lapses.clear_old, older_than_days=0, actor="lead", now=after(1)) == 1
-    assert not store.read(lapses.has_old, older_than_days=0, now=after(1))
+    assert store.read(lapses.old_ids, older_than_days=0, now=after(1)) == []
     assert row(store, send(store))["id"] > newest
 
 
