@@ -124,10 +124,12 @@ class Look:
     store: Reader | Store
     _sampler: Sampler = field(default_factory=Sampler)
 
-    def now(self) -> Status:
+    def now(self, *, with_messages: bool = True) -> Status:
         """The yard at this moment."""
         moment = clock.now()
-        seen, known, holder, rows = self.store.read(_rows, moment, auto_approve=self.located.approves_by_itself)
+        seen, known, holder, rows = self.store.read(
+            _rows, moment, auto_approve=self.located.approves_by_itself, with_messages=with_messages
+        )
         asking = {each.agent_id for each in known["needs"]}
         present = daemon.running(self.located.files)
         supervisor = seen.supervisor
@@ -199,9 +201,9 @@ def _lives(who: Identity | None) -> bool:
 
 
 def _rows(
-    tx: Transaction, now: str, *, auto_approve: bool
+    tx: Transaction, now: str, *, auto_approve: bool, with_messages: bool
 ) -> tuple[Overview, dict[str, Any], Identity | None, dict[str, Row]]:
-    seen = overview.overview(tx, now=now, uptime=clock.uptime())
+    seen = overview.overview(tx, now=now, uptime=clock.uptime(), with_messages=with_messages)
     row = tx.one(HOLDER)
     holder = None if row is None else Identity(*row)
     known = {

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from . import status_view
@@ -40,12 +41,13 @@ def show(repo: Path, *, as_json: bool, watch: bool) -> None:
     """Raises a CrewyardError; with ``as_json`` it is told on standard output as well."""
     try:
         with looking(repo) as look:
+            seen = partial(look.now, with_messages=as_json)  # which are told nowhere else
             if not watch:
-                _print(look.now(), as_json=as_json)
+                _print(seen(), as_json=as_json)
             elif as_json or not sys.stdout.isatty():
-                _follow(look.now, as_json=as_json)
+                _follow(seen, as_json=as_json)
             else:
-                _redraw(look.now)
+                _redraw(seen)
     except CrewyardError as error:
         if as_json:
             reason = {"code": error.code, "message": error.message, "hint": error.hint}

@@ -114,7 +114,7 @@ class Watch:
         self._look = self._last = None
 
     def _seen(self, look: Look) -> Picture:
-        status = look.now()
+        status = look.now(with_messages=False)
         approvals = not look.located.approves_by_itself
         tasks, total, messages = look.store.read(_rows, status.seen.at, approvals=approvals)
         return Picture(str(look.located.root), status.seen.at, status, self._host(), tasks, total, messages)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import attention, plans, reports, tasks
+from crewyard.server import tasks
 from crewyard.server.store import IntegrityError, Store
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -205,26 +205,6 @@ def test_reading_what_is_ready_does_not_depend_on_the_size_of_the_plan(store: St
     plan = " ".join(row["detail"] for row in rows(store, f"EXPLAIN QUERY PLAN {query}"))
     assert "specs_task_ready" in plan
     assert "TEMP B-TREE" not in plan
-
-
-@pytest.mark.parametrize(
-    ("unit", "arguments", "index"),
-    [
-        (attention.unread, {}, "agent_message_inbox"),
-        (reports.is_answered, {"agent_id": "A"}, "agent_message_inbox"),
-        (plans.last_imported, {}, "event_subject"),
-    ],
-)
-def test_what_is_looked_for_among_all_that_ever_was_is_found_by_an_index(
-    store: Store, unit: Any, arguments: dict[str, str], index: str
-) -> None:
-    executed: list[str] = []
-    store._reader.set_trace_callback(executed.append)
-    store.read(unit, **arguments)
-    store._reader.set_trace_callback(None)
-    [query] = [sql for sql in executed if sql.startswith("SELECT")]
-
-    assert index in " ".join(row["detail"] for row in rows(store, f"EXPLAIN QUERY PLAN {query}"))
 
 
 def test_two_agents_of_a_type_cannot_live_in_one_workspace(put: Any) -> None:
