@@ -25,7 +25,7 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import EmptyResult, ResourceUpdatedNotification, SubscribeRequest, SubscribeRequestParams
-from start import make_repository
+from yards import make_repository
 
 from crewyard.server import clock
 from crewyard.server.store import Store, Transaction
@@ -42,7 +42,7 @@ BROAD = ("crewyard://status", "crewyard://agents", "crewyard://events", "crewyar
 async def main() -> None:
     calls, subscribers, rate = (int(given) for given in (sys.argv[1:] + ["300", "50", "10000"][len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as name:
-        repo = make_repository(Path(name) / "repo")
+        repo = make_repository(Path(name) / "repo", 236, 0)
         database = repo / "data" / "orchestrator.db"
         async with client(repo, "auto") as caller:
             tasks = [{"task_id": f"T{n}", "title": f"T{n}"} for n in range(TASKS)]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from start import make_repository
+from yards import make_repository
 
 GRACE_SECONDS = 1
 ORDER_SECONDS = 120.0
@@ -132,7 +132,7 @@ class Crewyard(Supervisor):
     install = "make venv, then run this with .venv/bin/python"
 
     def set_up(self) -> None:
-        self.repo = make_repository(self.yard.folder / "repo")
+        self.repo = make_repository(self.yard.folder / "repo", 236, 0)
         command = json.dumps([word.replace("child-0", "{task_id}") for word in self.yard.command("child-0")])
         (self.repo / "crewyard.toml").write_text(
             f"[crew]\nmax_parallel = {len(self.yard.names)}\nmax_restarts = 1000000\nrestart_backoff_seconds = 0\n"
