@@ -126,8 +126,7 @@ def costs(act: Callable[[], Any], count: int) -> tuple[float, float]:
 
 
 def make_yard(folder: Path, files: int, pool: int, agent: str) -> Path:
-    repo = make_repository(folder / "repo", files, branches=0)
-    bare.git(repo, "checkout", "-q", "main")
+    repo = make_repository(folder / "repo", files, 0, checked_out=True)
     bare.git(repo, "branch", "roadmap")
     (repo / "crewyard.toml").write_text(SETTINGS.format(pool=pool, command=json.dumps(["sh", "-c", agent])))
     return repo

@@ -42,7 +42,7 @@ BROAD = ("crewyard://status", "crewyard://agents", "crewyard://events", "crewyar
 async def main() -> None:
     calls, subscribers, rate = (int(given) for given in (sys.argv[1:] + ["300", "50", "10000"][len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as name:
-        repo = make_repository(Path(name) / "repo", 236, 0)
+        repo = make_repository(Path(name) / "repo", 236, 0, checked_out=True)
         database = repo / "data" / "orchestrator.db"
         async with client(repo, "auto") as caller:
             tasks = [{"task_id": f"T{n}", "title": f"T{n}"} for n in range(TASKS)]

@@ -44,7 +44,7 @@ def run(count: int, parallel: int, seconds: list[float], waits: list[list[int]])
         for n in range(count)
     ]
     with tempfile.TemporaryDirectory() as name:
-        repo = make_repository(Path(name) / "repo", 236, 0)
+        repo = make_repository(Path(name) / "repo", 236, 0, checked_out=True)
         plan = Path(name) / "plan.json"
         plan.write_text(json.dumps({"tasks": tasks}))
         command = [sys.executable, "-m", "crewyard.server.cli", "run", str(plan), "--repo", str(repo)]

@@ -1,11 +1,10 @@
-"""The supervisors that `supervisors.py` puts side by side: how each is set up, started, told to stop a child.
+"""The supervisors that `supervision.py` puts side by side: how each is set up, started, told to stop a child.
 
 Each restarts what ends, as soon as its documented settings let it. Their children are one and the same shell script.
 """
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import peers
 from yards import make_repository
 
 GRACE_SECONDS = 1
@@ -64,7 +64,6 @@ class Supervisor:
 
     name: str
     needs: tuple[str, ...]
-    install: str
 
     def __init__(self, yard: Yard, programs: dict[str, Path]) -> None:
         self.yard = yard
@@ -129,10 +128,9 @@ class Crewyard(Supervisor):
 
     name = "crewyard"
     needs = ("crewyard", "git")
-    install = "make venv, then run this with .venv/bin/python"
 
     def set_up(self) -> None:
-        self.repo = make_repository(self.yard.folder / "repo", 236, 0)
+        self.repo = make_repository(self.yard.folder / "repo", 20, 0, checked_out=True)
         command = json.dumps([word.replace("child-0", "{task_id}") for word in self.yard.command("child-0")])
         (self.repo / "crewyard.toml").write_text(
             f"[crew]\nmax_parallel = {len(self.yard.names)}\nmax_restarts = 1000000\nrestart_backoff_seconds = 0\n"
@@ -191,7 +189,6 @@ class Runit(Supervisor):
 
     name = "runit"
     needs = ("runsvdir", "runsv", "sv")
-    install = "apt-get install runit (or apt-get download, dpkg-deb -x, --bin)"
     program = "runsvdir"
 
     def set_up(self) -> None:
@@ -213,7 +210,6 @@ class S6(Runit):
 
     name = "s6"
     needs = ("s6-svscan", "s6-supervise", "s6-svc")
-    install = "apt-get install s6"
     program = "s6-svscan"
 
     def set_up(self) -> None:
@@ -230,7 +226,6 @@ class Supervisord(Supervisor):
 
     name = "supervisord"
     needs = ("supervisord", "supervisorctl")
-    install = "pip install supervisor"
 
     def set_up(self) -> None:
         socket = f"{self.yard.folder}/control.sock"
@@ -262,7 +257,6 @@ class Circus(Supervisor):
 
     name = "circus"
     needs = ("circusd", "circusctl")
-    install = "pip install circus"
 
     def set_up(self) -> None:
         self.endpoint = f"ipc://{self.yard.folder}/endpoint"
@@ -287,7 +281,6 @@ class Pm2(Supervisor):
 
     name = "pm2"
     needs = ("pm2", "node")
-    install = "npm install pm2 (then --bin node_modules/.bin)"
 
     def set_up(self) -> None:
         home = {"PM2_HOME": str(self.yard.folder / "pm2"), "PM2_DISABLE_VERSION_CHECK": "true"}
@@ -317,12 +310,13 @@ class Pm2(Supervisor):
 SUPERVISORS: tuple[type[Supervisor], ...] = (Runit, S6, Crewyard, Supervisord, Circus, Pm2)
 
 
-def find(program: str, folders: Sequence[Path]) -> Path | None:
-    """Where ``program`` lies: in one of ``folders``, on PATH, or beside the Python that runs this."""
-    places = [
-        *map(str, folders),
-        *os.environ.get("PATH", os.defpath).split(os.pathsep),
-        str(Path(sys.executable).parent),
-    ]
-    found = shutil.which(program, path=os.pathsep.join(places))
-    return None if found is None else Path(found)
+def programs(kind: type[Supervisor]) -> dict[str, Path]:
+    """Where what it needs lies: beside this Python, with the peer's own, or on PATH. Raises peers.Missing."""
+    beside = [Path(sys.executable).parent]
+    found = {}
+    for name in kind.needs:
+        found[name] = next((folder / name for folder in beside if (folder / name).exists()), None) or peers.program(
+            name
+        )
+        beside.append(found[name].parent)
+    return found

@@ -13,13 +13,18 @@ WHO = "Bench <bench@example.org> 1700000000 +0000"
 FILES_A_FOLDER = 100
 
 
-def make_repository(path: Path, files: int, branches: int) -> Path:
-    """A repository whose branch ``main`` holds so many files; ``branch-N`` adds a line to one of them and a file."""
+def make_repository(path: Path, files: int, branches: int, *, checked_out: bool = False) -> Path:
+    """A repository whose branch ``main`` holds so many files; ``branch-N`` adds a line to one of them and a file.
+
+    Without ``checked_out`` none of them lies in its checkout, which takes longer than all else.
+    """
     subprocess.run(["git", "init", "-q", "-b", "main", str(path)], check=True)
     for name, value in (("user.name", "Bench"), ("user.email", "bench@example.org"), ("gc.auto", "0")):
         subprocess.run(["git", "-C", str(path), "config", name, value], check=True)
     stream = "".join([*_trunk(files), *_branches(files, branches)])
     subprocess.run(["git", "-C", str(path), "fast-import", "--quiet"], input=stream.encode(), check=True)
+    if checked_out:
+        subprocess.run(["git", "-C", str(path), "reset", "-q", "--hard"], check=True)
     return path
 
 
