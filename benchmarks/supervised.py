@@ -136,6 +136,7 @@ class Crewyard(Supervisor):
             f"[crew]\nmax_parallel = {len(self.yard.names)}\nmax_restarts = 1000000\nrestart_backoff_seconds = 0\n"
             # Nothing is to hold a launch back but its own cost.
             "[launch]\nmax_cpu_percent = 100\nmax_per_minute = 1000000\nmax_per_task = 1000000\n"
+            "failed_start_seconds = 0\n"
             f'[agents.sleeper]\nkind = "command"\ncommand = {command}\ntimeout_seconds = 86400\n'
         )
         tasks = [{"task_id": name, "title": name, "agent_type": "sleeper"} for name in self.yard.names]
