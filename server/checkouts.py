@@ -8,6 +8,8 @@ from .git_calls import GitCalls
 
 _POINTERS = ("gitdir", "commondir", "HEAD")
 GITS_OWN_LOCK = "initializing"  # on a worktree that it is making
+_ON_BRANCH = "ref: refs/heads/"
+_NOT_IN_FILES = ".invalid"  # what HEAD says where refs are kept otherwise
 _REBASES = ("rebase-merge", "rebase-apply")
 _STATES = {
     "MERGE_HEAD": "merge",
@@ -48,6 +50,11 @@ class Checkouts(GitCalls):
         """False where no checkout can be on ``branch``, by their HEAD files; it takes no git to tell."""
         return any(_may_be_on(folder / "HEAD", branch) for folder in self._admin_dirs())
 
+    def may_be_checked_out_elsewhere(self, branch: str, path: Path) -> bool:
+        """As ``may_be_checked_out``, by another checkout than the one at ``path``."""
+        own = self.linked_dir(path)
+        return any(_may_be_on(folder / "HEAD", branch) for folder in self._admin_dirs() if folder != own)
+
     def rebased_in(self, branch: str) -> Path | None:
         """Git's folder of the checkout in which ``branch`` is being rebased: meanwhile no HEAD names it."""
         files = (folder / state / "head-name" for folder in self._admin_dirs() for state in _REBASES)
@@ -76,14 +83,19 @@ class Checkouts(GitCalls):
 
     def commit_at(self, path: Path) -> str | None:
         """The commit that the checkout at ``path`` stands on, or None where it stands on none."""
+        if (folder := self.linked_dir(path)) is not None:
+            return self.resolve(f"worktrees/{folder.name}/HEAD^{{commit}}")
         answer = self.try_git("rev-parse", "--verify", "-q", "HEAD^{commit}", at=path)
         return answer.stdout.strip() if answer.code == 0 else None
 
     def head(self, at: Path) -> str:
-        return self.git("rev-parse", "HEAD", at=at)
+        """As ``commit_at``. Raises GitError where it stands on none."""
+        return self.commit_at(at) or self.git("rev-parse", "HEAD", at=at)
 
     def branch_at(self, path: Path) -> str | None:
         """The branch that the checkout at ``path`` is on, or None where HEAD is detached."""
+        if (folder := self.linked_dir(path)) is not None and (branch := _branch_in(folder / "HEAD")) is not None:
+            return branch
         answer = self.try_git("symbolic-ref", "--short", "-q", "HEAD", at=path)
         return answer.stdout.strip() if answer.code == 0 else None
 
@@ -147,10 +159,18 @@ class Checkouts(GitCalls):
         return [self.common_dir, *(sorted(linked.iterdir()) if linked.is_dir() else ())]
 
 
+def _branch_in(head: Path) -> str | None:
+    """The branch that a HEAD names; None where only git can tell."""
+    text = _text_of(head)
+    if text is None or head.is_symlink() or not text.startswith(_ON_BRANCH) or text.endswith(_NOT_IN_FILES):
+        return None
+    return text.removeprefix(_ON_BRANCH)
+
+
 def _may_be_on(head: Path, branch: str) -> bool:
     """By its HEAD. One that says `.invalid` belongs to refs that are not kept in files; a link is an old form."""
     text = _text_of(head)
-    return text is not None and (head.is_symlink() or text == f"ref: refs/heads/{branch}" or ".invalid" in text)
+    return text is not None and (head.is_symlink() or text == _ON_BRANCH + branch or _NOT_IN_FILES in text)
 
 
 def _text_of(file: Path) -> str | None:

@@ -177,6 +177,8 @@ def _refuse(crew: Crew, worktree: Worktree, *, lost: bool, dirty: bool, force: b
 
 def _refuse_elsewhere(crew: Crew, worktree: Worktree) -> None:
     """A branch that a person has checked out elsewhere, in their own checkout say, is not removed under them."""
+    if not crew.repository.may_be_checked_out_elsewhere(worktree.branch, Path(worktree.path)):
+        return
     for checkout in crew.repository.checkouts():
         if checkout.branch == worktree.branch and checkout.path != Path(worktree.path) and not checkout.prunable:
             raise GitError(

@@ -100,7 +100,7 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
     target = crew.repository.tip(crew.target) or worktree.base_commit
     _require_resolved(crew, task["task_id"], path, target, head)
     # From where it left the target last: what the target's own merges brought is not the branch's.
-    saving.refuse_gitlinks(crew.repository, crew.repository.git("merge-base", target, head), head)
+    saving.refuse_gitlinks(crew.repository, f"{target}...{head}")
     if crew.repository.own_commits(worktree.base_commit, head, target) == 0:
         report = crew.store.read(reports.last, assignment["assigned_agent"])
         if report is None or not report.no_change:

@@ -14,11 +14,8 @@ class Refs(GitCalls):
         return self.resolve(f"refs/heads/{branch}^{{commit}}")
 
     def tips(self, branches: Sequence[str]) -> dict[str, str]:
-        """The commits at the tips of those of ``branches`` that there are, in one look."""
-        names = {f"refs/heads/{branch}": branch for branch in branches}
-        listing = self.git("for-each-ref", "--format=%(refname) %(objectname)", "--", *names) if names else ""
-        found = (line.partition(" ")[::2] for line in listing.splitlines())
-        return {names[ref]: commit for ref, commit in found if ref in names}
+        """The commits at the tips of those of ``branches`` that there are."""
+        return {branch: tip for branch in branches if (tip := self.tip(branch)) is not None}
 
     def require_tip(self, branch: str) -> str:
         """As ``tip``. Raises BranchNotFound."""

@@ -63,14 +63,14 @@ def unsalvageable(repository: Repository, path: Path) -> list[str]:
     return inner + [field[8] for field in fields if field[2][0] == "S" and field[2][2:] != ".."]
 
 
-def changed_gitlinks(repository: Repository, base: str, head: str) -> list[str]:
+def changed_gitlinks(repository: Repository, *between: str) -> list[str]:
     """Submodules and inner repositories whose commit a branch changed: that commit may be in no other repository."""
-    return [change.name for change in repository.changes(base, head) if change.is_submodule]
+    return [change.name for change in repository.changes(*between) if change.is_submodule]
 
 
-def refuse_gitlinks(repository: Repository, base: str, head: str) -> None:
+def refuse_gitlinks(repository: Repository, *between: str) -> None:
     """Raises UncommittedChanges where the branch changed a submodule's commit or took an inner repository in."""
-    _refuse(changed_gitlinks(repository, base, head))
+    _refuse(changed_gitlinks(repository, *between))
 
 
 def remove_stale_locks(repository: Repository, path: Path) -> None:
