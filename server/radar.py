@@ -1,7 +1,7 @@
 """Looks out for branches that would collide, long before they are merged (design 6).
 
 Pairs of unfinished branches are merged in memory after commits, and each branch with the integration branch once that
-has moved. Only what has changed since the last look is tried again, so a look at rest costs one question to git.
+has moved. Only what has changed since the last look is tried again, so a look at rest asks git one thing at most.
 """
 
 import logging

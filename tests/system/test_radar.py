@@ -154,23 +154,23 @@ def test_only_pairs_of_which_a_head_changed_are_tried_again(
     radar = Radar()
 
     def asked(radar: Radar) -> list[str]:
-        """The questions that one look puts to git."""
+        """The questions that one look puts to a git of its own."""
         trace.unlink(missing_ok=True)
         monkeypatch.setenv("GIT_TRACE", str(trace))
         radar.look(crew)
         monkeypatch.delenv("GIT_TRACE")
-        return re.findall(r"built-in: git ([a-z-]+)", trace.read_text())
+        return re.findall(r"built-in: git ([a-z-]+)", trace.read_text()) if trace.exists() else []
 
     branch("A", f="a")
     branch("B", f="b")
     branch("C", g="c")
     assert asked(radar).count("merge-tree") == 3
     assert seen(crew) == [("A", "B", ["f"])]
-    assert asked(radar) == ["for-each-ref"]
+    assert asked(radar) == []
     branch("C", f="c")
     assert asked(radar).count("merge-tree") == 2
     assert seen(crew) == [("A", "B", ["f"]), ("A", "C", ["f"]), ("B", "C", ["f"])]
-    assert asked(Radar()) == ["for-each-ref"], "another supervisor finds the pairs in the database"
+    assert asked(Radar()) == [], "another supervisor finds the pairs in the database"
     git(crew.root, "update-ref", "refs/heads/roadmap", branch("D", h="d"))
     assert asked(radar).count("merge-tree") == 3 + 4, "the new one with each, and each with the integration branch"
 
