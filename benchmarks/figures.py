@@ -16,14 +16,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Series:
-    """Measured values in one unit. ``at`` is which of them stands for all: 0.5 for the median, 0.99 for p99."""
+    """Measured values in one unit. ``at`` is which of them stands for all: 0.5 for the median, None for the mean."""
 
     values: Sequence[float]
-    at: float = 0.5
+    at: float | None = 0.5
 
     @property
     def value(self) -> float:
-        return quantile(self.values, self.at)
+        return statistics.fmean(self.values) if self.at is None else quantile(self.values, self.at)
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -119,7 +119,7 @@ def _cells(cells: Sequence[str]) -> str:
 
 def _shown(series: Series, unit: str) -> str:
     least, most = series.spread
-    spread = f" ({_number(least)}–{_number(most)})" if len(series.values) > 1 and series.at == 0.5 else ""
+    spread = f" ({_number(least)}–{_number(most)})" if len(series.values) > 1 and series.at in (0.5, None) else ""
     return f"{_number(series.value)} {unit}{spread}".replace(" %", " %")
 
 

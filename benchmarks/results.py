@@ -21,7 +21,7 @@ import machine
 
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
-NAMES = ("serving", "messages", "graph", "dispatch", "supervision", "merging", "growth")
+NAMES = ("serving", "messages", "graph", "scheduling", "dispatch", "supervision", "merging", "growth")
 HEAD = """\
 # Results
 
