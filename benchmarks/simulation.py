@@ -1,6 +1,6 @@
 """Graphs of tasks, worked off in no time by workers that take what an order gives them.
 
-The order of ours is the server's own code: `graph.remaining_hours`, `tasks.ready_order`, `schedule.choose`.
+The order of ours is the server's own code: `rehearsals.remaining_hours`, `tasks.ready_order`, `schedule.choose`.
 """
 
 import heapq
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bounds import children_of
 
-from crewyard.server import graph, schedule, tasks
+from crewyard.server import rehearsals, schedule, tasks
 
 PRIORITY = 5
 
@@ -56,7 +56,7 @@ class Ours:
         self._ids = [f"T{task:06}" for task in range(len(dag.seconds))]
         hours = dict(zip(self._ids, estimates, strict=True))
         edges = [(self._ids[parent], self._ids[task]) for task, own in enumerate(dag.parents) for parent in own]
-        remaining = graph.remaining_hours(hours, edges)
+        remaining = rehearsals.remaining_hours(hours, edges, workers, dict.fromkeys(self._ids, PRIORITY))
         self._keys = [
             tasks.ready_order(
                 {

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import assignments, clock, events, holds, schedule, states, tasks
+from . import assignments, clock, events, holds, rehearsals, schedule, states, tasks
 from .errors import DispatchNotFound, InvalidInput, NoAvailableWork
 from .store import Row, Transaction
 
@@ -84,6 +84,7 @@ def open_or_join(
                 max_parallel=max_parallel,
                 agent_type=agent_type,
             )
+            rehearsals.rehearse_one(tx, present["dispatch_id"], max_parallel)
         return present, False
     dispatch_id = f"d-{uuid.uuid4().hex[:12]}"
     tx.run(
@@ -92,6 +93,7 @@ def open_or_join(
         (dispatch_id, _scope_key(task_ids), max_parallel, agent_type, actor, now),
     )
     tx.many("INSERT INTO dispatch_task (dispatch_id, task_id) VALUES (?, ?)", [(dispatch_id, t) for t in task_ids])
+    rehearsals.rehearse_one(tx, dispatch_id, max_parallel)
     events.record(
         tx,
         now=now,

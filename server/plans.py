@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import cycles, events, graph, plan_checks, plan_documents, plan_edges, tasks
+from . import cycles, events, graph, plan_checks, plan_documents, plan_edges, rehearsals, tasks
 from .plan_edges import NOT_STARTED
 from .plan_export import export_plan
 from .readers.draft import PlanDraft, TaskDraft
@@ -91,6 +91,7 @@ def import_plan(
     _warn_of_started(work)
     if new or work.updated or changes.added or changes.removed:
         graph.refresh_remaining_hours(tx)
+        rehearsals.rehearse(tx)
     report = ImportReport(
         tasks_added=[task.task_id for task in new],
         tasks_updated=[task.task_id for task in draft.tasks if task.task_id in work.updated],
