@@ -6,7 +6,6 @@ The order of ours is the server's own code: `rehearsals.remaining_hours`, `tasks
 import heapq
 import json
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +94,6 @@ def makespan(dag: Dag, workers: int, order: Order) -> float:
                 if not left[child]:
                     ready.append(child)
     return now
-
-
-def kind(title: str) -> str:
-    """What tasks have in common that differ in their numbers only."""
-    return re.sub(r"\d+", "", title)
 
 
 def loaded(folder: Path) -> list[Dag]:

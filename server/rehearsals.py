@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import graph, tasks
+from . import estimates, graph, tasks
 from .store import Transaction
 
 # 8 µs a task; in a plan that is larger than this, the order within it decides about nothing.
@@ -89,13 +89,16 @@ def rehearse(tx: Transaction) -> None:
 
 def rehearse_one(tx: Transaction, dispatch_id: str, max_parallel: int) -> None:
     rows = tx.all(
-        "SELECT t.task_id, t.estimated_hours, t.priority FROM specs_task t JOIN dispatch_task d USING (task_id) "
+        "SELECT t.task_id, t.title, t.agent_type, t.estimated_hours, t.priority "
+        "FROM specs_task t JOIN dispatch_task d USING (task_id) "
         "WHERE d.dispatch_id = ? AND t.status NOT IN ('completed', 'cancelled') LIMIT ?",
         (dispatch_id, MOST_TASKS + 1),
     )
     if not 1 < max_parallel < len(rows) <= MOST_TASKS:
         return
-    hours = {row["task_id"]: row["estimated_hours"] for row in rows}
+    works = [estimates.Work(row["title"], row["agent_type"], row["estimated_hours"]) for row in rows]
+    expected = estimates.corrected(works, estimates.history(tx))
+    hours = dict(zip((row["task_id"] for row in rows), expected, strict=True))
     edges = tx.all(
         "SELECT blocking_task_id, dependent_task_id FROM specs_task_dependency "
         "WHERE dependency_type = 'hard' AND dependent_task_id IN (SELECT value FROM json_each(?))",
