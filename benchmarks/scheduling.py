@@ -1,12 +1,12 @@
 """How long a crew takes for a graph of tasks, beside the least time that any order could take.
 
-    python benchmarks/scheduling.py [--dags FOLDER] [--runs 2] [--seconds 180] [--quick]
+    python benchmarks/scheduling.py [--dags FOLDER] [--runs 1] [--seconds 300] [--quick]
 
 Each graph is worked off by 4 and by 8 workers in a simulation in which the server's own code orders what is ready; so
 is it with the task that is ready longest first (first come), and the longest task first. Given is by how much each
 takes longer than the bound (`bounds.py`), on the average over the graphs: with true estimates, with estimates that are
 0.5 to 2 times the truth, with what was learned of each kind of task in an earlier run, and with none. Then the smallest
-graphs are worked off by `crewyard run`, with agents that sleep as long as their task takes, scaled to three minutes,
+graphs are worked off by `crewyard run`, with agents that sleep as long as their task takes, scaled to five minutes,
 beside the simulation: the whole command, with its start-up, worktrees, commits, merges and clean-up. ``--dags`` names a
 folder of graphs (`simulation.loaded` tells their form); without it they are made up, the same ones each time.
 """
@@ -122,7 +122,7 @@ EXACT = ("true", "no")
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dags", type=Path, metavar="FOLDER", help="graphs to use; made-up ones without")
-    parser.add_argument("--runs", type=int, default=2, help="graphs that are run in earnest")
-    parser.add_argument("--seconds", type=float, default=180.0, help="what each of these should take")
+    parser.add_argument("--runs", type=int, default=1, help="graphs that are run in earnest")
+    parser.add_argument("--seconds", type=float, default=300.0, help="what each of these should take")
     parser.add_argument("--quick", action="store_true", help="measure little, to see that it works")
     figures.run(measure, parser)
