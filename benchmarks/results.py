@@ -1,10 +1,11 @@
 """`make bench`: runs the benchmarks one after another and writes benchmarks/RESULTS.md.
 
-    python benchmarks/results.py [--quick] [NAME …]
+    python benchmarks/results.py [--quick] [NAME …] [-- OPTION …]
 
 Each benchmark is a program of its own (`python benchmarks/NAME.py`), so that none lives in what another has left. With
-names, these are measured anew and the others' figures stay as they are. ``--quick`` measures little: to see that all
-of it works. Figures are kept in benchmarks/results/, and RESULTS.md is made from them.
+names, these are measured anew and the others' figures stay as they are; what stands behind ``--`` is told each.
+``--quick`` measures little: to see that all of it works. Figures are kept in benchmarks/results/, and RESULTS.md is
+made from them.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,21 +37,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all without")
     parser.add_argument("--quick", action="store_true", help="measure little, keep nothing")
-    asked = parser.parse_args()
+    words = sys.argv[1:]
+    mine, options = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    asked = parser.parse_args(mine)
     for name in asked.names or NAMES:
         print(f"--- {name}", flush=True)
-        measure(name, quick=asked.quick)
-    if not asked.quick:
-        (HERE / "RESULTS.md").write_text(written(), encoding="utf-8")
+        measure(name, options, quick=asked.quick)
+        if not asked.quick:
+            (HERE / "RESULTS.md").write_text(written(), encoding="utf-8")
 
 
-def measure(name: str, *, quick: bool) -> None:
+def measure(name: str, options: Sequence[str], *, quick: bool) -> None:
     """Run one benchmark; what it has found is kept, but for a quick look's."""
     KEPT.mkdir(exist_ok=True)
     fresh = KEPT / f"{name}.new"
     where, began = machine.facts(), time.monotonic()
-    options = ["--quick"] if quick else ["--json", str(fresh)]
-    subprocess.run([sys.executable, str(HERE / f"{name}.py"), *options], check=True)
+    how = ["--quick"] if quick else ["--json", str(fresh)]
+    subprocess.run([sys.executable, str(HERE / f"{name}.py"), *how, *options], check=True)
     if not quick:
         taken = {"at": datetime.now(UTC).date().isoformat(), "seconds": round(time.monotonic() - began)}
         kept = {"machine": where, **taken, "section": json.loads(fresh.read_text(encoding="utf-8"))}
