@@ -134,7 +134,9 @@ def run(measure: Callable[[argparse.Namespace], Section], parser: argparse.Argum
     """A benchmark's command line: prints its section, or writes it to ``--json FILE``."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for results.py")
     options = parser.parse_args()
-    compileall.compile_dir(Path(crewyard.__file__).parent, quiet=1)  # as pip does with what it installs
+    for part in Path(crewyard.__file__).parent.iterdir():  # links in a checkout, which compileall does not follow
+        if part.is_dir():
+            compileall.compile_dir(part, quiet=1)  # as pip does with what it installs
     section = measure(options)
     if options.json is not None:
         options.json.write_text(json.dumps(asdict(section), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
