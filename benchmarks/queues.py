@@ -165,9 +165,8 @@ class Redis:
         socket = folder / "redis.sock"
         wait = "always" if durability == "full" else "everysec"
         command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
-        self.server = subprocess.Popen(
-            [*command, "--appendonly", "yes", "--appendfsync", wait, "--loglevel", "warning"]
-        )
+        command += ["--appendonly", "yes", "--appendfsync", wait, "--loglevel", "warning"]
+        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while not socket.exists():
             time.sleep(0.01)
         self.client = redis.Redis(unix_socket_path=str(socket))

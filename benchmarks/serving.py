@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ CALLS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 ERAS = {"auto": "2026 era", "legacy": "2025 era"}
 TASKS = 50
 MOST = 1.3
+WHY = {
+    "assign find": "it reads the plan and looks at the machine on two threads, and answers with 50 tasks (6 kB)",
+    "route send": "its commit is on disk before the answer; see Messages for what that takes",
+    "memory": "the supervisor, GitPython, psutil and three connections to the database live in the same process",
+}
 
 
 def measure(asked: argparse.Namespace) -> Section:
@@ -146,7 +152,10 @@ def weight(command: Sequence[str]) -> float:
 
 def beside_empty(what: str, unit: str, ours: Sequence[float], empty: Sequence[float], at: float = 0.5) -> Row:
     goals = [Goal("empty server", at_most=MOST)]
-    return Row(what, unit, Series(ours, at), {"empty server": Series(empty, at)}, goals)
+    row = Row(what, unit, Series(ours, at), {"empty server": Series(empty, at)}, goals)
+    if goals[0].is_met(figures.ratio(row, goals[0]) or 0.0):
+        return row
+    return replace(row, why=next((why for name, why in WHY.items() if what.startswith(name)), ""))
 
 
 if __name__ == "__main__":
