@@ -10,11 +10,13 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import crewyard
+
+MOST_KEPT = 401
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,26 @@ def run(measure: Callable[[argparse.Namespace], Section], parser: argparse.Argum
             compileall.compile_dir(part, quiet=1)  # as pip does with what it installs
     section = measure(options)
     if options.json is not None:
-        options.json.write_text(json.dumps(asdict(section), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(
+            json.dumps(asdict(thinned(section)), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
     sys.stdout.write(told(section))
+
+
+def thinned(section: Section) -> Section:
+    """As the figures are kept: of very many values evenly spaced ones, least and most included, to five digits."""
+    rows = [
+        replace(row, ours=_thin(row.ours), beside={name: _thin(series) for name, series in row.beside.items()})
+        for row in section.rows
+    ]
+    return replace(section, rows=rows)
+
+
+def _thin(series: Series) -> Series:
+    ordered = sorted(series.values)
+    step = max(1.0, (len(ordered) - 1) / (MOST_KEPT - 1))
+    kept = [ordered[round(number * step)] for number in range(min(len(ordered), MOST_KEPT))]
+    return replace(series, values=[float(f"{value:.5g}") for value in kept])
 
 
 def loaded(data: Mapping[str, Any]) -> Section:

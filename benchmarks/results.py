@@ -57,7 +57,9 @@ def measure(name: str, options: Sequence[str], *, quick: bool) -> None:
     if not quick:
         taken = {"at": datetime.now(UTC).date().isoformat(), "seconds": round(time.monotonic() - began)}
         kept = {"machine": where, **taken, "section": json.loads(fresh.read_text(encoding="utf-8"))}
-        (KEPT / f"{name}.json").write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (KEPT / f"{name}.json").write_text(
+            json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8"
+        )
         fresh.unlink()
 
 
