@@ -160,9 +160,8 @@ def ran(repo: Path, tasks: list[dict[str, Any]], agents: int, question: str) -> 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument("--files", type=int, nargs="+", default=[SMALL, 5_000, 57_000])
     parser.add_argument("--tasks", type=int, default=100)
     parser.add_argument("--steps", type=int, default=8, help="how many times each start is measured, in each chain")
-    parser.add_argument("--quick", action="store_true", help="measure little, to see that it works")
     figures.run(measure, parser)

@@ -132,9 +132,16 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """Of a benchmark's command line; it adds what is its own."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="measure little, to see that it works")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for results.py")
+    return made
+
+
 def run(measure: Callable[[argparse.Namespace], Section], parser: argparse.ArgumentParser) -> None:
     """A benchmark's command line: prints its section, or writes it to ``--json FILE``."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for results.py")
     options = parser.parse_args()
     for part in Path(crewyard.__file__).parent.iterdir():  # links in a checkout, which compileall does not follow
         if part.is_dir():

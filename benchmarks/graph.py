@@ -112,8 +112,7 @@ def goals_of(question: str, smallest: int) -> list[Goal]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument("--tasks", default="1000,10000,100000", metavar="N,…", help="sizes of the plan")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="measure little, to see that it works")
     figures.run(measure, parser)

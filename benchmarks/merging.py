@@ -167,10 +167,9 @@ def a_second(seconds: list[float], size: int) -> Series:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument("--files", type=int, nargs="+", default=[236, 5_000, 57_000])
     parser.add_argument("--merges", type=int, default=40)
     parser.add_argument("--queues", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--check-seconds", type=float, default=1.0)
-    parser.add_argument("--quick", action="store_true", help="measure little, to see that it works")
     figures.run(measure, parser)

@@ -120,9 +120,8 @@ ESTIMATES: dict[str, Estimates] = {
 EXACT = ("true", "no")
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument("--dags", type=Path, metavar="FOLDER", help="graphs to use; made-up ones without")
     parser.add_argument("--runs", type=int, default=1, help="graphs that are run in earnest")
     parser.add_argument("--seconds", type=float, default=300.0, help="what each of these should take")
-    parser.add_argument("--quick", action="store_true", help="measure little, to see that it works")
     figures.run(measure, parser)

@@ -102,11 +102,10 @@ def beside(what: str, unit: str, found: dict[str, Series], goals: list[Goal] | N
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = figures.parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, OF_GOAL, 500])
     parser.add_argument("--children", type=int, default=50, help="of whom some are killed")
     parser.add_argument("--rounds", type=int, default=15, help="how many of them")
     parser.add_argument("--seconds", type=float, default=20.0, help="for which the CPU time is taken")
     parser.add_argument("--only", action="append", choices=[kind.name for kind in SUPERVISORS], help="beside these")
-    parser.add_argument("--quick", action="store_true", help="measure little, to see that it works")
     figures.run(measure, parser)
