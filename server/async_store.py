@@ -11,7 +11,7 @@ import aiosqlite
 
 from .announcements import Announcer
 from .errors import DatabaseBusy
-from .store import Durability, Transaction, Unit, connect, in_transaction, unsynced
+from .store import Durability, Transaction, Unit, connect, in_transaction, tell, unsynced
 from .turns import Turns
 
 P = ParamSpec("P")
@@ -66,9 +66,7 @@ class AsyncStore:
         tx = Transaction(connection)
         result = in_transaction(tx, self.path, self._turns, unit, args, kwargs)
         # Here and not after the hop: the commit of a unit whose coroutine was cancelled is announced as well.
-        if tx.has_changed:
-            self._announcer.announce()
-            self._after_commit(tx.subjects)
+        tell(tx, self._announcer, self._after_commit)
         return result
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from . import transcripts
 from .kinds import Kind, objects
+from .runner.output import HEAD_BYTES
 
 FILE_NAME = "output.log"
-HEAD_BYTES = 64 * 1024  # a program names its conversation in one of its first lines; the runner keeps as much
 TAIL_BYTES = 1024 * 1024  # the object in which one tells its usage holds its whole answer
 WORDS_BYTES = 2**20  # events take several times the room of what they say
 NEWLINE = "\n"

@@ -45,20 +45,6 @@ class Transaction:
         self.subjects: set[str] = set()
         self.has_changed = False
 
-    def within(self, begin: str, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
-        """Run the unit between ``begin`` and the commit."""
-        before = self._connection.total_changes
-        self._connection.execute(begin)
-        try:
-            result = unit(self, *args, **kwargs)
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-        self.has_changed = self._connection.total_changes != before
-        return result
-
     def _execute(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
         try:
             return self._connection.execute(sql, parameters)
@@ -243,7 +229,7 @@ class Store:
         tx = Transaction(self._writer)
         with self._write_lock:
             result = in_transaction(tx, self.path, self._turns, unit, args, kwargs)
-        self._tell(tx)
+        tell(tx, self._announcer, self._after_commit)
         return result
 
     def run_again_if_lost(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -254,13 +240,8 @@ class Store:
         tx = Transaction(self._writer)
         with self._write_lock, unsynced(self._writer, self.path, self._durability):
             result = in_transaction(tx, self.path, self._turns, unit, args, kwargs)
-        self._tell(tx)
+        tell(tx, self._announcer, self._after_commit)
         return result
-
-    def _tell(self, tx: Transaction) -> None:
-        if tx.has_changed:
-            self._announcer.announce()
-            self._after_commit(tx.subjects)
 
     def note(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``run``, for samples: nobody is told, since nobody waits for them."""
@@ -304,16 +285,40 @@ def in_transaction(
     """Run the unit in a transaction of its own, which writes where there are ``turns`` to take, else reads."""
     try:
         if turns is None:
-            return tx.within("BEGIN", unit, args, kwargs)
+            return _in_transaction(tx, "BEGIN", unit, args, kwargs)
         turns.take(BUSY_TIMEOUT_SECONDS)
         try:
-            return tx.within("BEGIN IMMEDIATE", unit, args, kwargs)
+            return _in_transaction(tx, "BEGIN IMMEDIATE", unit, args, kwargs)
         finally:
             turns.give()
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
         raise _ours(error, path) from error
+
+
+def _in_transaction(
+    tx: Transaction, begin: str, unit: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> T:
+    connection = tx._connection
+    before = connection.total_changes
+    connection.execute(begin)
+    try:
+        result = unit(tx, *args, **kwargs)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    tx.has_changed = connection.total_changes != before
+    return result
+
+
+def tell(tx: Transaction, announcer: Announcer, after_commit: Callable[[Collection[str]], None]) -> None:
+    """Say that the unit of ``tx`` is committed, where it has changed anything."""
+    if tx.has_changed:
+        announcer.announce()
+        after_commit(tx.subjects)
 
 
 @contextmanager
