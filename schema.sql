@@ -34,6 +34,7 @@ CREATE TABLE main.specs_specification (
     updated_by TEXT
 ) STRICT;
 
+-- `remaining_hours` is what a dispatch orders by; one that was rehearsed with its agents has found it that way.
 CREATE TABLE main.specs_task (
     task_id         TEXT PRIMARY KEY,
     spec_id         TEXT REFERENCES specs_specification (id),

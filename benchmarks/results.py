@@ -29,7 +29,8 @@ HEAD = """\
 
 Made by `make bench`. Each row is ours beside others in the same run, as median and 10th to 90th percentile, or p99
 where it says so. A ratio is ours to the other's. A machine's figures are its own; its ratios travel further. A goal
-that is missed stands there as missed, with the reason. No test depends on any of this.
+that is missed stands there as missed; where it is known what keeps us from it, a line below the table says so. No test
+depends on any of this.
 """
 
 
@@ -66,7 +67,10 @@ def measure(name: str, options: Sequence[str], *, quick: bool) -> None:
 def written() -> str:
     """RESULTS.md, from the figures that are kept."""
     found = [json.loads(path.read_text("utf-8")) for name in NAMES if (path := KEPT / f"{name}.json").exists()]
-    return "\n".join([HEAD, *(_part(each) for each in found)])
+    left = [name for name in NAMES if not (KEPT / f"{name}.json").exists()]
+    return "\n".join(
+        [HEAD, *(_part(each) for each in found), *([f"Not measured yet: {', '.join(left)}."] if left else [])]
+    )
 
 
 def _part(kept: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ COMMAND = Command(
     errors=(NoAvailableWork,),
     criteria=(
         "Only tasks without open blockers that no agent has in hand.",
-        "By priority, then by the longest remaining path, then by hours.",
+        "By priority, then by what must begin soonest for the plan to end soon, then by hours.",
         "Nothing is written.",
     ),
     related=("create-parallel-tasks", "coordinate-dependencies", "spawn-agent-session"),
