@@ -228,31 +228,6 @@ def seconds_to_visible(tx: Transaction, mailboxes: Sequence[str], *, now: str) -
     return None if due is None else clock.seconds_between(now, due)
 
 
-def counts(tx: Transaction) -> dict[str, int]:
-    """Number of messages in each state.
-
-    Nearly all are acknowledged: those are what the others leave of all, which an index counts in no time.
-    """
-    others = tx.all(
-        "SELECT status, count(*) FROM agent_message WHERE status IN ('pending', 'delivered') GROUP BY status UNION ALL "
-        "SELECT status, count(*) FROM agent_message WHERE status IN ('failed', 'expired') GROUP BY status"
-    )
-    have = {row[0]: row[1] for row in others}
-    have["acknowledged"] = int(tx.value("SELECT count(*) FROM agent_message")) - sum(have.values())
-    return {state: have.get(state, 0) for state in states.MESSAGE.moves}
-
-
-def counts_by_recipient(tx: Transaction, *, after: str = "", limit: int = 100) -> list[dict[str, Any]]:
-    """Per mailbox the number of messages in each state, by name."""
-    rows = tx.all(
-        "SELECT to_agent AS recipient, sum(status = 'pending') AS pending, sum(status = 'delivered') AS delivered, "
-        "sum(status = 'acknowledged') AS acknowledged, sum(status IN ('failed', 'expired')) AS failed "
-        "FROM agent_message WHERE to_agent > ? GROUP BY to_agent ORDER BY to_agent LIMIT ?",
-        (after, limit),
-    )
-    return [dict(row) for row in rows]
-
-
 def _require_room(tx: Transaction, wanted: int, sender: str, max_queue: int) -> None:
     """Raises QueueFull. What the agents send does not shut the lead out: it may go beyond the limit by a tenth."""
     limit = max_queue + (max_queue // 10 if sender == recipients.LEAD else 0)

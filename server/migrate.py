@@ -171,6 +171,9 @@ CREATE TABLE main.launch_hold (
 INSERT INTO launch_hold SELECT * FROM launch_hold_5;
 DROP TABLE launch_hold_5;
 """
+COUNTING = """
+CREATE INDEX main.agent_message_unread ON agent_message (to_agent, status) WHERE status IN ('failed', 'expired');
+"""
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(2, SUPERVISION),
     Migration(3, MERGING),
@@ -178,8 +181,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(5, MONITORING),
     Migration(5, SAMPLING, "metrics"),
     Migration(6, LOG_INS),
+    Migration(7, COUNTING),
 )
-VERSION = 6
+VERSION = 7
 
 
 def schema_parts() -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import agents, clock, dispatches, holds, lease, merges, messages, tasks
+from . import agents, clock, dispatches, holds, lease, merges, message_counts, tasks
 from .store import Row, Transaction
 
 
@@ -95,7 +95,7 @@ def overview(tx: Transaction, *, now: str, uptime: float, with_messages: bool = 
         agents=agent_views(agents.listed(tx, limit=1000), now=now),
         merges=merge_views(merges.queue(tx)),
         dispatches=open_dispatches(tx),
-        messages=messages.counts(tx) if with_messages else {},
+        messages=message_counts.by_state(tx) if with_messages else {},
         supervisor=_supervisor(tx, uptime),
         holds=hold_views(tx, now),
     )

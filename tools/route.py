@@ -7,7 +7,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import clock, lapses, message_types, messages, recipients
+from ..server import clock, lapses, message_counts, message_types, messages, recipients
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.store import Row, Transaction
 from ..server.wording import cut
@@ -199,8 +199,8 @@ async def _acknowledge(yard: Yard, message_ids: list[str]) -> RouteResult:
 
 
 async def _status(yard: Yard, limit: int, cursor: str) -> RouteResult:
-    counts = await yard.store.read(messages.counts)
-    rows = await yard.store.read(messages.counts_by_recipient, after=cursor, limit=limit + 1)
+    counts = await yard.store.read(message_counts.by_state)
+    rows = await yard.store.read(message_counts.by_recipient, after=cursor, limit=limit + 1)
     boxes, next_cursor = page([Mailbox(**row) for row in rows], key=lambda box: box.recipient, limit=limit)
     return RouteResult(action="status", counts=counts, mailboxes=boxes, next_cursor=next_cursor)
 

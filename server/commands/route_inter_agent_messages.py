@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from .. import clock, lapses, message_types, messages, recipients
+from .. import clock, lapses, message_counts, message_types, messages, recipients
 from ..errors import InvalidInput, MessageNotFound, NotAuthorized, QueueFull, UnknownRecipient
 from ..identity import Caller
 from ..store import Row, Transaction
@@ -165,7 +165,7 @@ def _delivered(tx: Transaction, yard: Yard, given: Given, reader: str, now: str)
         messages_failed=len(ended),
         messages=[_message(row) for row in rows],
         failed=[_failure(each) for each in ended],
-        delivery_summary={row.pop("recipient"): row for row in messages.counts_by_recipient(tx, limit=MAILBOXES_SHOWN)},
+        delivery_summary={row.pop("recipient"): row for row in message_counts.by_recipient(tx, limit=MAILBOXES_SHOWN)},
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server import attention, plans, reports, status
+from crewyard.server import attention, message_counts, plans, reports, status
 from crewyard.server.store import Store, Transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -43,3 +43,9 @@ def test_the_status_at_a_terminal_looks_through_no_messages_or_events(store: Sto
     done = plan_of(store, status._rows, NOW, auto_approve=True, with_messages=False)
     assert "agent_message_inbox" in done
     assert not re.search(r"SCAN (agent_message|event)\b", done)
+
+
+def test_messages_are_counted_by_indexes(store: Store) -> None:
+    done = plan_of(store, message_counts.by_state)
+    assert all(index in done for index in ("agent_message_inbox", "agent_message_unread"))
+    assert not re.search(r"SCAN agent_message(;|$)", done), "each row is as long as its message"

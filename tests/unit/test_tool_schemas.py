@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from crewyard.server import messages
+from crewyard.server import message_counts
 from crewyard.server.compose import INSTRUCTIONS, WORKER_INSTRUCTIONS
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +92,7 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr(messages, "counts", broken)
+    monkeypatch.setattr(message_counts, "by_state", broken)
     with caplog.at_level(logging.ERROR):
         error = await call.fails("route", action="status")
     assert error["code"] == "internal_error"
