@@ -213,6 +213,9 @@ def bring_up_to_date(
     for step in migrations:
         if step.version > _version(connection, step.database):
             _apply(connection, path, step.database, step.sql, step.version)
+    for name in ("main", "metrics"):  # the last versions may have brought the other file alone something
+        if _version(connection, name) < version:
+            connection.execute(f"PRAGMA {name}.user_version = {version}")
 
 
 def make_samples(connection: sqlite3.Connection) -> None:

@@ -79,6 +79,7 @@ def test_schema_and_all_migrations_give_the_same_database(tmp_path: Path) -> Non
     migrate.bring_up_to_date(old, tmp_path / "orchestrator.db")
 
     assert schema_of(old) == schema_of(fresh)
+    migrate.require_present(old, tmp_path / "orchestrator.db")
     fresh.close()
     old.close()
 
