@@ -84,11 +84,18 @@ class History(GitCalls):
             )
         return found
 
-    def diff_stat(self, base: str, head: str) -> tuple[int, int, int]:
-        """Files changed, lines inserted and deleted; a binary file counts no lines."""
-        rows = [line.split("\t") for line in self.git("diff-tree", "-r", "-M", "--numstat", base, head).splitlines()]
-        inserted, deleted = (sum(int(row[i]) for row in rows if row[i].isdigit()) for i in (0, 1))
-        return len(rows), inserted, deleted
+    def diff_stats(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, int]]:
+        """For each pair of commit ids: files changed, lines inserted and deleted; a binary file counts no lines."""
+        asked = "".join(f"{head} {base}\n" for base, head in pairs)
+        found: list[tuple[int, int, int]] = []
+        for line in self.feed(asked, "diff-tree", "--stdin", "--always", "-r", "-M", "--numstat").split("\n")[:-1]:
+            counts = [int(each) if each.isdigit() else 0 for each in line.split("\t")[:2]]
+            if len(counts) == 1:  # the name of the next head
+                found.append((0, 0, 0))
+            else:
+                files, inserted, deleted = found[-1]
+                found[-1] = files + 1, inserted + counts[0], deleted + counts[1]
+        return found
 
     def blob_size(self, oid: str) -> int:
         return int(self.git("cat-file", "-s", oid))

@@ -1,6 +1,6 @@
 """Works the merge queue off: one merge at a time per target branch, each safe against kill -9 at any line.
 
-Where a check is configured, what waits is merged as a chain of commits and checked once, at its end; a chain that
+What waits is merged as a chain of commits. Where a check is configured it is run once, at the chain's end; a chain that
 fails is halved until the culprit stands alone (``batches``). The commits are recorded (``propose``) before the branch
 is moved to the last of them. A request found ``checking`` with no merger at work is settled by looking at git: either
 the target holds its head, or it goes back into the queue.
@@ -59,6 +59,12 @@ class Round:
     def has_hooks(self) -> bool:
         return self.ceremony.holds_for(hooks.AT_MERGE)
 
+    def most_at_once(self) -> int:
+        """Without a check each by itself where a checkout follows: what lies in the way of one is to stop no other."""
+        merge = self.crew.settings.merge
+        alone = not merge.check and self.crew.repository.may_be_checked_out(self.target)
+        return 1 if alone else merge.max_batch
+
     def is_over_for(self, row: Row) -> None:
         self.search = self.search.done_with([row["merge_id"]])
 
@@ -70,20 +76,19 @@ def work_off(crew: Crew, target: str) -> None:
             _guarded(crew, interrupted, _resume, crew, interrupted)
     work = Round(crew, target, hooks.in_force(crew.repository, crew.git_config))
     while not crew.stopping.is_set():
-        rows = crew.take_in(_claim, work, clock.now())
+        rows = crew.take_in(_claim, work, work.most_at_once(), clock.now())
         if not rows:
             return
         _guarded(crew, rows[0], _merge, work, rows)
 
 
-def _claim(tx: Transaction, work: Round, now: str) -> list[Row]:
+def _claim(tx: Transaction, work: Round, most: int, now: str) -> list[Row]:
     """The requests to be merged together next; the first of them is ``checking`` from here on."""
-    merge = work.crew.settings.merge
-    due = merges.due(tx, auto_approve=merge.auto_approve, now=now, target=work.target)
+    due = merges.due(tx, auto_approve=work.crew.settings.merge.auto_approve, now=now, target=work.target)
     if not due or due[0]["status"] == "checking":
         return []
     by_id = {row["merge_id"]: row for row in due}
-    first, *others = work.search.next(list(by_id), merge.max_batch if merge.check else 1)
+    first, *others = work.search.next(list(by_id), most)
     return [merges.claim(tx, first, now=now, actor=ACTOR), *(by_id[merge_id] for merge_id in others)]
 
 
@@ -115,7 +120,7 @@ def _resume(crew: Crew, row: Row) -> None:
     tip = crew.repository.require_tip(row["target_branch"])
     candidate = row["candidate_commit"]
     if candidate and crew.repository.is_ancestor(candidate, tip):
-        _succeed(crew, [Link(row, candidate, f"{candidate}^1")])
+        _succeed(crew, _made_before(crew, row, candidate))
     else:
         crew.write(
             merges.requeue, row["merge_id"], now=clock.now(), actor=ACTOR, why="its merger died before the branch moved"
@@ -201,7 +206,7 @@ def _link(work: Round, row: Row, before: str, folder: Path | None, *, is_first: 
         if done is not None:
             if is_first:
                 work.is_over_for(row)
-                _succeed(crew, [Link(row, done, f"{done}^1")])
+                _succeed(crew, _made_before(crew, row, done))
             return None
     if trial.settled or row["settled"] != "[]":
         crew.write(merges.note_settled, row["merge_id"], trial.settled)
@@ -225,14 +230,18 @@ def _commit(work: Round, row: Row, trial: Trial, before: str, folder: Path | Non
     return scribe.merge(folder, row["head_commit"], message, trial.tree if trial.settled else None)
 
 
-def _succeed(crew: Crew, chain: list[Link]) -> None:
-    _record(crew, _results(crew, chain))
+def _made_before(crew: Crew, row: Row, commit: str) -> Link:
+    """The link of a merge that somebody made already: a merger that was stopped, or a person."""
+    return Link(row, commit, crew.repository.resolve(f"{commit}^1") or commit)
+
+
+def _succeed(crew: Crew, link: Link) -> None:
+    _record(crew, _results(crew, [link]))
 
 
 def _results(crew: Crew, chain: list[Link]) -> list[tuple[int, Merged]]:
-    return [
-        (link.merge_id, Merged(link.commit, *crew.repository.diff_stat(link.before, link.commit))) for link in chain
-    ]
+    stats = crew.repository.diff_stats([(link.before, link.commit) for link in chain])
+    return [(link.merge_id, Merged(link.commit, *stat)) for link, stat in zip(chain, stats, strict=True)]
 
 
 def _record(crew: Crew, results: list[tuple[int, Merged]]) -> None:

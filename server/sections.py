@@ -302,8 +302,8 @@ class Merge(Section):
     check_timeout_seconds: Timeout = Field(1800.0, description="A check that takes longer has failed.")
     max_batch: Positive = Field(
         16,
-        description="Merges that wait are checked together, so many at most; what fails together is halved until the "
-        "culprit is found. 1: each by itself.",
+        description="Merges that wait are made and checked together, so many at most; what fails together is halved "
+        "until the culprit is found. 1: each by itself.",
     )
     max_attempts: Positive = Field(
         3,

@@ -106,6 +106,24 @@ def test_a_branch_that_conflicts_with_the_batch_waits_for_its_own_turn(
     assert merge_subjects(yard) == ["Merge task A: A", "Merge task C: C"]
 
 
+def test_what_waits_without_a_check_moves_the_branch_once_for_all_of_it(crew: Crew, yard, proven_task: Proven) -> None:
+    requests = [proven_task(f"T{n}") for n in range(3)]
+    merger.work_off(crew, "roadmap")
+    assert {status(crew, each) for each in requests} == {"merged"}
+    assert merge_subjects(yard) == [f"Merge task T{n}: T{n}" for n in range(3)]
+    moves = yard.git(yard.repo, "reflog", "--format=%gs", "roadmap").splitlines()
+    assert [each for each in moves if "merge" in each] == ["crewyard: merge T0, T1, T2"]
+
+
+def test_what_lies_in_the_way_of_one_merge_in_a_checkout_stops_no_other(crew: Crew, yard, proven_task: Proven) -> None:
+    requests = [proven_task(f"T{n}") for n in range(3)]
+    yard.git(yard.repo, "switch", "--quiet", "roadmap")
+    (yard.repo / "T1.txt").write_text("mine\n")
+    merger.work_off(crew, "roadmap")
+    assert [status(crew, each) for each in requests] == ["merged", "queued", "merged"]
+    assert (yard.repo / "T1.txt").read_text() == "mine\n"
+
+
 def test_r196_with_max_batch_1_each_merge_is_checked_by_itself(configured, checks, yard, proven_task: Proven) -> None:
     crew = configured(checks("true", "max_batch = 1\n"))
     for n in range(3):
@@ -419,7 +437,7 @@ def test_what_has_landed_is_never_recorded_as_refused(configured, yard, proven_t
         raise GitError("git diff-tree failed: out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(crew.repository, "diff_stat", no_memory)
+        patch.setattr(crew.repository, "diff_stats", no_memory)
         with pytest.raises(GitError):
             merger.work_off(crew, "roadmap")
     assert (status(crew, request), merge_subjects(yard)) == ("checking", ["Merge task A: A"])
