@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 ROUND_SECONDS = 2.0
+RESTS = 10  # times as long as it looked: merges and launches, which somebody waits for, need the processor as well
 FILES_ASKED = 100
 TARGET = ""  # in place of a task's id: the integration branch
 # After these a look does not wait for its time: a branch is at rest or has gone, or the target has moved.
@@ -61,19 +62,35 @@ class Radar:
     """Remembers what was tried already; losing that costs the time to try it again."""
 
     _next: float = 0.0
+    _rested: float = 0.0
     _event: int = 0
     _last: Pair = (TARGET, "")
     _tried: Tried = field(default_factory=dict)
     _refused: set[Pair] = field(default_factory=set)  # commits that git cannot merge at all
 
     def is_due(self, crew: Crew) -> bool:
+        if self.seconds_to_rest() is not None:
+            return False
         if crew.store.read(_has_news, self._event):
             return True
         return time.monotonic() >= self._next and bool(crew.store.read(agents.live))
 
+    def seconds_to_rest(self) -> float | None:
+        """Until news are looked at again; None where they are now."""
+        left = self._rested - time.monotonic()
+        return left if left > 0 else None
+
     def look(self, crew: Crew) -> None:
         """Try what has changed, for two seconds at most, and tell whom it concerns; the next look goes on."""
-        self._next = time.monotonic() + LOOK_SECONDS
+        began = time.monotonic()
+        self._next = began + LOOK_SECONDS
+        try:
+            self._look(crew)
+        finally:
+            ended = time.monotonic()
+            self._rested = ended + RESTS * (ended - began)
+
+    def _look(self, crew: Crew) -> None:
         self._event = crew.store.read(_latest_event)
         branches, rows = crew.store.read(collisions.unfinished), crew.store.read(collisions.pairs)
         if not branches and not rows:

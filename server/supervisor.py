@@ -356,8 +356,8 @@ class Supervisor:
             self._has_fault = False
             self.crew.stopping.wait(FAULT_SECONDS)
         check = self._rounds.seconds_left
-        retry = self._jobs.seconds_to_retry()
-        self._lookout.wait(self.crew, min(lease.RENEW_SECONDS, check, check if retry is None else retry))
+        waits = [self._jobs.seconds_to_retry(), self._radar.seconds_to_rest()]
+        self._lookout.wait(self.crew, min(lease.RENEW_SECONDS, check, *(each for each in waits if each is not None)))
 
     def _end_agents(self) -> None:
         for row in self.crew.store.read(agents.live):

@@ -201,7 +201,7 @@ def test_what_the_merger_resolves_by_itself_is_no_collision(yard, crew: Crew, br
     assert seen(crew) == []
 
 
-def test_a_task_that_is_given_up_collides_no_more(crew: Crew, branch: Any) -> None:
+def test_a_task_that_is_given_up_collides_no_more(crew: Crew, branch: Any, wait_until: Any) -> None:
     branch("A", f="a")
     branch("B", f="b")
     radar = Radar()
@@ -210,9 +210,24 @@ def test_a_task_that_is_given_up_collides_no_more(crew: Crew, branch: Any) -> No
     give_up = {"code": "x", "message": "x", "review": True, "now": NOW, "actor": "test"}
     crew.store.run(assignments.give_up, work["orchestrator_task_id"], **give_up)
     assert seen(crew) == [], "at once, whatever is still on record"
-    assert radar.is_due(crew)
+    wait_until(lambda: radar.is_due(crew))
     radar.look(crew)
     assert crew.store.read(collisions.pairs) == []
+
+
+def test_a_look_is_followed_by_a_rest_whatever_happens_meanwhile(crew: Crew, branch: Any, wait_until: Any) -> None:
+    branch("A", f="a")
+    branch("B", f="b")
+    radar = Radar()
+    radar.look(crew)
+    rest = radar.seconds_to_rest()
+    work = crew.store.read(assignments.of_task, "A")
+    give_up = {"code": "x", "message": "x", "review": True, "now": NOW, "actor": "test"}
+    crew.store.run(assignments.give_up, work["orchestrator_task_id"], **give_up)
+    assert rest is not None
+    assert not radar.is_due(crew)
+    wait_until(lambda: radar.seconds_to_rest() is None)
+    assert radar.is_due(crew)
 
 
 def test_branches_without_a_common_ancestor_do_not_stop_the_look(crew: Crew, branch: Any, git: Any) -> None:
