@@ -10,7 +10,6 @@ from . import (
     garbage,
     hidden,
     journals,
-    pool,
     pooling,
     provision,
     recycler,
@@ -72,8 +71,7 @@ def unmerged(crew: Crew, worktree: Worktree) -> list[str]:
 def _is_spare(crew: Crew, worktree: Worktree) -> bool:
     """Whether nothing would be lost with it, and the pool has room."""
     git, path = crew.repository, Path(worktree.path)
-    keep = crew.settings.worktree.keep_pool
-    if not path.exists() or not crew.store.read(pool.has_room, size=crew.settings.pool_size, keep=keep):
+    if not path.exists() or not recycler.takes_another(crew):
         return False
     return not unmerged(crew, worktree) and git.operation_in_progress(path) is None and not hidden.is_dirty(git, path)
 

@@ -42,6 +42,11 @@ def recycle(crew: Crew, worktree: Worktree) -> bool:
     return True
 
 
+def takes_another(crew: Crew) -> bool:
+    """Whether the pool has room for the worktree of a finished task."""
+    return crew.store.read(pool.has_room, size=crew.settings.pool_size, keep=crew.settings.worktree.keep_pool)
+
+
 def is_called_for(crew: Crew) -> bool:
     """Whether ``tend`` has something to do. Costs a process of git's only while there is a pool."""
     if _surplus(crew):

@@ -297,7 +297,10 @@ class Supervisor:
             self.crew.write(standstill.settle, found, now=now, actor=ACTOR)
 
     def _tidy(self) -> None:
-        if self._jobs.is_idle():  # nobody waits for a clean-up; it must not slow a launch or a merge down
+        """Nobody waits for a clean-up, which must not slow a launch or a merge down; unless a launch to come can use
+        the worktree again. One at a time: the first stays the first while it is at work.
+        """
+        if self._jobs.is_idle() or recycler.takes_another(self.crew):
             settled = self.crew.store.read(worktrees.settled, asked_only=self._charge is not None)
             for worktree in [each for each in settled if self._is_charged(each.task_id)][:1]:
                 self._job(f"task {worktree.task_id}", janitor.tidy, worktree)
