@@ -4,6 +4,7 @@ import json
 import logging
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import (
@@ -55,11 +56,10 @@ def launch(crew: Crew, assignment_id: str) -> None:
         return
     try:
         crew.settings.agent(assignment["agent_type"])
-        worktree = provision.provide_worktree(crew, assignment["task_id"])
-        saving.remove_stale_locks(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
-        steering.require_none_at(crew, assignment["task_id"], Path(worktree.path))
-        conflicts = rework.bring_in_target(crew, assignment, worktree)
-        built_on = groundwork.of_task(crew, assignment["task_id"])
+        with ThreadPoolExecutor(1) as meanwhile:
+            building_on = meanwhile.submit(groundwork.of_task, crew, assignment["task_id"])
+            worktree, conflicts = _place(crew, assignment)
+        built_on = building_on.result()
     except (SteersAgents, WrongBranch) as error:
         _give_up(crew, assignment_id, error)
         return
@@ -101,6 +101,14 @@ def launch(crew: Crew, assignment_id: str) -> None:
             start_time=identity.start_time,
             boot_id=identity.boot_id,
         )
+
+
+def _place(crew: Crew, assignment: Row) -> tuple[Worktree, list[Unmerged]]:
+    """The worktree that the agent is to work in, and what conflicts in the merge that it is to end there."""
+    worktree = provision.provide_worktree(crew, assignment["task_id"])
+    saving.remove_stale_locks(crew.repository, Path(worktree.path))  # of the last attempt's git, killed with it
+    steering.require_none_at(crew, assignment["task_id"], Path(worktree.path))
+    return worktree, rework.bring_in_target(crew, assignment, worktree)
 
 
 def _give_up(crew: Crew, assignment_id: str, error: SteersAgents | WrongBranch) -> None:

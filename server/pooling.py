@@ -5,6 +5,7 @@ prune` meets it between two places.
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import hidden, preparing, workspaces
@@ -92,9 +93,11 @@ def take(
     """
     if not _rests_at(repository, pooled, commit):
         raise GitError(f"{pooled} is no longer at {commit}, where it was left.")
-    salvaged = preparing.begin_branch(repository, branch, base, salvage_ref)
-    if commit != base:
-        repository.git("read-tree", "-m", "-u", commit, base, at=pooled)
+    with ThreadPoolExecutor(1) as meanwhile:
+        begun = meanwhile.submit(preparing.begin_branch, repository, branch, base, salvage_ref)
+        if commit != base:
+            repository.git("read-tree", "-m", "-u", commit, base, at=pooled)
+    salvaged = begun.result()
     _switch(repository, pooled, branch)
     move(repository, pooled, path)
     unlock(repository, path)
