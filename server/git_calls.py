@@ -114,6 +114,16 @@ class GitCalls:
         answer = self.try_git("rev-parse", "--verify", "-q", name)
         return answer.stdout.strip() if answer.code == 0 else None
 
+    def small_object(self, oid: str, most: int) -> bytes | None:
+        """The content of an object of at most so many bytes; None where it is larger, or takes a git of its own."""
+        with self._asking:
+            try:
+                if self._asked.get_object_header(oid)[2] <= most:
+                    return self._asked.get_object_data(oid)[3]
+            except (OSError, ValueError):
+                self._asked.clear_cache()
+        return None
+
     @cached_property
     def common_dir(self) -> Path:
         """Where git keeps what all checkouts share."""

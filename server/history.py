@@ -7,6 +7,8 @@ from pathlib import Path
 from .git_calls import GitCalls
 
 MOST_SUBJECTS = 100
+LAST_MERGES = 8
+MOST_OF_A_COMMIT = 2**16  # bytes
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,29 @@ class History(GitCalls):
     """Questions about commits and the files in them."""
 
     def is_ancestor(self, commit: str, of: str) -> bool:
+        """What one of the last merges into ``of`` brought is found there, which costs no process."""
+        at = self.resolve(f"{of}^{{commit}}")
+        for _ in range(LAST_MERGES):
+            parents = self._parents(at) if at is not None else []
+            if commit == at or commit in parents:
+                return True
+            at = parents[0] if parents else None
         return self.try_git("merge-base", "--is-ancestor", commit, of).code == 0
 
-    def own_commits(self, base: str, head: str, target: str) -> int:
-        """Commits of a branch that are neither its base's nor the target's, merges of the target left out."""
-        return int(self.git("rev-list", "--count", "--no-merges", head, "--not", base, target))
+    def has_own_commits(self, base: str, head: str, target: str, changes: Sequence[Change]) -> bool:
+        """Whether a branch has commits that are neither its base's nor the target's, merges of the target left out.
+
+        ``changes``: what it holds beyond the target. With some, its head is not the target's; on its base alone, it is
+        such a commit.
+        """
+        if changes and self._parents(head) == [base]:
+            return True
+        return int(self.git("rev-list", "--count", "--no-merges", head, "--not", base, target)) > 0
+
+    def _parents(self, commit: str) -> list[str]:
+        """Those of a commit; none also where that takes a git of its own to tell."""
+        header = (self.small_object(commit, MOST_OF_A_COMMIT) or b"").partition(b"\n\n")[0]
+        return [line[7:].decode() for line in header.split(b"\n") if line.startswith(b"parent ")]
 
     def count_commits(self, tips: Sequence[str], without: Sequence[str]) -> int:
         """Commits that are reachable from ``tips`` and not from any of ``without``."""

@@ -69,11 +69,11 @@ def unmerged(crew: Crew, worktree: Worktree) -> list[str]:
 
 
 def _is_spare(crew: Crew, worktree: Worktree) -> bool:
-    """Whether nothing would be lost with it, and the pool has room."""
+    """Whether nothing would be lost with it, and the pool has room; what git was told not to look at, that refuses."""
     git, path = crew.repository, Path(worktree.path)
     if not path.exists() or not recycler.takes_another(crew):
         return False
-    return not unmerged(crew, worktree) and git.operation_in_progress(path) is None and not hidden.is_dirty(git, path)
+    return not unmerged(crew, worktree) and git.operation_in_progress(path) is None and not git.has_changes(path)
 
 
 def clean(crew: Crew, worktree: Worktree, *, force: bool) -> Cleaned:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from . import (
 )
 from .crew import ACTOR, Crew
 from .errors import CrewyardError, GitError, SpawnFailed, SteersAgents, UncommittedChanges, WrongBranch
+from .history import Change
 from .launcher import restart_policy
 from .runners import Finished
 from .store import Row, Transaction
@@ -98,10 +100,11 @@ def _look(crew: Crew, assignment: Row, task: Row, worktree: Worktree) -> Proof:
     _commit_what_is_left(crew, path, f"Commit what {agent['agent_id']} left of {task['task_id']}", log)
     head = crew.repository.head(path)
     target = crew.repository.tip(crew.target) or worktree.base_commit
-    _require_resolved(crew, task["task_id"], path, target, head)
     # From where it left the target last: what the target's own merges brought is not the branch's.
-    saving.refuse_gitlinks(crew.repository, f"{target}...{head}")
-    if crew.repository.own_commits(worktree.base_commit, head, target) == 0:
+    changes = crew.repository.changes(f"{target}...{head}")
+    _require_resolved(crew, task["task_id"], path, target, head, changes)
+    saving.refuse_gitlinks(changes)
+    if not crew.repository.has_own_commits(worktree.base_commit, head, target, changes):
         report = crew.store.read(reports.last, assignment["assigned_agent"])
         if report is None or not report.no_change:
             raise NoEvidence
@@ -125,11 +128,11 @@ def _commit_what_is_left(crew: Crew, path: Path, message: str, log: Path) -> Non
     saving.save(crew.repository, path, message, scribe.commit if ceremony.holds_for(hooks.AT_COMMIT) else None)
 
 
-def _require_resolved(crew: Crew, task_id: str, path: Path, tip: str, head: str) -> None:
+def _require_resolved(crew: Crew, task_id: str, path: Path, tip: str, head: str, changes: Sequence[Change]) -> None:
     """Raises UncommittedChanges where conflict markers were committed: in what conflicted, or by a merge of its own."""
     last = crew.store.read(merges.latest, task_id)
     conflicted = json.loads(last["conflicted_files"]) if last is not None and last["status"] == "conflicted" else []
-    brought = unmerged.markers_committed(crew.repository, crew.target, tip, head)
+    brought = unmerged.markers_committed(crew.repository, crew.target, tip, head, changes)
     if left := {*unmerged.with_markers(path, conflicted), *brought}:
         names = ", ".join(stages.quoted(name) for name in sorted(left))
         raise UncommittedChanges(f"Conflict markers are left in {names}.", files=sorted(left))

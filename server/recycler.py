@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def recycle(crew: Crew, worktree: Worktree) -> bool:
     """Take a finished task's worktree into the pool; returns False where it is to be removed instead.
 
-    The caller has proven that neither commits nor changes would be lost by that.
+    The caller has proven that no commits would be lost by that, and no changes that git looks at.
     """
     git, path = crew.repository, Path(worktree.path)
     place = crew.paths.pooled(worktree.worktree_id)

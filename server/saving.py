@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import stages, unmerged
 from .errors import UncommittedChanges
+from .history import Change
 from .repository import Repository
 
 LOCK_SECONDS = 2.0
@@ -59,18 +60,15 @@ def unsalvageable(repository: Repository, path: Path) -> list[str]:
     inner = [name for name in listing.split("\0") if name.endswith("/") and (path / name / ".git").exists()]
     status = repository.git("status", "--porcelain=v2", "-z", "--no-renames", at=path)
     fields = [entry.split(" ", 8) for entry in status.split("\0") if entry.startswith("1 ")]
-    # S, then what has changed: its commit (seen by ``changed_gitlinks``), its files (M), new files in it (U).
+    # S, then what has changed: its commit (seen by ``refuse_gitlinks``), its files (M), new files in it (U).
     return inner + [field[8] for field in fields if field[2][0] == "S" and field[2][2:] != ".."]
 
 
-def changed_gitlinks(repository: Repository, *between: str) -> list[str]:
-    """Submodules and inner repositories whose commit a branch changed: that commit may be in no other repository."""
-    return [change.name for change in repository.changes(*between) if change.is_submodule]
-
-
-def refuse_gitlinks(repository: Repository, *between: str) -> None:
-    """Raises UncommittedChanges where the branch changed a submodule's commit or took an inner repository in."""
-    _refuse(changed_gitlinks(repository, *between))
+def refuse_gitlinks(changes: Sequence[Change]) -> None:
+    """Raises UncommittedChanges where submodules' commits changed, or inner repositories were taken in: what they
+    stand at may be in no other repository.
+    """
+    _refuse([change.name for change in changes if change.is_submodule])
 
 
 def remove_stale_locks(repository: Repository, path: Path) -> None:

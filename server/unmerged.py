@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import stages
+from .history import Change
 from .repository import Repository
 from .stages import OURS, Entry, Unmerged
 
 # As git labels them in a merge of a commit or of a branch; longer ones where an attribute says so.
 _OPENS, _CLOSES = re.compile(rb"^<{7,} ", re.MULTILINE), re.compile(rb"^>{7,} ", re.MULTILINE)
+FEW, SMALL = 10, 2**20  # files and bytes of each that are looked into without a git of their own
 _REMEMBERS = ("-c", "rerere.enabled=true", "-c", "rerere.autoUpdate=false")
 
 
@@ -42,8 +44,14 @@ def with_markers(path: Path, names: Sequence[str]) -> list[str]:
     return [name for name in names if name and _has_markers(path / name)]
 
 
-def markers_committed(repository: Repository, target: str, tip: str, head: str) -> list[str]:
-    """Files into which the branch has brought the markers of a merge with ``target``, at ``tip``, or with a commit."""
+def markers_committed(repository: Repository, target: str, tip: str, head: str, changes: Sequence[Change]) -> list[str]:
+    """Files into which the branch has brought the markers of a merge with ``target``, at ``tip``, or with a commit.
+
+    ``changes`` are those of the branch: a few small files are looked into first, which costs no process.
+    """
+    blobs = [change.new.split(" ")[1] for change in changes if change.new is not None and not change.is_submodule]
+    if len(blobs) <= FEW and not any(_may_be_marked(repository, oid) for oid in blobs):
+        return []
     label = f"^>{{7,}} ([0-9a-f]{{40,64}}|(origin/)?{re.escape(target)})[[:space:]]?$"
     options = ("--name-only", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--diff-filter=d")
     listing = repository.git("diff", *options, "-G", label, f"{tip}...{head}")
@@ -105,6 +113,11 @@ def _has_markers(file: Path) -> bool:
         return not file.is_symlink() and _is_marked(file.read_bytes())
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return False
+
+
+def _may_be_marked(repository: Repository, oid: str) -> bool:
+    content = repository.small_object(oid, SMALL)
+    return content is None or _is_marked(content)
 
 
 def _is_marked(content: bytes) -> bool:

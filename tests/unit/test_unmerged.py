@@ -137,7 +137,42 @@ def test_markers_that_an_agent_committed_are_found_in_any_file_that_it_changed(
     (git_repo / "about-git.md").write_text("<<<<<<< yours:sample.txt\na\n=======\nb\n>>>>>>> theirs:sample.txt\n")
     git(git_repo, "add", ".")
     git(git_repo, "commit", "-qm", "Resolved")
-    assert unmerged.markers_committed(Repository(git_repo), "main", base, "HEAD") == ["f é.txt"]
+    repository = Repository(git_repo)
+    changes = repository.changes(base, "HEAD")
+    assert unmerged.markers_committed(repository, "main", base, "HEAD", changes) == ["f é.txt"]
+
+
+def test_markers_are_found_however_much_was_changed_beside_them(
+    git_repo: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = git(git_repo, "rev-parse", "HEAD")
+    (git_repo / "f").write_text("<<<<<<< HEAD\na\n=======\nb\n>>>>>>> main\n")
+    (git_repo / "g").write_text("no markers\n")
+    git(git_repo, "add", ".")
+    git(git_repo, "commit", "-qm", "Resolved")
+    repository = Repository(git_repo)
+    changes = repository.changes(base, "HEAD")
+    for limit in ("FEW", "SMALL"):
+        with monkeypatch.context() as patch:
+            patch.setattr(unmerged, limit, 1)
+            assert unmerged.markers_committed(repository, "main", base, "HEAD", changes) == ["f"]
+
+
+def test_a_few_small_files_without_markers_take_no_git_to_tell(
+    git_repo: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = git(git_repo, "rev-parse", "HEAD")
+    (git_repo / "f").write_text("no markers\n")
+    git(git_repo, "add", ".")
+    git(git_repo, "commit", "-qm", "Plain")
+    repository = Repository(git_repo)
+    changes = repository.changes(base, "HEAD")
+
+    def unwanted(*_: object, **__: object) -> str:
+        raise AssertionError("a git of its own")
+
+    monkeypatch.setattr(repository, "git", unwanted)
+    assert unmerged.markers_committed(repository, "main", base, "HEAD", changes) == []
 
 
 @pytest.mark.parametrize("users", ["false", "true"])
