@@ -33,10 +33,13 @@ def end_finished(crew: Crew) -> None:
             crew.write(dispatches.change, dispatch["dispatch_id"], "completed", now=clock.now(), actor=ACTOR)
 
 
-def has_work(tx: Transaction, now: str) -> bool:
-    """Whether looking for launches is worth a write: something waits for an agent, or is ready in a dispatch."""
+def has_work(tx: Transaction, now: str, is_under_way: Callable[[Row], bool]) -> bool:
+    """Whether looking for launches is worth a write: something waits for an agent, or is ready in a dispatch.
+
+    What ``is_under_way`` is about to have one.
+    """
     return bool(
-        assignments.waiting(tx, now=now)
+        any(not is_under_way(row) for row in assignments.waiting(tx, now=now))
         or tx.value(
             "SELECT 1 FROM specs_task t JOIN dispatch_task USING (task_id) JOIN dispatch d USING (dispatch_id) "
             "WHERE t.status = 'ready' AND d.status = 'active' LIMIT 1"

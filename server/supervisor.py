@@ -313,15 +313,18 @@ class Supervisor:
                 self._job(f"task {worktree.task_id}", provision.make_worktree, worktree.task_id)
 
     def _launch(self) -> None:
-        if not self.crew.store.read(dispatcher.has_work, clock.now()):
+        if not self.crew.store.read(dispatcher.has_work, clock.now(), self._is_busy_with):
             return
         only = None if self._charge is None else self._charge.launches
-        for row in dispatcher.to_launch(self.crew, lambda row: self._jobs.is_busy(f"task {row['task_id']}"), only):
+        for row in dispatcher.to_launch(self.crew, self._is_busy_with, only):
             subject, assignment_id = f"task {row['task_id']}", row["orchestrator_task_id"]
             if not self._jobs.is_busy(subject) and launcher.is_quick(self.crew, row):
                 self._guarded(partial_named(launcher.launch, self.crew, assignment_id))
             else:
                 self._job(subject, launcher.launch, assignment_id)
+
+    def _is_busy_with(self, assignment: Row) -> bool:
+        return self._jobs.is_busy(f"task {assignment['task_id']}")
 
     def _collect_garbage(self) -> None:
         if self._has_garbage() and self._jobs.is_idle():
