@@ -9,7 +9,7 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -120,9 +120,9 @@ class Endpoint(MCPServer[Yard]):
             await self.yard.supervised()
             caller = await self.yard.caller()
             self._check(name, given, caller)
-            answer = await super().call_tool(name, given, context)
-            body = dict(getattr(answer, "structured_content", None) or {})
-            return replies.result(body | await self._unread(caller.name))
+            # No tool of ours asks back.
+            answer = cast("CallToolResult", await super().call_tool(name, given, context))
+            return replies.told_as_well(answer, await self._unread(caller.name))
         except Exception as error:  # noqa: BLE001  (the boundary: replies.of_error logs what it does not know)
             cause = _cause(error)
             if isinstance(cause, NotAuthorized):
@@ -130,8 +130,7 @@ class Endpoint(MCPServer[Yard]):
             refusal = replies.of_error(cause, name, self._schemas.get(name, {}))
         with contextlib.suppress(CrewyardError):  # a database that cannot be read is what the refusal tells of
             if caller is not None:
-                unread = await self._unread(caller.name)
-                refusal = replies.result((refusal.structured_content or {}) | unread, is_error=True)
+                refusal = replies.told_as_well(refusal, await self._unread(caller.name))
         return refusal
 
     async def _unread(self, reader: str) -> dict[str, int]:

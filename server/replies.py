@@ -51,6 +51,11 @@ def result(body: dict[str, Any], *, is_error: bool = False) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content, is_error=is_error)
 
 
+def told_as_well(answer: CallToolResult, facts: dict[str, Any]) -> CallToolResult:
+    """The result with ``facts`` in it, where there are any."""
+    return result((answer.structured_content or {}) | facts, is_error=bool(answer.is_error)) if facts else answer
+
+
 def of_arguments(error: ValidationError, schema: dict[str, Any]) -> InvalidInput:
     """The first of the arguments that does not fit, with the nearest value that would."""
     first = error.errors(include_url=False)[0]

@@ -1,9 +1,11 @@
 """What ``agents`` answers with."""
 
-from .shape import Lean, Result
+from pydantic import BaseModel
+
+from .shape import Result
 
 
-class Agent(Lean):
+class Agent(BaseModel):
     """An agent as ``list`` shows it; ``health`` adds what it measured."""
 
     agent_id: str
@@ -22,14 +24,14 @@ class Agent(Lean):
     reasons: list[str] | None = None
 
 
-class Scheduled(Lean):
+class Scheduled(BaseModel):
     agent_id: str
     task_id: str
     reason: str
     restarting_in_seconds: float
 
 
-class Killed(Lean):
+class Killed(BaseModel):
     agent_id: str
     task_id: str | None
     seconds_since_heartbeat: float

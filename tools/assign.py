@@ -4,23 +4,23 @@ from typing import Annotated, Literal
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ..server import assigning, clock, overview, tasks
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
 from ..server.wording import cut
 from ..server.yard import Yard
-from .shape import BUDGET, Call, Lean, Limit, Result, page, tool, yard_of
+from .shape import BUDGET, Call, Limit, Result, page, tool, yard_of
 
 
-class Assignment(Lean):
+class Assignment(BaseModel):
     task_id: str
     agent_type: str
     orchestrator_task_id: str
 
 
-class Available(Lean):
+class Available(BaseModel):
     task_id: str
     title: str
     priority: int
@@ -29,12 +29,12 @@ class Available(Lean):
     spec_id: str | None
 
 
-class Blocked(Lean):
+class Blocked(BaseModel):
     task_id: str
     waits_for: list[str]
 
 
-class Dispatch(Lean):
+class Dispatch(BaseModel):
     dispatch_id: str
     status: str
     max_parallel: int

@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ..server import clock, coordination, plan_export, plans, readers, states
 from ..server import tasks as domain
@@ -17,10 +17,10 @@ from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
 from ..server.wording import cut
 from ..server.yard import Yard
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, first, page, text_of, tool, yard_of
+from .shape import BUDGET, Call, Cursor, Limit, Result, first, page, text_of, tool, yard_of
 
 
-class Task(Lean):
+class Task(BaseModel):
     task_id: str
     title: str
     status: str

@@ -5,20 +5,20 @@ from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ..server import clock, lapses, message_counts, message_types, messages, recipients
 from ..server.errors import InvalidInput, NotAuthorized
 from ..server.store import Row, Transaction
 from ..server.wording import cut
 from ..server.yard import Yard
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, first, is_gone, page, text_of, tool, yard_of
+from .shape import BUDGET, Call, Cursor, Limit, Result, first, is_gone, page, text_of, tool, yard_of
 
 MOST_ACKNOWLEDGED = 500
 MOST_AT_ONCE = 20  # with more, not even their ids would fit into a result
 
 
-class Message(Lean):
+class Message(BaseModel):
     message_id: str
     sender: str
     recipient: str
@@ -31,7 +31,7 @@ class Message(Lean):
     uri: str | None = None
 
 
-class Mailbox(Lean):
+class Mailbox(BaseModel):
     recipient: str
     pending: int
     delivered: int

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from ..server import clock
+from ..server import clock, replies
 from ..server.errors import InvalidInput
 from ..server.wording import cut
 from ..server.yard import Yard
@@ -27,16 +28,8 @@ Limit = Annotated[int, Field(ge=1, le=500)]
 Cursor = str  # next_cursor of the page before
 
 
-class Lean(BaseModel):
-    """A part of a result that leaves out what it does not know."""
-
-    @model_serializer(mode="wrap")
-    def _without_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if value is not None}
-
-
-class Result(Lean):
-    """The frame of every result; ``unread`` is added where the caller has mail."""
+class Result(BaseModel):
+    """The frame of every result; ``unread`` is added where the caller has mail. What is not known is left out."""
 
     action: str
     status: Literal["success", "partial", "failed"] = "success"
@@ -44,6 +37,13 @@ class Result(Lean):
     unread: int | None = None
     next_cursor: str | None = None
     note: str | None = None
+
+
+class _Metadata(FuncMetadata):
+    """The library's own would write each result three times, one of them for people, and check it once more."""
+
+    def convert_result(self, result: Result) -> CallToolResult:
+        return replies.result(result.model_dump(mode="json", exclude_none=True))
 
 
 def yard_of(call: Call) -> Yard:
@@ -77,7 +77,12 @@ def tool(function: Callable[..., Any], *, name: str, description: str, hints: To
     """A tool with compact schemas. Its annotations are those of its most far-reaching action."""
     made = Tool.from_function(function, name=name, description=description, annotations=hints)
     made.parameters = _compact(made.parameters) | {"additionalProperties": False}
-    made.fn_metadata.output_schema = _compact_result(made.fn_metadata.output_schema or {})
+    known = made.fn_metadata
+    made.fn_metadata = _Metadata(
+        arg_model=known.arg_model,
+        output_schema=_compact_result(known.output_schema or {}),
+        output_model=known.output_model,
+    )
     return made
 
 
@@ -101,7 +106,7 @@ def page(
 
 def text_of(item: Any) -> str:
     """The item as it stands in the result."""
-    value = item.model_dump(mode="json") if isinstance(item, BaseModel) else item
+    value = item.model_dump(mode="json", exclude_none=True) if isinstance(item, BaseModel) else item
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 

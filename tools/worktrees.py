@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from ..server import collisions, merges, overview
 from ..server import worktrees as domain
@@ -13,12 +13,12 @@ from ..server.resolutions import Strategy
 from ..server.store import Transaction
 from ..server.wording import cut
 from ..server.yard import CleanupOutcome, MergeOutcome, Yard
-from .shape import BUDGET, Call, Cursor, Lean, Limit, Result, first, page, tool, yard_of
+from .shape import BUDGET, Call, Cursor, Limit, Result, first, page, tool, yard_of
 
 FILES_SHOWN = 20
 
 
-class Worktree(Lean):
+class Worktree(BaseModel):
     task_id: str
     worktree_path: str
     branch_name: str
@@ -26,7 +26,7 @@ class Worktree(Lean):
     base_branch: str
 
 
-class Queued(Lean):
+class Queued(BaseModel):
     merge_id: int
     task_id: str
     status: str
@@ -37,13 +37,13 @@ class Queued(Lean):
     error: str | None
 
 
-class Collision(Lean):
+class Collision(BaseModel):
     task_a: str
     task_b: str
     files: list[str]
 
 
-class Cleanable(Lean):
+class Cleanable(BaseModel):
     task_id: str
     worktree_path: str
     ready: bool
