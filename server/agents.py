@@ -60,11 +60,31 @@ def listed(
     """Agents by id; without ``state`` those that are alive, with ``all`` every one."""
     return tx.all(
         "SELECT a.*, (SELECT count(*) FROM agent_restart_log r WHERE r.task_id = a.task_id) AS restarts "
-        "FROM agent_lifecycle a WHERE agent_id > :after AND (:type IS NULL OR agent_type = :type) "
-        "AND (:state = 'all' OR status = :state OR (:state IS NULL AND status IN ('starting', 'running'))) "
+        f"FROM agent_lifecycle a WHERE agent_id > :after AND (:type IS NULL OR agent_type = :type) AND {_in(state)} "
         "ORDER BY agent_id LIMIT :limit",
         {"after": after, "type": agent_type, "state": state, "limit": limit},
     )
+
+
+def count(tx: Transaction, *, agent_type: str | None = None, state: str | None = None) -> int:
+    """How many ``listed`` gives with no limit."""
+    return int(
+        tx.value(
+            f"SELECT count(*) FROM agent_lifecycle WHERE (:type IS NULL OR agent_type = :type) AND {_in(state)}",
+            {"type": agent_type, "state": state},
+        )
+    )
+
+
+def _in(state: str | None) -> str:
+    """A condition each, since one for all would use no index, and go through the agents of years."""
+    match state:
+        case None:
+            return "status IN ('starting', 'running')"
+        case "all":
+            return "TRUE"
+        case _:
+            return "status = :state"
 
 
 def of_task(tx: Transaction, task_id: str) -> list[Row]:

@@ -45,6 +45,10 @@ class Watch:
         with self._lock:
             return self._look()
 
+    def at_hand(self) -> Machine | None:
+        """What ``look`` would give without looking, if it would; waits for nobody."""
+        return self._seen if self._busy and time.monotonic() - self._seen_at < FRESH_SECONDS else None
+
     def look(self) -> Machine:
         """As ``glance``; takes a moment where no look lies within the last minute, for the CPU's load to be this
         minute's.
@@ -58,7 +62,7 @@ class Watch:
 
     def _look(self) -> Machine:
         if self._seen is None or time.monotonic() - self._seen_at >= FRESH_SECONDS:
-            self._seen_at = time.monotonic()
+            looked_at = time.monotonic()
             per_core = self._percent_of_cores()
             memory, swap = psutil.virtual_memory(), psutil.swap_memory()
             disk = shutil.disk_usage(next(place for place in (self.folder, *self.folder.parents) if place.exists()))
@@ -70,6 +74,7 @@ class Watch:
                 _space(swap.total, swap.free, swap.used),
                 _space(disk.total, disk.free, disk.used),
             )
+            self._seen_at = looked_at  # the last: see ``at_hand``
         return self._seen
 
     def _percent_of_cores(self) -> tuple[float, ...]:

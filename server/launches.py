@@ -29,6 +29,18 @@ def next_attempt(tx: Transaction, task_id: str) -> int:
     return 1 + int(tx.value(sql, (task_id,)))
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """How much is going on, apart from how full the machine is: what it can take depends on both."""
+
+    at_work: int
+    launched_in_last_minute: int
+
+
+def crowd(tx: Transaction, now: str) -> Crowd:
+    return Crowd(agents.count(tx), in_last_minute(tx, now))
+
+
 def in_last_minute(tx: Transaction, now: str) -> int:
     """Launches of all agents."""
     return int(tx.value("SELECT count(*) FROM agent_lifecycle WHERE created_at > ?", (clock.plus(now, -60.0),)))

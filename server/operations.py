@@ -46,6 +46,7 @@ from .errors import (
     WorktreeExists,
 )
 from .health import Measured
+from .machine import Machine
 from .repository import Repository
 from .resolutions import Strategy
 from .settings import Settings
@@ -159,8 +160,14 @@ class GitOperations:
     async def measure(self, agent_ids: Collection[str]) -> Mapping[str, Measured]:
         return await _on_thread(self._measure, agent_ids)
 
-    async def has_room(self) -> bool:
-        return not (await self.room()).refusals
+    async def has_room(self, crowd: launches.Crowd) -> bool:
+        seen = self._opened.machine.at_hand() if self._opened is not None else None
+        if seen is None:
+            seen = await _on_thread(self._look_at_machine)
+        return not self._shut(host.load_of(seen), crowd)
+
+    def _look_at_machine(self) -> Machine:
+        return self._crew.machine.look()
 
     async def room(self) -> Room:
         return await _on_thread(self._room)
@@ -168,12 +175,15 @@ class GitOperations:
     def _room(self) -> Room:
         crew, limits = self._crew, self._crew.settings.launch
         seen = crew.machine.look()
-        load, at_work = host.load_of(seen), len(crew.store.read(agents.live))
-        launched = crew.store.read(launches.in_last_minute, clock.now())
-        return Room(
-            seen,
-            gates.all_shut(load, limits, agents_at_work=at_work, launched_in_last_minute=launched),
-            shortages.find(seen, load, limits, agents_at_work=at_work),
+        load, crowd = host.load_of(seen), crew.store.read(launches.crowd, clock.now())
+        return Room(seen, self._shut(load, crowd), shortages.find(seen, load, limits, agents_at_work=crowd.at_work))
+
+    def _shut(self, load: gates.Load, crowd: launches.Crowd) -> list[gates.Refusal]:
+        return gates.all_shut(
+            load,
+            self._settings.launch,
+            agents_at_work=crowd.at_work,
+            launched_in_last_minute=crowd.launched_in_last_minute,
         )
 
     def _require_fit(self, agent_types: Collection[str]) -> None:

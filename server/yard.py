@@ -20,6 +20,7 @@ from .changes import Changes
 from .gates import Refusal
 from .health import Measured
 from .identity import Caller
+from .launches import Crowd
 from .machine import Machine
 from .paths import Paths
 from .resolutions import Strategy
@@ -138,8 +139,8 @@ class Operations(Protocol):
         """Remove one task's worktree, or all that may be. Raises NotMerged, StillInUse, UncommittedChanges for one."""
         ...
 
-    async def has_room(self) -> bool:
-        """Whether the machine can take another agent."""
+    async def has_room(self, crowd: Crowd) -> bool:
+        """Whether the machine can take another agent, as it was seen within the last second."""
         ...
 
     async def room(self) -> Room:

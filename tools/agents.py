@@ -88,7 +88,9 @@ async def own_agents(
 async def _list(call: Call, agent_type: str, state: str, limit: int, cursor: str) -> AgentsResult:
     if state and state not in STATES:
         raise InvalidInput(f"There is no state {state!r}.", hint=f"Give one of {', '.join(STATES)}.")
-    rows, total = await yard_of(call).store.read(_listed, agent_type or None, state or None, cursor, limit + 1)
+    store = yard_of(call).store
+    look = store.read if state else store.glance  # those that live are few
+    rows, total = await look(_listed, agent_type or None, state or None, cursor, limit + 1)
     views = [Agent(**vars(view)) for view in overview.agent_views(rows, now=clock.now())]
     shown, next_cursor = page(views, key=lambda agent: agent.agent_id, limit=limit)
     return AgentsResult(action="list", agents=shown, total=total, next_cursor=next_cursor)
@@ -97,12 +99,8 @@ async def _list(call: Call, agent_type: str, state: str, limit: int, cursor: str
 def _listed(
     tx: Transaction, agent_type: str | None, state: str | None, after: str, limit: int
 ) -> tuple[list[Row], int]:
-    total = tx.value(
-        "SELECT count(*) FROM agent_lifecycle WHERE (:type IS NULL OR agent_type = :type) "
-        "AND (:state = 'all' OR status = :state OR (:state IS NULL AND status IN ('starting', 'running')))",
-        {"type": agent_type, "state": state},
-    )
-    return domain.listed(tx, agent_type=agent_type, state=state, after=after, limit=limit), int(total)
+    rows = domain.listed(tx, agent_type=agent_type, state=state, after=after, limit=limit)
+    return rows, domain.count(tx, agent_type=agent_type, state=state)
 
 
 async def _spawn(call: Call, agent_type: str, task_id: str, timeout_seconds: float | None) -> AgentsResult:

@@ -6,7 +6,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from ..server import assigning, clock, overview, tasks
+from ..server import assigning, clock, launches, overview, tasks
 from ..server.errors import InvalidInput
 from ..server.store import Row, Transaction
 from ..server.wording import cut
@@ -104,7 +104,8 @@ async def _assign(yard: Yard, order: assigning.Order) -> AssignResult:
 
 
 async def _find(yard: Yard, parallel: int, priority_filter: str, limit: int) -> AssignResult:
-    rows, total, blocked, waits = await yard.store.read(_available, tasks.URGENCY[priority_filter], parallel, limit)
+    urgency = tasks.URGENCY[priority_filter]
+    rows, total, blocked, waits, crowd = await yard.store.read(_available, urgency, parallel, limit, now=clock.now())
     found = [
         Available(**{**{key: row[key] for key in Available.model_fields}, "title": cut(row["title"], 120)})
         for row in rows
@@ -117,21 +118,22 @@ async def _find(yard: Yard, parallel: int, priority_filter: str, limit: int) -> 
         total_available=total,
         blocked_tasks=blocked,
         blocked=waiting,
-        resource_available=await yard.operations.has_room(),
+        resource_available=await yard.operations.has_room(crowd),
         note="The lists are cut; crewyard://graph shows every task." if more or more_waiting else None,
     )
 
 
 def _available(
-    tx: Transaction, urgency: tuple[int, int], parallel: int, limit: int
-) -> tuple[list[Row], int, int, list[Blocked]]:
+    tx: Transaction, urgency: tuple[int, int], parallel: int, limit: int, *, now: str
+) -> tuple[list[Row], int, int, list[Blocked], launches.Crowd]:
     high, low = urgency
     waits = [
         Blocked(task_id=row["task_id"], waits_for=[b["task_id"] for b in tasks.open_blockers(tx, row["task_id"])][:10])
         for row in tasks.pending(tx, limit=limit + 1, most_urgent=high, least_urgent=low)
     ]
     total, blocked = (tasks.count(tx, each, most_urgent=high, least_urgent=low) for each in ("ready", "pending"))
-    return tasks.ready(tx, limit=parallel, most_urgent=high, least_urgent=low), total, blocked, waits
+    ready = tasks.ready(tx, limit=parallel, most_urgent=high, least_urgent=low)
+    return ready, total, blocked, waits, launches.crowd(tx, now)
 
 
 async def _change(yard: Yard, action: str, dispatch_id: str) -> AssignResult:

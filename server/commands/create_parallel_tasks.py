@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from .. import clock, reservations
+from .. import clock, launches, reservations
 from ..errors import ValidationFailed
 from ..identity import Caller
 from ..yard import Yard
@@ -65,7 +65,7 @@ async def run(yard: Yard, caller: Caller, given: Given) -> Result:
         )
         for row in rows
     ]
-    room = await yard.operations.has_room()
+    room = await yard.operations.has_room(await yard.store.read(launches.crowd, clock.now()))
     return Result(created_tasks=created, total_created=len(created), resource_available=room)
 
 

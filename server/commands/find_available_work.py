@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from .. import tasks
+from .. import clock, launches, tasks
 from ..errors import NoAvailableWork
 from ..identity import Caller
 from ..store import Row, Transaction
@@ -49,7 +49,7 @@ class Found(Answer):
 
 
 async def run(yard: Yard, caller: Caller, given: Given) -> Found:
-    found, total = await yard.read(caller, _available, given)
+    found, total, crowd = await yard.read(caller, _available, given, now=clock.now())
     if not found:
         raise NoAvailableWork(
             "No task can start now.",
@@ -59,18 +59,18 @@ async def run(yard: Yard, caller: Caller, given: Given) -> Found:
     return Found(
         available_tasks=found,
         total_available=total,
-        resource_available=await yard.operations.has_room() if given.resource_check else None,
+        resource_available=await yard.operations.has_room(crowd) if given.resource_check else None,
     )
 
 
-def _available(tx: Transaction, given: Given) -> tuple[list[Available], int]:
+def _available(tx: Transaction, given: Given, *, now: str) -> tuple[list[Available], int, launches.Crowd]:
     most, least = tasks.URGENCY[given.priority_filter]
     states = ("ready",) if given.exclude_blocked else ("ready", "pending")
     rows = tasks.ready(tx, limit=given.max_parallel, most_urgent=most, least_urgent=least)
     if not given.exclude_blocked:
         rows += tasks.pending(tx, limit=given.max_parallel - len(rows), most_urgent=most, least_urgent=least)
     total = sum(tasks.count(tx, state, most_urgent=most, least_urgent=least) for state in states)
-    return [_shown(tx, row) for row in rows], total
+    return [_shown(tx, row) for row in rows], total, launches.crowd(tx, now)
 
 
 def _shown(tx: Transaction, row: Row) -> Available:

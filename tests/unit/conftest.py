@@ -57,7 +57,7 @@ class StandIn:
     async def require_fit(self, agent_types: Any) -> None:
         self._take("require_fit", agent_types=set(agent_types))
 
-    async def has_room(self) -> bool:
+    async def has_room(self, crowd: Any) -> bool:
         return not self.room_now.refusals
 
     async def room(self) -> Room:
