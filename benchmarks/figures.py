@@ -93,9 +93,18 @@ def told(section: Section) -> str:
     for row in section.rows:
         lines += [_line(row, name) for name in row.beside or (None,)]
         lines += [_own_line(row, goal) for goal in row.goals if goal.beside is None and row.beside]
-    notes = [f"- {row.what}: {row.why}" for row in section.rows if row.why]
+    notes = [f"- {'; '.join(rows)}: {why}" for why, rows in _reasons(section).items()]
     notes += [f"- {name} was not measured: {why}" for name, why in section.missing.items()]
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+
+
+def _reasons(section: Section) -> dict[str, list[str]]:
+    """The rows that miss their goal for each reason: p99 does for that of its median, as a rule."""
+    found: dict[str, list[str]] = {}
+    for row in section.rows:
+        if row.why:
+            found.setdefault(row.why, []).append(row.what)
+    return found
 
 
 def _line(row: Row, name: str | None) -> str:

@@ -4,7 +4,9 @@
 
 Both are started by turns, over stdio, in the same repository: from the spawn to the answer to `initialize`, and to that
 to `tools/list`. Then both stay, are called by turns in each protocol era, and are weighed: the no-op tool takes no
-argument and answers with a small model, as ours do.
+argument and answers with a small model, as ours do. A third one shows the limit of a call: it checks the same arguments
+and writes the same answer, which it has ready, and does nothing else, but for the one row that it commits to disk where
+ours sends a message.
 """
 
 import argparse
@@ -40,8 +42,25 @@ async def noop() -> Answer:
     return Answer(status='success', total=0)
 app.run('stdio')
 """
+PREPARED = """
+import json, os, sqlite3
+from crewyard.tools import for_lead
+from mcp.server.mcpserver import MCPServer
+ANSWERS = json.loads(os.environ['ANSWERS'])
+rows = sqlite3.connect('prepared.db', isolation_level=None)
+rows.executescript('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS sent (content)')
+def prepared(tool):
+    answer = tool.fn_metadata.output_model.model_validate(ANSWERS[tool.name])
+    async def give(call, content=None, **others):
+        if content:
+            rows.execute('INSERT INTO sent VALUES (?)', (json.dumps(content),))
+        return answer
+    return tool.model_copy(update={'fn': give})
+MCPServer('prepared', tools=[prepared(tool) for tool in for_lead() if tool.name in ANSWERS]).run('stdio')
+"""
 CREWYARD = [str(Path(sys.executable).with_name("crewyard")), "serve"]
 EMPTY_SERVER = [sys.executable, "-c", EMPTY]
+PREPARED_SERVER = [sys.executable, "-c", PREPARED]
 SERVERS = {"crewyard": CREWYARD, "empty server": EMPTY_SERVER}
 INITIALIZE = {
     "method": "initialize",
@@ -55,10 +74,14 @@ CALLS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 ERAS = {"auto": "2026 era", "legacy": "2025 era"}
 TASKS = 50
 MOST = 1.3
+PART = "the prepared answer shows how much of it the check of the arguments and the writing of the answer take"
 WHY = {
-    "assign find": "it reads the plan and looks at the machine on two threads, and answers with 50 tasks (6 kB)",
-    "route send": "its commit is on disk before the answer; see Messages for what that takes",
-    "memory": "the supervisor, GitPython, psutil and three connections to the database live in the same process",
+    "agents list": f"{PART}; the rest reads who is alive, and looks for mail",
+    "assign find": f"{PART}; the rest reads the tasks, on another thread since a plan may be long, and looks for mail",
+    "route send": "its commit is on disk before the answer, as that of one row in one table before the prepared one, "
+    "which misses the goal for it; ours writes a message and an event, with their indexes, and looks for mail",
+    "memory": "of what it takes more, 9 MB are our modules, 3 MB GitPython and psutil, 2 MB the supervisor's modules, "
+    "and the rest seven connections to the database and the threads that use them",
 }
 
 
@@ -118,21 +141,37 @@ async def called(repo: Path, calls: int) -> list[Row]:
             ours, empty = [await stack.enter_async_context(client(command, repo, mode)) for command in SERVERS.values()]
             tasks = [{"task_id": f"T{n}", "title": f"Task {n}"} for n in range(TASKS)]
             await ours.call_tool("plan", {"action": "add", "tasks": tasks})
-            for what, (tool, arguments) in CALLS.items():
-                took: tuple[list[float], list[float]] = ([], [])
-                for _ in range(calls):
-                    took[0].append(await timed(ours, tool, arguments))
-                    took[1].append(await timed(empty, "noop", {}))
-                name = f"{what}, {era}"
-                rows += [beside_empty(name, "ms", *took), beside_empty(f"{name}, p99", "ms", *took, at=0.99)]
+            limit = client(PREPARED_SERVER, repo, mode, ANSWERS=await answers(ours))
+            rows += await compared(ours, empty, limit, era, calls)
             if mode == "auto":
                 rows.append(beside_empty("memory after that (PSS)", "MB", [weight(CREWYARD)], [weight(EMPTY_SERVER)]))
     return rows
 
 
-def client(command: Sequence[str], repo: Path, mode: Any) -> Client:
-    parameters = StdioServerParameters(command=command[0], args=list(command[1:]), cwd=repo, env=dict(os.environ))
+async def compared(ours: Client, empty: Client, limit: Client, era: str, calls: int) -> list[Row]:
+    rows: list[Row] = []
+    async with limit:
+        for what, (tool, arguments) in CALLS.items():
+            took: tuple[list[float], list[float], list[float]] = ([], [], [])
+            for _ in range(calls):
+                took[0].append(await timed(ours, tool, arguments))
+                took[1].append(await timed(empty, "noop", {}))
+                took[2].append(await timed(limit, tool, arguments))
+            name = f"{what}, {era}"
+            rows += [beside_empty(name, "ms", *took), beside_empty(f"{name}, p99", "ms", *took, at=0.99)]
+    return rows
+
+
+def client(command: Sequence[str], repo: Path, mode: Any, **variables: str) -> Client:
+    environ = {**os.environ, **variables}
+    parameters = StdioServerParameters(command=command[0], args=list(command[1:]), cwd=repo, env=environ)
     return Client(stdio_client(parameters, errlog=Path(os.devnull).open("w")), mode=mode)
+
+
+async def answers(caller: Client) -> str:
+    """What each of the calls is answered, by its tool, as JSON."""
+    given = {tool: await caller.call_tool(tool, dict(arguments)) for tool, arguments in CALLS.values()}
+    return json.dumps({tool: answer.structured_content for tool, answer in given.items()})
 
 
 async def timed(caller: Client, tool: str, arguments: Mapping[str, Any]) -> float:
@@ -150,9 +189,18 @@ def weight(command: Sequence[str]) -> float:
     return sum(child.memory_full_info().pss for child in found) / 1e6
 
 
-def beside_empty(what: str, unit: str, ours: Sequence[float], empty: Sequence[float], at: float = 0.5) -> Row:
+def beside_empty(
+    what: str,
+    unit: str,
+    ours: Sequence[float],
+    empty: Sequence[float],
+    limit: Sequence[float] = (),
+    *,
+    at: float = 0.5,
+) -> Row:
     goals = [Goal("empty server", at_most=MOST)]
-    row = Row(what, unit, Series(ours, at), {"empty server": Series(empty, at)}, goals)
+    others = {"empty server": Series(empty, at)} | ({"prepared answer": Series(limit, at)} if limit else {})
+    row = Row(what, unit, Series(ours, at), others, goals)
     if goals[0].is_met(figures.ratio(row, goals[0]) or 0.0):
         return row
     return replace(row, why=next((why for name, why in WHY.items() if what.startswith(name)), ""))

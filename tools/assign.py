@@ -25,8 +25,8 @@ class Available(BaseModel):
     title: str
     priority: int
     estimated_hours: float
-    agent_type: str | None
-    spec_id: str | None
+    agent_type: str | None = None
+    spec_id: str | None = None
 
 
 class Blocked(BaseModel):
