@@ -106,8 +106,9 @@ def page(
 
 def text_of(item: Any) -> str:
     """The item as it stands in the result."""
-    value = item.model_dump(mode="json", exclude_none=True) if isinstance(item, BaseModel) else item
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    if isinstance(item, BaseModel):
+        return item.model_dump_json(exclude_none=True)
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def fitting(text: str) -> str:
