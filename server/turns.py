@@ -19,6 +19,9 @@ from .errors import StoreError
 # several things in a row, which is what makes it quick.
 QUEUE_SECONDS = 0.0005
 HEAD_SECONDS = 0.0001
+# Who has waited longer than this asks as often as the first: of those that ask equally often chance passes one over
+# again and again. Few wait so long, so that it costs the others next to nothing.
+PATIENCE_SECONDS = 0.02
 
 
 class Turns:
@@ -54,12 +57,14 @@ class Turns:
 
 
 def _lock(descriptor: int, pause: float, end: float) -> bool:
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= end:
+            now = time.monotonic()
+            if now >= end:
                 return False
-            time.sleep(pause)
+            time.sleep(pause if now - began < PATIENCE_SECONDS else HEAD_SECONDS)
         else:
             return True
