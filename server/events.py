@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from .errors import (
@@ -88,12 +89,8 @@ def change(
     have = have or _state(tx, machine, key)
     if want not in machine.moves[have]:
         raise _illegal(machine, key, have, want)
-    assignments = "".join(f", {column} = :{column}" for column in columns)
-    changed = tx.run(
-        f"UPDATE {machine.table} SET status = :want_{assignments} WHERE {machine.key} = :key_ AND status = :have_",
-        {**columns, "want_": want, "key_": key, "have_": have},
-    )
-    if not changed:  # it is not what the caller took it for
+    sql = _update(machine.table, machine.key, *columns)
+    if not tx.run(sql, (want, *columns.values(), key, have)):  # it is not what the caller took it for
         raise _illegal(machine, key, _state(tx, machine, key), want)
     record(
         tx,
@@ -107,6 +104,12 @@ def change(
         **({"why": why} if why else {}),
         **{name: value for name, value in (facts or {}).items() if value is not None},
     )
+
+
+@cache
+def _update(table: str, key: str, *columns: str) -> str:
+    assignments = "".join(f", {column} = ?" for column in columns)
+    return f"UPDATE {table} SET status = ?{assignments} WHERE {key} = ? AND status = ?"
 
 
 def _state(tx: Transaction, machine: Machine, key: object) -> str:
