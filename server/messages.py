@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from . import clock, events, lapses, message_types, recipients, states
@@ -23,6 +24,8 @@ _WAITS = (
     "AND (expires_at IS NULL OR expires_at > :now)"
 )
 VISIBLE = f"{_WAITS} AND (visible_at IS NULL OR visible_at <= :now)"
+# What acknowledging one asks for: all its columns take twice as long.
+_STANDING = "message_id, to_agent, status, claimed_by, lease_until, delivery_count, delivered_at"
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,9 @@ class Terms:
 USUAL = Terms()
 
 
-def get(tx: Transaction, message_id: str) -> Row:
+def get(tx: Transaction, message_id: str, columns: str = "*") -> Row:
     """The message's row. Raises MessageNotFound."""
-    row = tx.one("SELECT * FROM agent_message WHERE message_id = ?", (message_id,))
+    row = tx.one(f"SELECT {columns} FROM agent_message WHERE message_id = ?", (message_id,))
     if row is None:
         raise MessageNotFound(
             f"There is no message {message_id!r}.",
@@ -175,7 +178,7 @@ def acknowledge(tx: Transaction, message_ids: Sequence[str], mailboxes: Sequence
     """
     settled = 0
     for message_id in message_ids:
-        row = get(tx, message_id)
+        row = get(tx, message_id, _STANDING)
         _require_own(row, mailboxes, reader, now)
         if row["status"] == "acknowledged":
             continue
@@ -264,14 +267,21 @@ def _require_own(row: Row, mailboxes: Sequence[str], reader: str, now: str) -> N
 
 
 def _visible(tx: Transaction, mailboxes: Sequence[str], limit: int, now: str) -> list[Row]:
-    """Of each mailbox the first in the order of its index, so that what is not taken is not looked at."""
     boxes = {f"box_{number}": box for number, box in enumerate(mailboxes)}
-    firsts = " UNION ALL ".join(
-        "SELECT * FROM (SELECT id, priority, message_id, retry_count, delivery_count, "
-        f"delivered_at FROM agent_message WHERE to_agent = :{box} AND {VISIBLE} ORDER BY priority, id LIMIT :limit)"
-        for box in boxes
-    )
-    return tx.all(f"{firsts} ORDER BY priority, id LIMIT :limit", {**boxes, "limit": limit, "now": now})
+    return tx.all(_firsts(len(boxes)), {**boxes, "limit": limit, "now": now})
+
+
+@cache
+def _firsts(mailboxes: int) -> str:
+    """Of each mailbox the first in the order of its index, so that what is not taken is not looked at."""
+    each = [
+        "SELECT id, priority, message_id, retry_count, delivery_count, delivered_at FROM agent_message "
+        f"WHERE to_agent = :box_{number} AND {VISIBLE} ORDER BY priority, id LIMIT :limit"
+        for number in range(mailboxes)
+    ]
+    if mailboxes == 1:  # its index has them in order, which SQLite does not see from outside
+        return each[0]
+    return f"{' UNION ALL '.join(f'SELECT * FROM ({firsts})' for firsts in each)} ORDER BY priority, id LIMIT :limit"
 
 
 def _insert(
