@@ -34,6 +34,7 @@ ALIASES = {
 }
 DEFAULT = "status_update"
 MAX_CONTENT_BYTES = 64 * 1024
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)  # json.dumps makes one for each call with options
 PRIORITIES = {"urgent": 1, "critical": 1, "high": 2, "normal": 5, "medium": 5, "low": 8}
 
 
@@ -65,7 +66,7 @@ def content(value: Any) -> str:
     if not isinstance(value, dict | str):
         raise InvalidInput("A message needs content: an object or text.", hint="Give content={…}.")
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = _JSON.encode(value)
         size = len(text.encode())
     except (UnicodeEncodeError, ValueError, RecursionError) as error:
         raise InvalidInput("The content is no valid text or JSON object.", hint="Send plain UTF-8.") from error
