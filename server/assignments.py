@@ -50,7 +50,7 @@ def create(
             task_id=task["task_id"],
             orchestrator_task_id=present["orchestrator_task_id"],
         )
-    events.transition(
+    events.change(
         tx, states.TASK, task["task_id"], "assigned", now=now, actor=actor, updated_at=now, assigned_agent=agent_type
     )
     row = tx.only(
@@ -129,7 +129,7 @@ def is_reserved(row: Row) -> bool:
 def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, actor: str) -> None:
     """An agent runs on it."""
     row = get(tx, assignment_id)
-    events.transition(
+    events.change(
         tx,
         states.ASSIGNMENT,
         assignment_id,
@@ -141,7 +141,7 @@ def started(tx: Transaction, assignment_id: str, agent_id: str, *, now: str, act
         started_at=row["started_at"] or now,
         not_before=None,
     )
-    events.transition(
+    events.change(
         tx,
         states.TASK,
         row["task_id"],

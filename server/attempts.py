@@ -237,9 +237,9 @@ def _wait_again(
 ) -> None:
     assignment_id, task_id = row["orchestrator_task_id"], row["task_id"]
     if row["status"] != "assigned":  # it is where no agent could be started at all
-        events.transition(tx, states.ASSIGNMENT, assignment_id, "assigned", now=now, actor=actor, why=why)
+        events.change(tx, states.ASSIGNMENT, assignment_id, "assigned", now=now, actor=actor, why=why)
     if tasks.get(tx, task_id)["status"] != "assigned":
-        events.transition(tx, states.TASK, task_id, "assigned", now=now, actor=actor, why=why, updated_at=now)
+        events.change(tx, states.TASK, task_id, "assigned", now=now, actor=actor, why=why, updated_at=now)
     tx.run(
         "UPDATE orchestrator_task SET not_before = ?, next_prompt = ?, completed_at = NULL "
         "WHERE orchestrator_task_id = ?",

@@ -89,6 +89,6 @@ def recount(tx: Transaction, task_ids: Collection[str], *, now: str, actor: str)
         if status != want:
             why = "its dependencies in the plan changed"
             columns = {"unmet_blockers": count, "updated_at": now}
-            events.transition(tx, TASK, task_id, want, now=now, actor=actor, why=why, **columns)
+            events.change(tx, TASK, task_id, want, now=now, actor=actor, why=why, **columns)
         elif before != count:
             tx.run("UPDATE specs_task SET unmet_blockers = ?, updated_at = ? WHERE task_id = ?", (count, now, task_id))

@@ -190,7 +190,7 @@ def _settle(tx: Transaction, work: _Work, changes: plan_edges.Changes, open_: li
             tasks.complete(tx, task.task_id, now=work.now, actor=work.actor, why="the plan says so")
         elif task.status == "cancelled":
             why = "the plan says so"
-            events.transition(
+            events.change(
                 tx, TASK, task.task_id, "cancelled", now=work.now, actor=work.actor, why=why, updated_at=work.now
             )
         if task.status != "pending":

@@ -74,7 +74,7 @@ def fill(tx: Transaction, worktree_id: int, *, path: str, commit: str, now: str,
 
 def filled(tx: Transaction, entry: Pooled, *, now: str, actor: str) -> None:
     """It is clean, on no branch, and in its place: the task that it was made for has it no more."""
-    events.transition(tx, states.POOL, entry.pool_id, "ready", now=now, actor=actor, since=now)
+    events.change(tx, states.POOL, entry.pool_id, "ready", now=now, actor=actor, since=now)
     if worktrees.get(tx, entry.worktree_id)["status"] != "cleaned":
         worktrees.freed(tx, entry.worktree_id, 0.0)
         worktrees.change(tx, entry.worktree_id, "cleaned", now=now, actor=actor, why="kept for the next task")

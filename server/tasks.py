@@ -158,7 +158,7 @@ def check_of(task: Row) -> list[str]:
 
 def complete(tx: Transaction, task_id: str, *, now: str, actor: str, why: str = "") -> Completion:
     """Mark the task completed, resolve the edges that it blocks, and make ready what waits for nothing else."""
-    events.transition(
+    events.change(
         tx,
         states.TASK,
         task_id,
@@ -191,14 +191,14 @@ def complete(tx: Transaction, task_id: str, *, now: str, actor: str, why: str = 
             left = len(open_blockers(tx, dependent))
         tx.run("UPDATE specs_task SET unmet_blockers = ?, updated_at = ? WHERE task_id = ?", (left, now, dependent))
         if left == 0 and row["status"] == "pending":
-            events.transition(tx, states.TASK, dependent, "ready", now=now, actor=actor, why=f"{task_id} is completed")
+            events.change(tx, states.TASK, dependent, "ready", now=now, actor=actor, why=f"{task_id} is completed")
             unblocked.append(dependent)
     return Completion(dependencies_resolved=len(waiting), unblocked=unblocked)
 
 
 def fail(tx: Transaction, task_id: str, *, now: str, actor: str, code: str, message: str, review: bool) -> None:
     """End the task without its work; with ``review`` a person is to look at it."""
-    events.transition(
+    events.change(
         tx,
         states.TASK,
         task_id,
@@ -219,7 +219,7 @@ def release(tx: Transaction, task_id: str, *, now: str, actor: str, why: str) ->
     error_events.stop(tx, task_id, why, now=now, actor=actor)
     task = get(tx, task_id)
     want = "ready" if task["unmet_blockers"] == 0 else "pending"
-    events.transition(
+    events.change(
         tx,
         states.TASK,
         task_id,
@@ -259,7 +259,7 @@ def update_status(tx: Transaction, task_id: str, new_status: str, *, now: str, a
         notices.completed(tx, task_id, done.unblocked, now=now, actor=actor)
         return done
     if new_status == "cancelled":
-        events.transition(tx, states.TASK, task_id, "cancelled", now=now, actor=actor, updated_at=now)
+        events.change(tx, states.TASK, task_id, "cancelled", now=now, actor=actor, updated_at=now)
         error_events.resolve(tx, task_id, "its task was cancelled", now=now, actor=actor)
     else:
         release(tx, task_id, now=now, actor=actor, why="opened again by hand")
