@@ -36,6 +36,19 @@ GOALS = [
     Goal("sqlite3, same rows", at_least=0.9),
     *(Goal(name, at_least=1.0) for name in ("litequeue", "persist-queue", "huey", "redis")),
 ]
+WHY = {
+    "full": "The other libraries write 4 (persist-queue) to 8 pages (litequeue) a cycle into the log, we 20: three "
+    "events with their index, and indexes by mailbox, lease and expiry. They keep no history and no lease: huey "
+    "deletes what it hands out, litequeue's stays locked after a consumer's death until somebody asks for it, and "
+    "persist-queue reads and marks in two steps, so that two processes can be given the same. Each of them waits for "
+    "the disk three times, we twice. Our statements alone, replayed with nothing around them, are 1.1 times as fast "
+    "as sqlite3 with the same rows; it is Python that loses this again, which looks at what is sent, gives the "
+    "writers turns and wakes readers: 0.09 ms of CPU a cycle, and twice that where the caches are cold after each "
+    "wait for the disk",
+    "normal": "As with durable, and there is no wait for the disk to save. Our statements alone, replayed with "
+    "nothing around them, reach 0.87 of sqlite3 with the same rows, since they also count what waits, look for leases"
+    " that ran out and read back what is handed out; the Python around them takes 0.09 ms of 0.25 ms of CPU",
+}
 
 
 def measure(asked: argparse.Namespace) -> Section:
@@ -78,7 +91,8 @@ def cycles(pythons: dict[str, str], count: int, rounds: int) -> Iterator[Row]:
             commands = {name: [python, script, name, places[name], durability] for name, python in pythons.items()}
             took = turns.rates(commands, count, rounds)
         ours = Series(took.pop(Ours.name))
-        yield Row(f"cycles, {called}", "/s", ours, {name: Series(rate) for name, rate in took.items()}, GOALS)
+        beside = {name: Series(rate) for name, rate in took.items()}
+        yield Row(f"cycles, {called}", "/s", ours, beside, GOALS, WHY[durability])
 
 
 # ------------------------------------------------------------------------------------------------- writers
