@@ -1,6 +1,6 @@
 """Crewyard beside runit, s6, supervisord, circus and pm2, each with the same children.
 
-    python benchmarks/supervision.py [--sizes 10 100 500] [--children 50] [--seconds 20] [--only NAME] [--quick]
+    python benchmarks/supervision.py [--sizes 10 100 500] [--children 50] [--seconds 10] [--only NAME] [--quick]
 
 The children are one shell script that sleeps; each supervisor restarts what ends as soon as its settings let it, and
 one after another has them. At rest: memory (PSS) and CPU time of all supervising processes together, without the
@@ -106,6 +106,6 @@ if __name__ == "__main__":
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, OF_GOAL, 500])
     parser.add_argument("--children", type=int, default=50, help="of whom some are killed")
     parser.add_argument("--rounds", type=int, default=15, help="how many of them")
-    parser.add_argument("--seconds", type=float, default=20.0, help="for which the CPU time is taken")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for which the CPU time is taken")
     parser.add_argument("--only", action="append", choices=[kind.name for kind in SUPERVISORS], help="beside these")
     figures.run(measure, parser)
