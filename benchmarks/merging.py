@@ -1,6 +1,6 @@
 """The merge queue beside plain git.
 
-    python benchmarks/merging.py [--files 236 5000 57000] [--merges 40] [--queues 10 100] [--check-seconds 1] [--quick]
+    python benchmarks/merging.py [--files 236 5000 57000] [--merges 40] [--queues 10 40] [--check-seconds 1] [--quick]
 
 A merge: from a request in the queue to its record as merged, and `merge-tree`, `commit-tree`, `update-ref` of the same
 branch onto a branch of the same history, by turns. Queues: so many requests that wait, worked off at once, as one chain
@@ -177,6 +177,6 @@ if __name__ == "__main__":
     parser = figures.parser(__doc__)
     parser.add_argument("--files", type=int, nargs="+", default=[236, 5_000, 57_000])
     parser.add_argument("--merges", type=int, default=40)
-    parser.add_argument("--queues", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--queues", type=int, nargs="+", default=[10, 40])
     parser.add_argument("--check-seconds", type=float, default=1.0)
     figures.run(measure, parser)
