@@ -222,13 +222,15 @@ CREATE TABLE main.launch_hold (
 ) STRICT, WITHOUT ROWID;
 
 -- What an agent says of its own work (contract 3, report). Its word is heard; evidence decides.
+-- `output` is what a stage of `[workflows]` asks for.
 CREATE TABLE main.agent_report (
     report_id INTEGER PRIMARY KEY,
     agent_id  TEXT NOT NULL REFERENCES agent_lifecycle (agent_id),
     kind      TEXT NOT NULL CHECK (kind IN ('progress', 'complete', 'failed', 'blocked', 'question')),
     summary   TEXT NOT NULL DEFAULT '',
     no_change INTEGER NOT NULL DEFAULT 0 CHECK (no_change IN (0, 1)),
-    at        TEXT NOT NULL
+    at        TEXT NOT NULL,
+    output    TEXT CHECK (output IS NULL OR json_valid(output))
 ) STRICT;
 CREATE INDEX main.agent_report_agent ON agent_report (agent_id);
 
@@ -400,6 +402,140 @@ SELECT id, from_agent AS sender, to_agent AS recipient, message_type AS type, co
        CASE status WHEN 'delivered' THEN 'in_progress' WHEN 'acknowledged' THEN 'completed'
                    WHEN 'expired' THEN 'failed' ELSE status END AS status
 FROM agent_message;
+
+-- ----------------------------------------------------------------------- workflows: projects, queues and workers
+
+-- What flows through the stages of `[workflows]` (R-200). `stage` is the one that it has come to last.
+CREATE TABLE main.project (
+    project_id     TEXT PRIMARY KEY,
+    title          TEXT NOT NULL,
+    input          TEXT NOT NULL,
+    source         TEXT NOT NULL CHECK (source IN ('text', 'file', 'batch', 'issue')),
+    status         TEXT NOT NULL DEFAULT 'active'
+        CHECK (status IN ('active', 'held', 'review', 'completed', 'rejected')),
+    stage          TEXT NOT NULL,
+    priority       INTEGER NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 10),  -- stays with it (R-209)
+    kind           TEXT NOT NULL DEFAULT '',
+    complexity     TEXT NOT NULL DEFAULT 'standard' CHECK (complexity IN ('simple', 'standard', 'complex')),
+    location       TEXT NOT NULL DEFAULT '',
+    repository_url TEXT,
+    deployment_url TEXT,
+    created_by     TEXT NOT NULL,
+    created_at     TEXT NOT NULL,
+    updated_at     TEXT NOT NULL,
+    completed_at   TEXT,
+    CHECK ((status IN ('completed', 'rejected')) = (completed_at IS NOT NULL))
+) STRICT;
+CREATE INDEX main.project_status ON project (status);
+
+-- A place for one agent at a time (R-210). What it may do without its project's stage is not known here: `[workflows]` says.
+CREATE TABLE main.worker (
+    worker_id        TEXT PRIMARY KEY,
+    workflow         TEXT NOT NULL,
+    agent_type       TEXT NOT NULL,
+    status           TEXT NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'busy', 'offline', 'retired')),
+    specialities     TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(specialities)),
+    location         TEXT NOT NULL DEFAULT '',
+    origin           TEXT NOT NULL DEFAULT 'roster' CHECK (origin IN ('roster', 'scaled', 'emergency')),
+    until            TEXT,                                      -- of an emergency: it goes then, once idle
+    since            TEXT NOT NULL,
+    last_assigned_at TEXT,
+    offline_since    TEXT,
+    restarted_at     TEXT,                                      -- when a restart was tried last
+    retired_at       TEXT,
+    CHECK ((status = 'offline') = (offline_since IS NOT NULL)),
+    CHECK ((status = 'retired') = (retired_at IS NOT NULL))
+) STRICT;
+CREATE INDEX main.worker_workflow ON worker (workflow, status);
+
+-- A project in a workflow's queue. It becomes a task when a worker gets it, and goes on as that task does.
+CREATE TABLE main.queue_item (
+    item_id        INTEGER PRIMARY KEY,
+    project_id     TEXT NOT NULL REFERENCES project (project_id),
+    workflow       TEXT NOT NULL,
+    status         TEXT NOT NULL DEFAULT 'waiting'
+        CHECK (status IN ('waiting', 'working', 'held', 'review', 'done', 'rejected')),
+    priority       INTEGER NOT NULL CHECK (priority BETWEEN 1 AND 10),
+    wanted_worker  TEXT REFERENCES worker (worker_id),          -- by hand: waits for this one (R-206)
+    worker_id      TEXT REFERENCES worker (worker_id),          -- who has it, or had it last
+    task_id        TEXT UNIQUE REFERENCES specs_task (task_id),
+    rework_count   INTEGER NOT NULL DEFAULT 0,                  -- how often it came back out of review (G-10)
+    output         TEXT CHECK (output IS NULL OR json_valid(output)),
+    error_code     TEXT,
+    error_message  TEXT,
+    queued_at      TEXT NOT NULL,
+    started_at     TEXT,
+    ended_at       TEXT,
+    handed_over_at TEXT,                                        -- when the next stage got it
+    CHECK (status <> 'working' OR (worker_id IS NOT NULL AND task_id IS NOT NULL)),
+    CHECK (status <> 'review' OR error_code IS NOT NULL),
+    CHECK ((status IN ('done', 'rejected')) = (ended_at IS NOT NULL))
+) STRICT;
+-- One place a project in each queue at a time; nothing is worked on by two (G-17).
+CREATE UNIQUE INDEX main.queue_item_one_open ON queue_item (project_id, workflow)
+    WHERE status IN ('waiting', 'working', 'held', 'review');
+CREATE UNIQUE INDEX main.queue_item_one_per_worker ON queue_item (worker_id) WHERE status = 'working';
+CREATE INDEX main.queue_item_waiting ON queue_item (workflow, priority, queued_at) WHERE status = 'waiting';
+CREATE INDEX main.queue_item_project ON queue_item (project_id);
+CREATE INDEX main.queue_item_ended ON queue_item (workflow, ended_at);
+
+-- From when to when a worker had an item: what utilisation, durations and forecasts are counted from (G-12).
+CREATE TABLE main.work_spell (
+    spell_id  INTEGER PRIMARY KEY,
+    item_id   INTEGER NOT NULL REFERENCES queue_item (item_id),
+    worker_id TEXT NOT NULL REFERENCES worker (worker_id),
+    workflow  TEXT NOT NULL,
+    began_at  TEXT NOT NULL,
+    ended_at  TEXT,
+    outcome   TEXT CHECK (outcome IN ('done', 'review', 'released', 'failed_over', 'held', 'rejected')),
+    CHECK ((ended_at IS NULL) = (outcome IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX main.work_spell_open ON work_spell (item_id) WHERE ended_at IS NULL;
+CREATE INDEX main.work_spell_workflow ON work_spell (workflow, ended_at);
+
+-- What administrators were warned of, from its begin to its end (R-223); one of a kind and subject at a time.
+CREATE TABLE main.workflow_alert (
+    alert_id INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL,
+    subject  TEXT NOT NULL,
+    level    TEXT NOT NULL CHECK (level IN ('critical', 'high', 'warning', 'info')),
+    cause    TEXT NOT NULL,
+    facts    TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(facts)),
+    begun_at TEXT NOT NULL,
+    ended_at TEXT
+) STRICT;
+CREATE UNIQUE INDEX main.workflow_alert_open ON workflow_alert (kind, subject) WHERE ended_at IS NULL;
+
+CREATE TABLE main.incident (
+    incident_id INTEGER PRIMARY KEY,
+    cause       TEXT NOT NULL,
+    details     TEXT NOT NULL DEFAULT '',
+    facts       TEXT NOT NULL CHECK (json_valid(facts)),        -- how things stood, and what was done
+    opened_by   TEXT NOT NULL,
+    at          TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE main.feedback (
+    feedback_id INTEGER PRIMARY KEY,
+    project_id  TEXT NOT NULL REFERENCES project (project_id),
+    rating      TEXT NOT NULL CHECK (rating IN ('positive', 'neutral', 'negative')),
+    comment     TEXT NOT NULL DEFAULT '',
+    given_by    TEXT NOT NULL,
+    at          TEXT NOT NULL
+) STRICT;
+
+-- When a project's stage was said to end, and when it did (R-222).
+CREATE TABLE main.forecast (
+    forecast_id INTEGER PRIMARY KEY,
+    project_id  TEXT NOT NULL REFERENCES project (project_id),
+    workflow    TEXT NOT NULL,
+    p50_at      TEXT NOT NULL,
+    p90_at      TEXT NOT NULL,
+    samples     INTEGER NOT NULL,
+    made_at     TEXT NOT NULL,
+    actual_at   TEXT
+) STRICT;
+CREATE INDEX main.forecast_open ON forecast (project_id, workflow) WHERE actual_at IS NULL;
 
 -- Append-only: every change of state, in the transaction that made it (CFR-014, R-019).
 CREATE TABLE main.event (

@@ -58,7 +58,8 @@ def scope(tx: Transaction, order: Order) -> list[str]:
         raise NotFound(f"There is no priority {order.priority_id!r}.", hint="plan(action='show') names each task's.")
     rows = tx.all(
         "SELECT task_id FROM specs_task WHERE status IN ('pending', 'ready') AND (? IS NULL OR priority_id = ?) "
-        "ORDER BY task_id",
+        # What workers have in hand is theirs, also between two attempts.
+        "AND task_id NOT IN (SELECT task_id FROM queue_item WHERE task_id IS NOT NULL) ORDER BY task_id",
         (order.priority_id, order.priority_id),
     )
     if not rows:

@@ -51,7 +51,7 @@ route(action='poll', wait_seconds=50) waits for it.\
 def build_app(yard: Yard, **options: Any) -> Endpoint:
     """The MCP server over ``yard``: the lead's, or one agent's where the yard has a token."""
     configure_logging()
-    lead = tools.for_lead()
+    lead = (*tools.for_lead(), *(tools.for_workflows() if yard.settings.workflows else ()))
     app = Endpoint(
         yard,
         tools.for_worker() if yard.is_workers else lead,

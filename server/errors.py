@@ -12,6 +12,9 @@ CrewyardError
 │   ├── MessageNotFound     message_not_found
 │   ├── DispatchNotFound    dispatch_not_found
 │   ├── ErrorNotFound       error_not_found
+│   ├── ProjectNotFound     project_not_found
+│   ├── WorkerNotFound      worker_not_found
+│   ├── WorkflowNotFound    workflow_not_found
 │   ├── WorktreeNotFound    worktree_not_found
 │   ├── ProcessNotFound     process_not_found
 │   └── BranchNotFound      branch_not_found
@@ -118,6 +121,24 @@ class TaskNotFound(NotFound):
     """There is no such task."""
 
     code = "task_not_found"
+
+
+class ProjectNotFound(NotFound):
+    """There is no such project."""
+
+    code = "project_not_found"
+
+
+class WorkerNotFound(NotFound):
+    """There is no such worker."""
+
+    code = "worker_not_found"
+
+
+class WorkflowNotFound(NotFound):
+    """There is no such workflow."""
+
+    code = "workflow_not_found"
 
 
 class AgentNotFound(NotFound):

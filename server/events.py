@@ -13,7 +13,9 @@ from .errors import (
     IllegalTransition,
     MessageNotFound,
     NotFound,
+    ProjectNotFound,
     TaskNotFound,
+    WorkerNotFound,
 )
 from .states import Machine
 from .store import Row, Transaction
@@ -24,6 +26,8 @@ NOT_FOUND: dict[str, type[CrewyardError]] = {
     "message": MessageNotFound,
     "dispatch": DispatchNotFound,
     "error": ErrorNotFound,
+    "project": ProjectNotFound,
+    "worker": WorkerNotFound,
 }
 
 

@@ -174,6 +174,126 @@ DROP TABLE launch_hold_5;
 COUNTING = """
 CREATE INDEX main.agent_message_unread ON agent_message (to_agent, status) WHERE status IN ('failed', 'expired');
 """
+WORKFLOWS = """
+ALTER TABLE agent_report ADD COLUMN output TEXT CHECK (output IS NULL OR json_valid(output));
+CREATE TABLE main.project (
+    project_id     TEXT PRIMARY KEY,
+    title          TEXT NOT NULL,
+    input          TEXT NOT NULL,
+    source         TEXT NOT NULL CHECK (source IN ('text', 'file', 'batch', 'issue')),
+    status         TEXT NOT NULL DEFAULT 'active'
+        CHECK (status IN ('active', 'held', 'review', 'completed', 'rejected')),
+    stage          TEXT NOT NULL,
+    priority       INTEGER NOT NULL DEFAULT 5 CHECK (priority BETWEEN 1 AND 10),  -- stays with it (R-209)
+    kind           TEXT NOT NULL DEFAULT '',
+    complexity     TEXT NOT NULL DEFAULT 'standard' CHECK (complexity IN ('simple', 'standard', 'complex')),
+    location       TEXT NOT NULL DEFAULT '',
+    repository_url TEXT,
+    deployment_url TEXT,
+    created_by     TEXT NOT NULL,
+    created_at     TEXT NOT NULL,
+    updated_at     TEXT NOT NULL,
+    completed_at   TEXT,
+    CHECK ((status IN ('completed', 'rejected')) = (completed_at IS NOT NULL))
+) STRICT;
+CREATE INDEX main.project_status ON project (status);
+CREATE TABLE main.worker (
+    worker_id        TEXT PRIMARY KEY,
+    workflow         TEXT NOT NULL,
+    agent_type       TEXT NOT NULL,
+    status           TEXT NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'busy', 'offline', 'retired')),
+    specialities     TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(specialities)),
+    location         TEXT NOT NULL DEFAULT '',
+    origin           TEXT NOT NULL DEFAULT 'roster' CHECK (origin IN ('roster', 'scaled', 'emergency')),
+    until            TEXT,                                      -- of an emergency: it goes then, once idle
+    since            TEXT NOT NULL,
+    last_assigned_at TEXT,
+    offline_since    TEXT,
+    restarted_at     TEXT,                                      -- when a restart was tried last
+    retired_at       TEXT,
+    CHECK ((status = 'offline') = (offline_since IS NOT NULL)),
+    CHECK ((status = 'retired') = (retired_at IS NOT NULL))
+) STRICT;
+CREATE INDEX main.worker_workflow ON worker (workflow, status);
+CREATE TABLE main.queue_item (
+    item_id        INTEGER PRIMARY KEY,
+    project_id     TEXT NOT NULL REFERENCES project (project_id),
+    workflow       TEXT NOT NULL,
+    status         TEXT NOT NULL DEFAULT 'waiting'
+        CHECK (status IN ('waiting', 'working', 'held', 'review', 'done', 'rejected')),
+    priority       INTEGER NOT NULL CHECK (priority BETWEEN 1 AND 10),
+    wanted_worker  TEXT REFERENCES worker (worker_id),          -- by hand: waits for this one (R-206)
+    worker_id      TEXT REFERENCES worker (worker_id),          -- who has it, or had it last
+    task_id        TEXT UNIQUE REFERENCES specs_task (task_id),
+    rework_count   INTEGER NOT NULL DEFAULT 0,                  -- how often it came back out of review (G-10)
+    output         TEXT CHECK (output IS NULL OR json_valid(output)),
+    error_code     TEXT,
+    error_message  TEXT,
+    queued_at      TEXT NOT NULL,
+    started_at     TEXT,
+    ended_at       TEXT,
+    handed_over_at TEXT,                                        -- when the next stage got it
+    CHECK (status <> 'working' OR (worker_id IS NOT NULL AND task_id IS NOT NULL)),
+    CHECK (status <> 'review' OR error_code IS NOT NULL),
+    CHECK ((status IN ('done', 'rejected')) = (ended_at IS NOT NULL))
+) STRICT;
+CREATE UNIQUE INDEX main.queue_item_one_open ON queue_item (project_id, workflow)
+    WHERE status IN ('waiting', 'working', 'held', 'review');
+CREATE UNIQUE INDEX main.queue_item_one_per_worker ON queue_item (worker_id) WHERE status = 'working';
+CREATE INDEX main.queue_item_waiting ON queue_item (workflow, priority, queued_at) WHERE status = 'waiting';
+CREATE INDEX main.queue_item_project ON queue_item (project_id);
+CREATE INDEX main.queue_item_ended ON queue_item (workflow, ended_at);
+CREATE TABLE main.work_spell (
+    spell_id  INTEGER PRIMARY KEY,
+    item_id   INTEGER NOT NULL REFERENCES queue_item (item_id),
+    worker_id TEXT NOT NULL REFERENCES worker (worker_id),
+    workflow  TEXT NOT NULL,
+    began_at  TEXT NOT NULL,
+    ended_at  TEXT,
+    outcome   TEXT CHECK (outcome IN ('done', 'review', 'released', 'failed_over', 'held', 'rejected')),
+    CHECK ((ended_at IS NULL) = (outcome IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX main.work_spell_open ON work_spell (item_id) WHERE ended_at IS NULL;
+CREATE INDEX main.work_spell_workflow ON work_spell (workflow, ended_at);
+CREATE TABLE main.workflow_alert (
+    alert_id INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL,
+    subject  TEXT NOT NULL,
+    level    TEXT NOT NULL CHECK (level IN ('critical', 'high', 'warning', 'info')),
+    cause    TEXT NOT NULL,
+    facts    TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(facts)),
+    begun_at TEXT NOT NULL,
+    ended_at TEXT
+) STRICT;
+CREATE UNIQUE INDEX main.workflow_alert_open ON workflow_alert (kind, subject) WHERE ended_at IS NULL;
+CREATE TABLE main.incident (
+    incident_id INTEGER PRIMARY KEY,
+    cause       TEXT NOT NULL,
+    details     TEXT NOT NULL DEFAULT '',
+    facts       TEXT NOT NULL CHECK (json_valid(facts)),        -- how things stood, and what was done
+    opened_by   TEXT NOT NULL,
+    at          TEXT NOT NULL
+) STRICT;
+CREATE TABLE main.feedback (
+    feedback_id INTEGER PRIMARY KEY,
+    project_id  TEXT NOT NULL REFERENCES project (project_id),
+    rating      TEXT NOT NULL CHECK (rating IN ('positive', 'neutral', 'negative')),
+    comment     TEXT NOT NULL DEFAULT '',
+    given_by    TEXT NOT NULL,
+    at          TEXT NOT NULL
+) STRICT;
+CREATE TABLE main.forecast (
+    forecast_id INTEGER PRIMARY KEY,
+    project_id  TEXT NOT NULL REFERENCES project (project_id),
+    workflow    TEXT NOT NULL,
+    p50_at      TEXT NOT NULL,
+    p90_at      TEXT NOT NULL,
+    samples     INTEGER NOT NULL,
+    made_at     TEXT NOT NULL,
+    actual_at   TEXT
+) STRICT;
+CREATE INDEX main.forecast_open ON forecast (project_id, workflow) WHERE actual_at IS NULL;
+"""
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(2, SUPERVISION),
     Migration(3, MERGING),
@@ -182,8 +302,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(5, SAMPLING, "metrics"),
     Migration(6, LOG_INS),
     Migration(7, COUNTING),
+    Migration(8, WORKFLOWS),
 )
-VERSION = 7
+VERSION = 8
 
 
 def schema_parts() -> dict[str, str]:

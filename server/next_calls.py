@@ -11,7 +11,7 @@ from typing import Any
 
 TOOLS = (
     "plan", "assign", "agents", "worktrees", "route", "detect_deadlocks", "handle_agent_errors", "why", "report",
-    "monitor_resource_usage", "generate_activity_summary",
+    "monitor_resource_usage", "generate_activity_summary", "projects", "queues", "workers", "analytics",
 )  # fmt: skip
 # By tool and action, and a strategy where it makes another command of it. Of ``[this|that]`` the first alternative
 # stands whose values were given, else the first of them all; of ``[this]`` nothing where its value was not given. A

@@ -1,6 +1,9 @@
 """What agents say of their own work. Their word is heard and kept; only evidence completes a task (contract 7)."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from . import alerts, events, recipients
 from .errors import InvalidInput
@@ -19,13 +22,23 @@ class Report:
     at: str
 
 
-def record(tx: Transaction, agent_id: str, kind: str, summary: str, *, now: str, no_change: bool = False) -> None:
-    """Keep a report; it is also a heartbeat. Raises InvalidInput for an unknown kind."""
+def record(
+    tx: Transaction,
+    agent_id: str,
+    kind: str,
+    summary: str,
+    *,
+    now: str,
+    no_change: bool = False,
+    output: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep a report; it is also a heartbeat. ``output`` is what its stage asks for. Raises InvalidInput for an unknown
+    kind."""
     if kind not in KINDS:
         raise InvalidInput(f"{kind!r} is no kind of report.", hint=f"Give one of {', '.join(KINDS)}.")
     tx.run(
-        "INSERT INTO agent_report (agent_id, kind, summary, no_change, at) VALUES (?, ?, ?, ?, ?)",
-        (agent_id, kind, summary, int(no_change), now),
+        "INSERT INTO agent_report (agent_id, kind, summary, no_change, at, output) VALUES (?, ?, ?, ?, ?, ?)",
+        (agent_id, kind, summary, int(no_change), now, None if output is None else json.dumps(output)),
     )
     tx.run("UPDATE agent_lifecycle SET last_heartbeat = ? WHERE agent_id = ?", (now, agent_id))
     events.record(
@@ -53,6 +66,16 @@ def completion_of(tx: Transaction, task_id: str) -> str | None:
         (task_id,),
     )
     return summary
+
+
+def output_of(tx: Transaction, task_id: str) -> dict[str, Any] | None:
+    """What the task's agents last reported as their output, in whichever attempt."""
+    text = tx.value(
+        "SELECT r.output FROM agent_lifecycle a JOIN agent_report r USING (agent_id) "
+        "WHERE a.task_id = ? AND r.kind = 'complete' AND r.output IS NOT NULL ORDER BY r.report_id DESC LIMIT 1",
+        (task_id,),
+    )
+    return None if text is None else dict(json.loads(text))
 
 
 def waits(tx: Transaction, agent_id: str) -> bool:

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from . import names
 from .errors import ConfigurationError
 from .sections import Agent, Crew, Health, Http, Launch, Merge, Messages, Monitoring, Plans, Section, Worktree
+from .workflow_sections import Stage, Worker, Workflows
 
 FILE_NAME = "crewyard.toml"
 FAILED_STARTS_FACTOR = 5
@@ -41,11 +42,20 @@ class Settings(Section):
     monitoring: Monitoring = Monitoring()
     http: Http = Http()
     plans: Plans = Plans()
+    workflows: Workflows | None = None
 
     @model_validator(mode="after")
     def _agent_names_are_safe(self) -> "Settings":
         for name in self.agents:
             names.check_agent_type(name)
+        return self
+
+    @model_validator(mode="after")
+    def _stages_have_agents(self) -> "Settings":
+        for name, stage in self.workflows.stages.items() if self.workflows else ():
+            for agent in (stage.agent, *(worker.agent for worker in stage.workers if worker.agent)):
+                if agent not in {**self.agents, **self.built_in}:
+                    raise ValueError(f"workflows.stages.{name}: there is no agent type {agent!r} in [agents]")
         return self
 
     @property
@@ -211,5 +221,8 @@ def _nearest(name: str, known: list[str]) -> str:
 def _known_keys(location: list[str]) -> list[str]:
     if not location:
         return list(Settings.model_fields)
-    model = Agent if location[0] == "agents" else sections()[location[0]]
+    if location[0] == "workflows":
+        model: type[Section] = Workflows if len(location) == 1 else Worker if "workers" in location else Stage
+    else:
+        model = Agent if location[0] == "agents" else sections()[location[0]]
     return list(model.model_fields)

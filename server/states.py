@@ -140,6 +140,41 @@ ERROR = Machine(
     ),
 )
 
-MACHINES = (TASK, ASSIGNMENT, AGENT, WORKTREE, POOL, MERGE, MESSAGE, DISPATCH, ERROR)
+PROJECT = Machine(
+    "project",
+    "project",
+    "project_id",
+    _moves(
+        active="held review completed rejected",
+        held="active rejected",
+        review="active held rejected",
+        completed="active",
+        rejected="",
+    ),
+)
+
+ITEM = Machine(
+    "item",
+    "queue_item",
+    "item_id",
+    _moves(
+        waiting="working held rejected",
+        working="waiting held review done rejected",
+        held="waiting rejected",
+        review="waiting held rejected",
+        done="",
+        rejected="",
+    ),
+)
+
+# `offline`: given no work; its agent was silent for too long, or its restart failed.
+WORKER = Machine(
+    "worker",
+    "worker",
+    "worker_id",
+    _moves(idle="busy offline retired", busy="idle offline", offline="idle retired", retired="idle"),
+)
+
+MACHINES = (TASK, ASSIGNMENT, AGENT, WORKTREE, POOL, MERGE, MESSAGE, DISPATCH, ERROR, PROJECT, ITEM, WORKER)
 
 LIVE_AGENT = ("starting", "running")

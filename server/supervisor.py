@@ -42,6 +42,7 @@ from . import (
 from .crew import ACTOR, Crew
 from .error_events import Note
 from .errors import CrewyardError, DatabaseBusy, DatabaseCorrupt, LeaseLost
+from .foreman import Foreman
 from .jobs import Jobs
 from .journals import Reader as JournalReader
 from .lookout import Lookout
@@ -89,6 +90,7 @@ class Supervisor:
         self._renewed = 0.0
         self._rounds = Rounds(crew, self._guarded, self._job)
         self._radar = Radar()
+        self._foreman = Foreman(crew)
         self._look_at_all = True
         self._to_settle = True
         self._clocks = clock.Pair.now()
@@ -199,8 +201,8 @@ class Supervisor:
         self.crew.bell.drain()
         for step in (self._follow_the_clock, self._settle_in, self._keep_agents):
             self._guarded(step)
-        steps = [self._prove, self._merge, self._watch_queue, self._launch, self._make_worktrees, self._tidy]
-        steps += [self._collect_garbage, self._settle, self._look_for_collisions, self._make_rounds]
+        steps = [self._prove, self._merge, self._watch_queue, self._foreman.look, self._launch, self._make_worktrees]
+        steps += [self._tidy, self._collect_garbage, self._settle, self._look_for_collisions, self._make_rounds]
         if self._charge is not None:
             steps = [self._prove, self._merge, self._launch, self._make_worktrees, self._tidy]
         for step in steps:

@@ -44,6 +44,22 @@ def get(tx: Transaction, task_id: str) -> Row:
     return row
 
 
+def add(
+    tx: Transaction, task_id: str, title: str, description: str, *, priority: int, check: Sequence[str], now: str,
+    actor: str,
+) -> Row:  # fmt: skip
+    """A task that waits for none, beside those of plans."""
+    row = tx.only(
+        "INSERT INTO specs_task (task_id, title, description, priority, check_command, status, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, 'ready', ?, ?) RETURNING *",
+        (task_id, title, description, priority, json.dumps(list(check)) if check else None, now, now),
+    )
+    events.record(
+        tx, now=now, actor=actor, subject_type="task", subject_id=task_id, kind="task_added", to_state="ready"
+    )
+    return row
+
+
 def require_all(tx: Transaction, task_ids: Sequence[str]) -> None:
     """Raises TaskNotFound for the first id that is unknown."""
     for task_id in task_ids:

@@ -18,6 +18,7 @@ from .why_launches import Bounds
 from .why_merges import of_merge, of_pooled, of_worktree
 from .why_subjects import Answer, of_agent, of_dispatch, of_message
 from .why_tasks import of_task, scope_of
+from .why_workflows import of_project, of_worker
 
 __all__ = ["Bounds", "Explanation", "explain"]
 
@@ -31,6 +32,7 @@ DRIVEN = {
     "merge": ("queued", "checking"),
     "dispatch": ("active",),
     "worktree": ("creating", "merged"),
+    "project": ("active",),
 }
 
 
@@ -55,8 +57,8 @@ class Kind:
 
 
 def explain(tx: Transaction, subject: str, *, now: str, bounds: Bounds) -> Explanation:
-    """Explain a task, agent, message, merge, dispatch, error or worktree by its id, or by its beginning; or a type of
-    agents that cannot be started.
+    """Explain a task, agent, message, merge, dispatch, error, worktree, project or worker by its id, or by its
+    beginning; or a type of agents that cannot be started.
 
     Raises InvalidInput where several begin so, NotFound, with the ids that look alike.
     """
@@ -149,4 +151,6 @@ SUBJECTS = (
     Kind("worktree", "git_worktree_tracker", "worktree_path", of_worktree),
     Kind("assignment", "orchestrator_task", "orchestrator_task_id", _of_assignment),
     Kind("error", "error_events", "error_id", of_error),
+    Kind("project", "project", "project_id", of_project),
+    Kind("worker", "worker", "worker_id", of_worker),
 )

@@ -6,15 +6,19 @@ from mcp.server.mcpserver.tools import Tool
 
 from . import (
     agents,
+    analytics,
     assign,
     detect_deadlocks,
     generate_activity_summary,
     handle_agent_errors,
     monitor_resource_usage,
     plan,
+    projects,
+    queues,
     report,
     route,
     why,
+    workers,
     worktrees,
 )
 from .shape import always_loaded
@@ -34,6 +38,12 @@ def for_lead() -> tuple[Tool, ...]:
         monitor_resource_usage.lead_tool(),
         why.lead_tool(),
     )
+
+
+@cache
+def for_workflows() -> tuple[Tool, ...]:
+    """What the lead has besides where `[workflows]` is configured."""
+    return (projects.lead_tool(), queues.lead_tool(), workers.lead_tool(), analytics.lead_tool())
 
 
 @cache

@@ -1,13 +1,14 @@
 """``report``: an agent tells how its own work stands. Its word is heard; evidence completes a task (contract 7)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from ..server import clock, reports
+from ..server import clock
 from ..server.errors import InvalidInput
+from ..server.workflows import flow
 from .shape import Call, Result, tool, yard_of
 
 MAX_SUMMARY = 8_000
@@ -22,6 +23,7 @@ async def report(
     action: Literal["progress", "complete", "failed", "blocked", "question"] = "progress",
     summary: Annotated[str, Field(description="what was done, or what is in the way")] = "",
     no_change: Annotated[bool, Field(description="complete: nothing was to be changed")] = False,
+    output: Annotated[dict[str, Any] | None, Field(description="where the task asks for it")] = None,
 ) -> ReportResult:
     if action in ("failed", "blocked", "question") and not summary.strip():
         raise InvalidInput(f"{action} needs a summary.", hint="Say in a sentence what is in the way.")
@@ -33,7 +35,8 @@ async def report(
         raise InvalidInput("no_change belongs to complete.", hint="report(action='complete', no_change=True)")
     yard = yard_of(call)
     caller = await yard.caller()
-    await yard.run(caller, reports.record, caller.name, action, summary, now=clock.now(), no_change=no_change)
+    word = flow.Word(caller.name, action, summary, no_change, output)
+    await yard.run(caller, flow.report, yard.settings.workflows, word, now=clock.now())
     note = (
         "End now, your work committed unless you were told that it is done for you; it is checked and merged then."
         if action == "complete"

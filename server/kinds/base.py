@@ -43,6 +43,7 @@ class Launch:
             "CREWYARD_TASK_ID": self.task_id,
             "CREWYARD_ATTEMPT": str(self.attempt),
             "CREWYARD_PROMPT_FILE": str(self.prompt_file),
+            "CREWYARD_OUTPUT_FILE": str(self.prompt_file.with_name("output.json")),
             "CREWYARD_WORKTREE": str(self.worktree),
             "CREWYARD_MCP_CONFIG": str(self.mcp_config),
         }

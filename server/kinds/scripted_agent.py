@@ -7,6 +7,7 @@
     append FILE TEXT
     resolve FILE             keep both sides of each conflict in a file
     commit MESSAGE           commit everything
+    output KEY=TEXT …        hand over what a stage of [workflows] asks for
     fail CODE                exit with CODE
     crash                    die by SIGKILL
     hang                     ignore SIGTERM and wait for ever
@@ -16,6 +17,7 @@ lines below it, up to one that says ``END``, as they stand; any other word does 
 block, it writes ``<task id>.md`` and commits it. Standard library only; run by path.
 """
 
+import json
 import os
 import re
 import shlex
@@ -85,6 +87,11 @@ def write(name: str, text: str, mode: str = "w") -> None:
         file.write(text + "\n")
 
 
+def hand_over(*pairs: str) -> None:
+    given = dict(pair.split("=", 1) for pair in pairs)
+    Path(os.environ["CREWYARD_OUTPUT_FILE"]).write_text(json.dumps(given), encoding="utf-8")
+
+
 def resolve(name: str) -> None:
     path = Path(name)
     path.write_text(CONFLICT.sub(r"\1\2", path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -107,6 +114,7 @@ STEPS: "dict[str, Callable[..., object]]" = {
     "sleep": lambda seconds: time.sleep(float(seconds)),
     "write": write,
     "append": lambda name, text: write(name, text, "a"),
+    "output": hand_over,
     "resolve": resolve,
     "commit": commit,
     "hang": hang,

@@ -13,7 +13,9 @@ from crewyard.server.errors import (
     IllegalTransition,
     MessageNotFound,
     NotFound,
+    ProjectNotFound,
     TaskNotFound,
+    WorkerNotFound,
 )
 from crewyard.server.states import Machine
 from crewyard.server.store import IntegrityError, Row, Store, Transaction
@@ -45,6 +47,12 @@ ROWS: dict[str, dict[str, Any]] = {
         "error_class": "process_died", "error_code": "agent_failed", "severity": "medium", "retryable": 1,
         "recovery_action": "retry", "message": "m", "timestamp": NOW,
     },
+    "project": {
+        "title": "A shop", "input": "A shop", "source": "text", "stage": "genesis", "created_by": "lead",
+        "created_at": NOW, "updated_at": NOW,
+    },
+    "item": {"project_id": "P", "workflow": "genesis", "priority": 5, "queued_at": NOW},
+    "worker": {"workflow": "genesis", "agent_type": "builder", "since": NOW},
 }  # fmt: skip
 
 
@@ -66,6 +74,21 @@ TIED: dict[str, dict[str, dict[str, Any]]] = {
     "message": {"delivered": {"lease_until": LATER, "delivery_count": 1}, "acknowledged": {"acknowledged_at": NOW}},
     "dispatch": {"completed": {"ended_at": NOW}, "cancelled": {"ended_at": NOW}},
     "error": {"resolved": {"resolved_at": NOW}},
+    "project": {
+        **{state: {"completed_at": NOW} for state in ("completed", "rejected")},
+        "active": {"completed_at": None},  # it was completed, and is sent back
+    },
+    "item": {
+        "working": {"worker_id": "W", "task_id": "T"},
+        "review": {"error_code": "agent_failed"},
+        **{state: {"ended_at": NOW} for state in ("done", "rejected")},
+    },
+    "worker": {
+        "idle": {"offline_since": None, "retired_at": None},
+        "busy": {"offline_since": None},
+        "offline": {"offline_since": NOW},
+        "retired": {"retired_at": NOW, "offline_since": None},
+    },
 }
 
 
@@ -96,7 +119,11 @@ def row_in(tx: Transaction, insert: Any, machine: Machine, state: str) -> Any:
         insert(tx, "orchestrator_task", orchestrator_task_id="O", **ROWS["assignment"])
     if machine.subject == "pooled_worktree":
         insert(tx, "git_worktree_tracker", worktree_id=1, **ROWS["worktree"])
-    key = 1 if machine.subject in ("worktree", "pooled_worktree", "merge") else "K"
+    if machine.subject == "item":
+        insert(tx, "specs_task", task_id="T", **ROWS["task"])
+        insert(tx, "project", project_id="P", **ROWS["project"])
+        insert(tx, "worker", worker_id="W", **ROWS["worker"])
+    key = 1 if machine.subject in ("worktree", "pooled_worktree", "merge", "item") else "K"
     insert(
         tx, machine.table, **{machine.key: key, "status": state}, **ROWS[machine.subject], **required(machine, state)
     )
@@ -149,7 +176,8 @@ def test_an_illegal_move_changes_nothing_and_records_nothing(
 
 @pytest.mark.parametrize("machine", states.MACHINES, ids=lambda machine: machine.subject)
 def test_what_does_not_exist_cannot_move(tx: Transaction, machine: Machine) -> None:
-    kinds = {"task": TaskNotFound, "agent": AgentNotFound, "message": MessageNotFound, "dispatch": DispatchNotFound}
+    kinds = {"task": TaskNotFound, "agent": AgentNotFound, "message": MessageNotFound, "dispatch": DispatchNotFound,
+             "project": ProjectNotFound, "worker": WorkerNotFound}  # fmt: skip
 
     with pytest.raises(kinds.get(machine.subject, NotFound), match="no-such"):
         events.transition(tx, machine, "no-such", next(iter(machine.moves)), now=NOW, actor="me")

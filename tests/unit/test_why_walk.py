@@ -22,6 +22,7 @@ from crewyard.server import (
     why_merges,
     why_subjects,
     why_tasks,
+    why_workflows,
 )
 from crewyard.server.errors import InvalidInput, NotFound
 
@@ -103,6 +104,7 @@ from .situations import (
     work_of,
 )
 from .tool_calls import fault_of, fault_of_line
+from .workflow_situations import SITUATIONS as WORKFLOWS
 
 LOG = "agents(action='log', agent_id='{agent}')"
 CREW = "agents(action='list')"
@@ -283,6 +285,7 @@ SITUATIONS = [
               replace(OPEN, uptime=math.inf)),
     Situation("nobody supervises", orphaned, ("Nobody supervises now (process 77 did so until 2026-01-01T00:00:10",),
               CREW, replace(OPEN, uptime=111.0)),
+    *WORKFLOWS,
 ]  # fmt: skip
 
 
@@ -329,6 +332,7 @@ def state_of(bench: Any, answer: why.Explanation) -> str:
 def test_every_state_and_every_hold_is_among_the_situations() -> None:
     wanted = {f"{machine.subject}:{state}" for machine in states.MACHINES for state in machine.states}
     wanted |= {f"hold:{reason}" for reason in holds.REASONS}
+    wanted -= {f"item:{state}" for state in states.ITEM.states}  # an item is asked about as its project
     assert wanted - {each.covers for each in SITUATIONS} == set()
 
 
@@ -342,6 +346,7 @@ def test_every_state_and_every_hold_is_among_the_situations() -> None:
         (states.MERGE, why_merges.MERGES),
         (states.WORKTREE, why_merges.WORKTREES),
         (states.POOL, why_merges.POOL),
+        (states.ITEM, why_workflows.ITEMS),
     ],
 )
 def test_a_new_state_needs_its_sentence(machine: states.Machine, sentences: dict[str, Any]) -> None:

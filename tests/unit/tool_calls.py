@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from crewyard.server import commands, next_calls
 from crewyard.server.cli import app
 from crewyard.server.errors import CrewyardError
-from crewyard.tools import agents, for_approver, for_lead, for_worker
+from crewyard.tools import agents, for_approver, for_lead, for_worker, for_workflows
 
 PLACEHOLDER = "PLACEHOLDER"  # where a hint leaves the value to its reader
 
@@ -24,7 +24,7 @@ def fault_of(text: str) -> str | None:
         name, given = next_calls.parsed(text)
     except ValueError:
         return f"{text} is no call"
-    tools = [tool for tool in (*for_lead(), *for_worker(), *for_approver()) if tool.name == name]
+    tools = [tool for tool in (*for_lead(), *for_worker(), *for_approver(), *for_workflows()) if tool.name == name]
     faults = [_fault(tool, {key: _filled(key, value) for key, value in given.items()}) for tool in tools]
     if not tools or all(faults):
         return f"{text}: {faults or 'there is no such tool'}"

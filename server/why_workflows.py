@@ -1,0 +1,98 @@
+"""Why a project or a worker stands as it does: by the same rows that the foreman decides by."""
+
+from .next_calls import call
+from .store import Row, Transaction
+from .why_launches import CREW, Bounds
+from .why_subjects import Answer
+from .wording import stopped
+from .workflows import items, workers
+
+
+def of_project(tx: Transaction, project: Row, _now: str, _bounds: Bounds) -> Answer:
+    name, found = project["project_id"], items.open_of(tx, project["project_id"])
+    shown = call("projects", action="status", project_id=name)
+    match project["status"]:
+        case "completed" | "rejected":
+            return f"Project {name} is {project['status']} since {project['completed_at']}.", shown
+        case "held":
+            held = ", ".join(each["workflow"] for each in found)
+            return (
+                f"Project {name} was stopped{f' in {held}' if held else ''} at {project['updated_at']}; it goes "
+                "on when somebody resumes it.",
+                call("projects", action="resume", project_id=name),
+            )
+        case "review":
+            of_item = next((_of_item(tx, each) for each in found if each["status"] == "review"), "")
+            again = call("queues", action="review", project_id=name, exit="retry")
+            return f"Project {name} waits for a judgement. {of_item}".rstrip(), again
+    if not found:
+        return (
+            f"Project {name} is in no queue: its {project['stage']} is done, and the next stage begins with its "
+            "deployment.",
+            call("projects", action="trigger", project_id=name, workflow="content"),
+        )
+    at_work = next((each for each in found if each["status"] == "working"), found[0])
+    return f"Project {name}: {' '.join(_of_item(tx, each) for each in found)}", _next_of(at_work)
+
+
+def of_worker(tx: Transaction, worker: Row, _now: str, _bounds: Bounds) -> Answer:
+    name = worker["worker_id"]
+    item = items.of_worker(tx, name)
+    match worker["status"]:
+        case "busy" if item is not None:
+            at = f"project {item['project_id']} since {item['started_at']}, as task {item['task_id']}"
+            return f"Worker {name} works on {at}.", call("why", subject=item["task_id"])
+        case "offline":
+            return (
+                f"Worker {name} is offline since {worker['offline_since']}: it was silent for too long, or its restart "
+                "failed, and it is given nothing.",
+                call("workers", action="restart", worker_id=name),
+            )
+        case "retired":
+            return (
+                f"Worker {name} left {worker['workflow']} at {worker['retired_at']}.",
+                call("workers", action="scale_up", workflow=worker["workflow"]),
+            )
+    waiting = items.depth(tx, worker["workflow"])
+    queue = "nothing waits" if not waiting else f"{waiting} wait, and it gets one at the next look"
+    return f"Worker {name} is idle: {queue} in {worker['workflow']}.", call("queues", action="status")
+
+
+def _of_item(tx: Transaction, item: Row) -> str:
+    """One sentence about a place in a queue."""
+    return stopped(ITEMS[item["status"]](tx, item))
+
+
+def _waiting(tx: Transaction, item: Row) -> str:
+    row = [each["item_id"] for each in items.waiting(tx, item["workflow"])]
+    place = row.index(item["item_id"]) + 1 if item["item_id"] in row else len(row)
+    if item["wanted_worker"]:
+        return f"it waits in {item['workflow']} for {item['wanted_worker']}, to whom it was assigned"
+    there = workers.present(tx, item["workflow"])
+    busy = sum(each["status"] == "busy" for each in there)
+    return f"it is number {place} of {len(row)} in {item['workflow']}, where {busy} of {len(there)} workers are busy"
+
+
+def _working(_tx: Transaction, item: Row) -> str:
+    return f"{item['worker_id']} works on its {item['workflow']} since {item['started_at']} (task {item['task_id']})"
+
+
+def _held(_tx: Transaction, item: Row) -> str:
+    return f"its place in {item['workflow']} is held"
+
+
+def _in_review(_tx: Transaction, item: Row) -> str:
+    return f"its {item['workflow']} failed ({item['error_code']}): {item['error_message']}"
+
+
+def _over(_tx: Transaction, item: Row) -> str:
+    return f"its {item['workflow']} is {item['status']} since {item['ended_at']}"
+
+
+ITEMS = {
+    "waiting": _waiting, "working": _working, "held": _held, "review": _in_review, "done": _over, "rejected": _over,
+}  # fmt: skip
+
+
+def _next_of(item: Row) -> str:
+    return call("why", subject=item["task_id"]) if item["status"] == "working" else CREW

@@ -1,0 +1,112 @@
+"""The situations in which somebody asks why a project or a worker stands as it does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from crewyard.server import events, states
+from crewyard.server.workflows import assignment, projects, workers
+
+from .situations import NOW, Situation
+from .workflows.line import DEPLOYED, REPOSITORY, Line
+
+CREW = "agents(action='list')"
+TASK = "why(subject='P-1-genesis')"
+SHOWN = "projects(action='status', project_id='P-1')"
+AGAIN = "queues(action='review', project_id='P-1', exit='retry')"
+RESUME = "projects(action='resume', project_id='P-1')"
+QUEUES = "queues(action='status')"
+
+
+def line_of(bench: Any) -> Line:
+    return Line(bench.store)
+
+
+def flowing(act: Callable[[Line, str], object] = lambda _line, _name: None) -> Callable[[Any], str]:
+    """A project of which nothing more has happened than ``act`` does."""
+
+    def build(bench: Any) -> str:
+        line = line_of(bench)
+        name = line.dispatch()
+        act(line, name)
+        return name
+
+    return build
+
+
+def begun(line: Line, _name: str) -> None:
+    line.distribute()
+
+
+def wanted_by_name(line: Line, name: str) -> None:
+    first = line.dispatch()
+    for each in (first, name):
+        line.run(assignment.by_hand, line.pipeline, "genesis", each, "genesis-01")
+
+
+def reviewed(line: Line, name: str) -> None:
+    line.distribute()
+    line.fail(name, "check_failed", "Two tests fail.")
+
+
+def stopped_project(line: Line, name: str) -> None:
+    line.run(lambda tx, **at: events.change(tx, states.ITEM, line.item(name)["item_id"], "held", **at))
+    line.run(projects.change, name, "held")
+
+
+def rejected(line: Line, name: str) -> None:
+    line.run(lambda tx, **at: events.change(tx, states.ITEM, line.item(name)["item_id"], "rejected", **at,
+                                            ended_at=at["now"]))  # fmt: skip
+    line.run(projects.change, name, "rejected")
+
+
+def undeployed(line: Line, name: str) -> None:
+    line.distribute()
+    line.finish(name, REPOSITORY)
+    line.distribute()
+    line.finish(name, {})
+
+
+def through(line: Line, name: str) -> None:
+    for output in (REPOSITORY, DEPLOYED, {}):
+        line.distribute()
+        line.finish(name, output)
+
+
+def worker_that(act: Callable[[Line], object] = lambda _line: None) -> Callable[[Any], str]:
+    def build(bench: Any) -> str:
+        act(line_of(bench))
+        return "genesis-01"
+
+    return build
+
+
+def working(line: Line) -> None:
+    line.dispatch()
+    line.distribute()
+
+
+def offline(line: Line) -> None:
+    line.run(workers.offline, "genesis-01", why="silent")
+
+
+def retired(line: Line) -> None:
+    line.run(workers.retire, "genesis-01", why="nothing waits")
+
+
+SITUATIONS = [
+    Situation("project:active", flowing(), ("Project P-1: it is number 1 of 1 in genesis, where 0 of 2",), CREW),
+    Situation("assigned by hand", flowing(wanted_by_name), ("it waits in genesis for genesis-01",), CREW),
+    Situation("in work", flowing(begun), ("genesis-01 works on its genesis since " + NOW, "P-1-genesis"), TASK),
+    Situation("project:held", flowing(stopped_project), ("P-1 was stopped in genesis", "resumes"), RESUME),
+    Situation("project:review", flowing(reviewed), ("its genesis failed (check_failed): Two tests fail.",), AGAIN),
+    Situation("project:completed", flowing(through), ("P-1 is completed since",), SHOWN),
+    Situation("project:rejected", flowing(rejected), ("P-1 is rejected since",), SHOWN),
+    Situation("not deployed", flowing(undeployed), ("its development is done", "deployment"),
+              "projects(action='trigger', project_id='P-1', workflow='content')"),
+    Situation("worker:idle", worker_that(), ("genesis-01 is idle: nothing waits in genesis",), QUEUES),
+    Situation("worker:busy", worker_that(working), ("genesis-01 works on project P-1", "P-1-genesis"), TASK),
+    Situation("worker:offline", worker_that(offline), ("genesis-01 is offline since " + NOW,),
+              "workers(action='restart', worker_id='genesis-01')"),
+    Situation("worker:retired", worker_that(retired), ("genesis-01 left genesis at " + NOW,),
+              "workers(action='scale_up', workflow='genesis')"),
+]  # fmt: skip

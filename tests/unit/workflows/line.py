@@ -1,0 +1,110 @@
+"""A pipeline of three stages over a real database, for the tests of workflows."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from crewyard.server import assignments, clock, tasks
+from crewyard.server.store import Row, Store, Transaction
+from crewyard.server.workflow_sections import Workflows
+from crewyard.server.workflows import assignment, flow, items, projects, workers
+from crewyard.server.workflows.pipeline import Pipeline
+
+NOW = "2026-01-01T00:00:00.000Z"
+LEAD = "lead"
+REPOSITORY = {"repository_url": "https://example.org/shop"}
+DEPLOYED = {"deployment_url": "https://shop.example.org"}
+SETTINGS: dict[str, Any] = {
+    "stages": {
+        "genesis": {
+            "agent": "builder",
+            "min_workers": 2,
+            "output": {
+                "type": "object",
+                "required": ["repository_url"],
+                "properties": {"repository_url": {"type": "string"}},
+            },
+            "workers": [{"name": "genesis-01"}, {"name": "genesis-02"}, {"name": "genesis-03"}],
+        },
+        "development": {"agent": "builder", "min_workers": 2, "max_workers": 5, "hands_over": "deployed"},
+        "content": {"agent": "builder"},
+    }
+}
+
+
+@dataclass
+class Line:
+    """The stages, and the wall clock of the test."""
+
+    store: Store
+    settings: dict[str, Any] = field(default_factory=lambda: dict(SETTINGS))
+    now: str = NOW
+
+    def __post_init__(self) -> None:
+        self.pipeline = Pipeline(Workflows.model_validate(self.settings))
+        self.run(workers.complete, self.pipeline)
+
+    def run(self, unit: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """One transaction, at this moment, by the lead."""
+        return self.store.run(unit, *args, **({"now": self.now, "actor": LEAD} | kwargs))
+
+    def read(self, unit: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self.store.read(unit, *args, **kwargs)
+
+    def later(self, seconds: float) -> str:
+        self.now = clock.plus(self.now, seconds)
+        return self.now
+
+    def dispatch(self, text: str = "Make a shop", stage: str = "", **draft: Any) -> str:
+        def unit(tx: Transaction, *, now: str, actor: str) -> str:
+            first = stage or self.pipeline.first
+            row = projects.create(tx, projects.Draft(text, **draft), first, now=now, actor=actor)
+            items.enqueue(tx, row["project_id"], first, now=now, actor=actor)
+            return str(row["project_id"])
+
+        return str(self.run(unit))
+
+    def distribute(self) -> int:
+        return int(self.run(assignment.distribute, self.pipeline))
+
+    def item(self, project_id: str, workflow: str | None = None) -> Row:
+        sql = "SELECT * FROM queue_item WHERE project_id = ? AND (? IS NULL OR workflow = ?) ORDER BY item_id DESC"
+        row: Row = self.read(lambda tx: tx.all(sql, (project_id, workflow, workflow))[0])
+        return row
+
+    def project(self, project_id: str) -> Row:
+        row: Row = self.read(projects.get, project_id)
+        return row
+
+    def worker(self, worker_id: str) -> Row:
+        row: Row = self.read(workers.get, worker_id)
+        return row
+
+    def finish(self, project_id: str, output: dict[str, Any] | None = None) -> None:
+        """The agent of what the project has in work is done, and the foreman looks."""
+        item = self.item(project_id)
+
+        def done(tx: Transaction, *, now: str, actor: str) -> None:
+            work = assignments.of_task(tx, item["task_id"])
+            assert work is not None
+            assignments.proven(tx, work["orchestrator_task_id"], no_change=True, now=now, actor=actor)
+
+        self.run(done)
+        self.run(flow.settle, self.pipeline, item["item_id"], output)
+
+    def fail(self, project_id: str, code: str = "agent_failed", message: str = "It broke.") -> None:
+        """What the project has in work failed for good, and the foreman looks."""
+        item = self.item(project_id)
+
+        def given_up(tx: Transaction, *, now: str, actor: str) -> None:
+            work = assignments.of_task(tx, item["task_id"])
+            assert work is not None
+            assignments.give_up(
+                tx, work["orchestrator_task_id"], code=code, message=message, review=True, now=now, actor=actor
+            )
+
+        self.run(given_up)
+        self.run(flow.settle, self.pipeline, item["item_id"], None)
+
+    def task(self, project_id: str) -> Row:
+        row: Row = self.read(tasks.get, self.item(project_id)["task_id"])
+        return row
