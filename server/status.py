@@ -21,6 +21,7 @@ from .overview import AgentView, Overview
 from .process import Identity
 from .store import Reader, Row, Store, Transaction
 from .usage import Sampler, Tree, Usage
+from .workflows.standing import Standing, standing
 
 HOLDER = "SELECT pid, start_time, boot_id FROM supervisor_lease WHERE id = 1"
 
@@ -67,6 +68,7 @@ class Status:
     left_ready: int = 0
     unread: int = 0
     configured: frozenset[str] = frozenset()
+    workflows: Standing | None = None
 
     @property
     def agents_running(self) -> int:
@@ -98,6 +100,7 @@ class Status:
             "ready_without_dispatch": self.left_ready,
             "messages_unread": self.unread,
             "notes": self.notes,
+            "workflows": None if self.workflows is None else asdict(self.workflows),
         }
 
 
@@ -211,6 +214,7 @@ def _rows(
         "delays": attention.delays(tx, now),
         "left_ready": attention.left_ready(tx),
         "unread": attention.unread(tx),
+        "workflows": standing(tx, now=now),
     }
     return seen, known, holder, {each["agent_id"]: each for each in agents.live(tx)}
 

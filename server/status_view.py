@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .status import AgentNow, Status
+    from .workflows.standing import QueueView
 
 STYLES = {
     "completed": "green", "in_progress": "cyan", "running": "cyan", "assigned": "yellow", "starting": "yellow",
@@ -49,12 +50,14 @@ def lines_of(status: "Status") -> list[Line]:
     """The yard, line by line; those that begin with two blanks are rows."""
     seen = status.seen
     lines = lines_of_state(status)
+    lines += _alerts(status)
     lines += _needs(status)
     waits = [
         [each.task_id, f"attempt {each.attempt}", f"in {_between(seen.at, each.until)}: {each.because}"]
         for each in status.delays
     ]
     lines += _section("Waiting for their restart", waits)
+    lines += _workflows(status)
     lines += _section("Dispatches", [_dispatch_row(row, seen.at) for row in seen.dispatches])
     most = f"/{status.agents_max}" if status.agents_max else ""
     lines += _section(
@@ -64,6 +67,42 @@ def lines_of(status: "Status") -> list[Line]:
     if status.unread:
         lines += [[("", "")], [(f"Messages      {status.unread} not read yet by agents at work", "")]]
     return lines
+
+
+def _alerts(status: "Status") -> list[Line]:
+    """What the administrators were warned of, until it is over."""
+    found = status.workflows.alerts if status.workflows else []
+    return [
+        [(f"Alert         {each.level}, {each.subject}: {wording.stopped(each.cause)}", "bold red")] for each in found
+    ]
+
+
+def _workflows(status: "Status") -> list[Line]:
+    seen = status.workflows
+    if seen is None:
+        return []
+    flow = counted({state: many for state, many in seen.projects.items() if many}) or "no projects yet"
+    success = "no data" if seen.success_percent is None else f"{seen.success_percent:g} % without review"
+    hours = "no data" if seen.pipeline_hours is None else f"{seen.pipeline_hours:g} h from end to end"
+    rows = [
+        [
+            each.workflow,
+            f"{each.waiting} waiting",
+            f"{each.working} in work",
+            f"{each.done_last_day} done in a day",
+            f"workers: {counted(each.workers) or 'none'}",
+            "; ".join(_troubles(each)),
+        ]
+        for each in seen.queues
+    ]
+    return _section(f"Workflows: {flow}; last day: {success}, {hours}", rows)
+
+
+def _troubles(queue: "QueueView") -> list[str]:
+    found = [f"{many} {what}" for many, what in ((queue.review, "in review"), (queue.held, "held")) if many]
+    if queue.longest_wait_seconds is not None:
+        found.append(f"longest wait {lasted(queue.longest_wait_seconds)}")
+    return found
 
 
 def _needs(status: "Status") -> list[Line]:
