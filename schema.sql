@@ -460,10 +460,12 @@ CREATE TABLE main.queue_item (
     worker_id      TEXT REFERENCES worker (worker_id),          -- who has it, or had it last
     task_id        TEXT UNIQUE REFERENCES specs_task (task_id),
     rework_count   INTEGER NOT NULL DEFAULT 0,                  -- how often it came back out of review (G-10)
+    review_note    TEXT,                                        -- what the review of it said, for who gets it next
     output         TEXT CHECK (output IS NULL OR json_valid(output)),
     error_code     TEXT,
     error_message  TEXT,
     queued_at      TEXT NOT NULL,
+    stepped_back_at TEXT,                                       -- by a triage: waits as if it had come then (R-225)
     started_at     TEXT,
     ended_at       TEXT,
     handed_over_at TEXT,                                        -- when the next stage got it

@@ -6,11 +6,19 @@ from mcp.server.mcpserver import MCPServer
 
 from ..server.subscriptions import Sight
 from ..server.yard import Yard
-from . import agents, events, messages, plan, status, summary
+from . import agents, events, messages, plan, status, summary, workflows
 
 FOR_WORKER = (plan, messages)
 FOR_LEAD = (status, agents, plan, events, messages, summary)
-LEADS_ALONE = ("status", "merges", "agents", "events", "summary.md")  # the first word behind crewyard://
+LEADS_ALONE = (
+    "status",
+    "merges",
+    "agents",
+    "events",
+    "summary.md",
+    "projects",
+    "queues",
+)  # the first word behind crewyard://
 
 
 def register(app: MCPServer[Yard], yard: Yard) -> None:
@@ -24,5 +32,7 @@ def sights(yard: Yard) -> dict[str, Sight]:
 
 
 def _modules(yard: Yard) -> tuple[ModuleType, ...]:
-    """The lead reads all of it; an agent the plan and its own mail."""
-    return FOR_WORKER if yard.is_workers else FOR_LEAD
+    """The lead reads all of it, projects and queues where there are workflows; an agent the plan and its own mail."""
+    if yard.is_workers:
+        return FOR_WORKER
+    return FOR_LEAD if yard.settings.workflows is None else (*FOR_LEAD, workflows)

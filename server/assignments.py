@@ -165,6 +165,15 @@ def note(tx: Transaction, assignment_id: str, **asked: float | None) -> None:
     )
 
 
+def tell(tx: Transaction, assignment_id: str, text: str) -> None:
+    """What its next agent is to know besides, of what came before."""
+    tx.run(
+        "UPDATE orchestrator_task SET next_prompt = trim(coalesce(next_prompt, '') || char(10, 10) || ?, char(10)) "
+        "WHERE orchestrator_task_id = ?",
+        (text, assignment_id),
+    )
+
+
 def placed(tx: Transaction, assignment_id: str, *, path: str, branch: str) -> None:
     """Copy where it works, beside the tracker's record (C-22)."""
     tx.run(

@@ -11,7 +11,7 @@ from typing import Any
 from . import clock
 from .crew import ACTOR, Crew
 from .store import Row, Transaction
-from .workflows import assignment, flow, workers
+from .workflows import assignment, flow, stops, workers
 from .workflows.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ class Foreman:
         crew, line = self._crew, self._line
         if not crew.store.read(workers.is_complete, line):
             crew.write(workers.complete, line, now=clock.now(), actor=ACTOR)
+        if crew.store.read(stops.at_work):
+            grace = crew.settings.crew.grace_period_seconds
+            crew.write(stops.end_work, grace_seconds=grace, now=clock.now(), actor=ACTOR)
         for item in crew.store.read(flow.to_settle):
             crew.write(flow.settle, line, item["item_id"], self._left_by(item), now=clock.now(), actor=ACTOR)
         if crew.store.read(assignment.is_called_for):

@@ -1,5 +1,8 @@
 """Why a project or a worker stands as it does: by the same rows that the foreman decides by."""
 
+import json
+
+from . import events
 from .next_calls import call
 from .store import Row, Transaction
 from .why_launches import CREW, Bounds
@@ -15,12 +18,7 @@ def of_project(tx: Transaction, project: Row, _now: str, _bounds: Bounds) -> Ans
         case "completed" | "rejected":
             return f"Project {name} is {project['status']} since {project['completed_at']}.", shown
         case "held":
-            held = ", ".join(each["workflow"] for each in found)
-            return (
-                f"Project {name} was stopped{f' in {held}' if held else ''} at {project['updated_at']}; it goes "
-                "on when somebody resumes it.",
-                call("projects", action="resume", project_id=name),
-            )
+            return _stopped(tx, name, found), call("projects", action="resume", project_id=name)
         case "review":
             of_item = next((_of_item(tx, each) for each in found if each["status"] == "review"), "")
             again = call("queues", action="review", project_id=name, exit="retry")
@@ -29,10 +27,22 @@ def of_project(tx: Transaction, project: Row, _now: str, _bounds: Bounds) -> Ans
         return (
             f"Project {name} is in no queue: its {project['stage']} is done, and the next stage begins with its "
             "deployment.",
-            call("projects", action="trigger", project_id=name, workflow="content"),
+            call("projects", action="trigger", project_id=name, input="https://…"),
         )
     at_work = next((each for each in found if each["status"] == "working"), found[0])
     return f"Project {name}: {' '.join(_of_item(tx, each) for each in found)}", _next_of(at_work)
+
+
+def _stopped(tx: Transaction, name: str, found: list[Row]) -> str:
+    """Who stopped it, and what of it is not at rest yet."""
+    stop = next(each for each in reversed(events.of(tx, "project", name)) if each["kind"] == "project_held")
+    why = json.loads(stop["data"]).get("why", "")
+    held = ", ".join(each["workflow"] for each in found)
+    where, reason = f" in {held}" if held else "", f": {why}" if why else ""
+    said = f"{stop['actor']} stopped project {name}{where} at {stop['at']}{reason}"
+    ending = [each["task_id"] for each in found if each["status"] == "working"]
+    rest = f" Task {ending[0]} is still coming to its end; its work is kept." if ending else ""
+    return f"{stopped(said)}{rest} It goes on when somebody resumes it."
 
 
 def of_worker(tx: Transaction, worker: Row, _now: str, _bounds: Bounds) -> Answer:

@@ -1,9 +1,9 @@
-"""Gives what waits to workers that are idle (R-206, R-237)."""
+"""Gives what waits to workers that are idle (R-206, R-207, R-237)."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from .. import clock
+from .. import clock, events, holds
 from ..errors import InvalidInput, NoAvailableWork
 from ..store import Row, Transaction
 from . import items, projects, workers
@@ -15,10 +15,11 @@ RECENT_SECONDS = 3600.0
 
 
 def is_called_for(tx: Transaction) -> bool:
-    """Whether an item waits where a worker is idle."""
+    """Whether an item waits where a worker is idle, and not for another one that is busy."""
     return bool(
         tx.value(
-            "SELECT 1 FROM queue_item i WHERE i.status = 'waiting' AND EXISTS "
+            "SELECT 1 FROM queue_item i LEFT JOIN worker n ON n.worker_id = i.wanted_worker "
+            "WHERE i.status = 'waiting' AND coalesce(n.status, 'idle') <> 'busy' AND EXISTS "
             "(SELECT 1 FROM worker w WHERE w.workflow = i.workflow AND w.status = 'idle') LIMIT 1"
         )
     )
@@ -27,6 +28,8 @@ def is_called_for(tx: Transaction) -> bool:
 def distribute(tx: Transaction, line: Pipeline, *, now: str, actor: str) -> int:
     """Give each idle worker what suits it best, in the order of the queues; returns how many got something."""
     given = 0
+    for item in _waiting_for(tx, None, "'offline', 'retired'"):
+        free(tx, item, now=now, actor=actor, why=f"{item['wanted_worker']} is {item['worker_status']}")
     for name in line.names:
         found = items.waiting(tx, name, limit=LOOKED_AT)
         hands = [_hand(tx, row, now) for row in workers.idle(tx, name)] if found else []
@@ -39,6 +42,46 @@ def distribute(tx: Transaction, line: Pipeline, *, now: str, actor: str) -> int:
             items.give(tx, line, item, worker, now=now, actor=actor, why=pair.why)
             given += 1
     return given
+
+
+@dataclass(frozen=True)
+class Rebalanced:
+    """``freed`` waited for a worker that is not idle, and go to anyone now; ``given`` found one at once."""
+
+    freed: list[Row]
+    given: int
+
+
+def rebalance(tx: Transaction, line: Pipeline, workflow: str = "", *, now: str, actor: str) -> Rebalanced:
+    """Let nothing wait for one worker where others are idle, or will be first. Who works goes on (R-207).
+
+    Raises WorkflowNotFound.
+    """
+    if workflow:
+        line.stage(workflow)
+    freed = _waiting_for(tx, workflow or None, "'busy', 'offline', 'retired'")
+    for item in freed:
+        free(tx, item, now=now, actor=actor, why="rebalanced")
+    return Rebalanced(freed, distribute(tx, line, now=now, actor=actor))
+
+
+def free(tx: Transaction, item: Row, *, now: str, actor: str, why: str) -> None:
+    """Whoever is idle first gets it."""
+    tx.run("UPDATE queue_item SET wanted_worker = NULL WHERE item_id = ?", (item["item_id"],))
+    events.record(
+        tx, now=now, actor=actor, subject_type="item", subject_id=item["item_id"], kind="item_freed",
+        worker=item["wanted_worker"], project_id=item["project_id"], why=why,
+    )  # fmt: skip
+
+
+def _waiting_for(tx: Transaction, workflow: str | None, states: str) -> list[Row]:
+    """What waits for a worker by name that is in one of these states."""
+    return tx.all(
+        "SELECT i.*, w.status AS worker_status FROM queue_item i JOIN worker w ON w.worker_id = i.wanted_worker "
+        f"WHERE i.status = 'waiting' AND w.status IN ({states}) AND (:workflow IS NULL OR i.workflow = :workflow) "
+        "ORDER BY i.item_id",
+        {"workflow": workflow},
+    )
 
 
 def by_hand(
@@ -67,7 +110,12 @@ def by_hand(
             f"{project['project_id']} {how} {workflow}.",
             hint=f"projects(action='status', project_id={project_id!r}) tells where it is.",
         )
+    holds.lift_stop(tx, now=now, actor=actor)
     tx.run("UPDATE queue_item SET wanted_worker = ? WHERE item_id = ?", (worker["worker_id"], item["item_id"]))
+    events.record(
+        tx, now=now, actor=actor, subject_type="item", subject_id=item["item_id"], kind="item_assigned",
+        worker=worker["worker_id"], project_id=project_id,
+    )  # fmt: skip
     if worker["status"] == "idle":
         items.give(tx, line, item, worker, now=now, actor=actor, why=f"assigned by {actor}")
     return items.get(tx, item["item_id"])

@@ -64,13 +64,15 @@ def _settle(
     tx: Transaction, line: Pipeline, item: Row, left: Mapping[str, Any] | None, *, now: str, actor: str
 ) -> None:
     match item["task_status"]:
+        case _ if item["project_status"] == "rejected":
+            items.drop(tx, item, now=now, actor=actor, why="its project is rejected")
         case "completed":
             _completed(tx, line, item, left, now=now, actor=actor)
         case "failed":
             code, said = item["task_error"] or "agent_failed", item["task_message"] or ""
             to_review(tx, item, code, said, now=now, actor=actor)
         case "cancelled":
-            items.ended(tx, item, "rejected", "rejected", now=now, actor=actor, why="its task was cancelled")
+            items.drop(tx, item, now=now, actor=actor, why="its task was cancelled")
             _reject_idle_project(tx, item["project_id"], "its task was cancelled", now=now, actor=actor)
         case _ if item["project_status"] == "held":
             items.ended(tx, item, "held", "held", now=now, actor=actor, why="its project is stopped")
@@ -99,6 +101,8 @@ def _completed(
 def hand_over(tx: Transaction, line: Pipeline, item: Row, *, now: str, actor: str) -> None:
     """Queue the project for the next stage where this one has what that takes; complete it after the last."""
     project = projects.get(tx, item["project_id"])
+    if project["status"] == "rejected":
+        return
     following, stage = line.after(item["workflow"]), line.settings.stages.get(item["workflow"])
     waits_for_deployment = stage is not None and stage.hands_over == "deployed" and not project["deployment_url"]
     if following is not None and waits_for_deployment:
@@ -110,8 +114,16 @@ def hand_over(tx: Transaction, line: Pipeline, item: Row, *, now: str, actor: st
         if items.of_workflow(tx, project["project_id"], following) is None:
             why = f"{item['workflow']} handed it over"
             items.enqueue(tx, project["project_id"], following, now=now, actor=actor, why=why)
-    if following is None and not items.open_of(tx, project["project_id"]) and project["status"] == "active":
-        projects.change(tx, project["project_id"], "completed", now=now, actor=actor, why="its last stage is done")
+    # A project that was handed over at its deployment may be through the next stage before this one's worker ends.
+    is_behind = following is None or item["handed_over_at"] is not None
+    if is_behind:
+        complete_idle_project(tx, project["project_id"], now=now, actor=actor)
+
+
+def complete_idle_project(tx: Transaction, project_id: str, *, now: str, actor: str) -> None:
+    """Its last stage is done: with the end of all that is open it is through, unless it is stopped."""
+    if not items.open_of(tx, project_id) and projects.get(tx, project_id)["status"] == "active":
+        projects.change(tx, project_id, "completed", now=now, actor=actor, why="its last stage is done")
 
 
 def _reported(tx: Transaction, line: Pipeline, item: Row, word: Word, *, now: str) -> None:

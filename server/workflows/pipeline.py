@@ -58,6 +58,16 @@ class Pipeline:
         return worker.agent or self.stage(name).agent
 
 
+def of(workflows: Workflows | None) -> Pipeline:
+    """Raises InvalidInput where none are configured."""
+    if workflows is None:
+        raise InvalidInput(
+            "crewyard.toml has no [workflows].",
+            hint="`crewyard init --workflows` writes them; then start the server anew.",
+        )
+    return Pipeline(workflows)
+
+
 def check_output(name: str, stage: Stage, output: Mapping[str, Any] | None) -> None:
     """Raises InvalidInput where what a worker reported is not what its stage asks for."""
     if not stage.output:

@@ -2,11 +2,12 @@
 
 import difflib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from .. import events, states
-from ..errors import InvalidInput, ProjectNotFound
+from ..errors import IllegalTransition, InvalidInput, ProjectNotFound
 from ..store import Row, Transaction
 
 # The names of levels (C-37); a number is one as well.
@@ -16,6 +17,9 @@ COMPLEXITIES = ("simple", "standard", "complex")
 SIMPLE_WORDS, COMPLEX_WORDS = 40, 400
 TITLE_LENGTH = 80
 MOST_INPUT = 200_000
+# No text holds them, and no terminal should be given them.
+UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+CLOSED = ("completed", "rejected")
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,51 @@ def by_repository(tx: Transaction, url: str) -> Row:
     return row if row is not None else get(tx, url)
 
 
-def create(tx: Transaction, draft: Draft, stage: str, *, now: str, actor: str) -> Row:
-    """Raises InvalidInput; then nothing is queued."""
+def listed(tx: Transaction, *, stage: str | None = None, before: str = "", limit: int = 50) -> list[Row]:
+    """The newest first, from behind the project ``before`` on."""
+    return tx.all(
+        "SELECT * FROM project WHERE (:stage IS NULL OR stage = :stage) AND (:before = '' OR rowid < "
+        "(SELECT rowid FROM project WHERE project_id = :before)) ORDER BY rowid DESC LIMIT :limit",
+        {"stage": stage, "before": before, "limit": limit},
+    )
+
+
+def counts(tx: Transaction, *, stage: str | None = None) -> dict[str, int]:
+    """How many are in each state."""
+    rows = tx.all(
+        "SELECT status, count(*) AS n FROM project WHERE :stage IS NULL OR stage = :stage GROUP BY 1", {"stage": stage}
+    )
+    return {row["status"]: row["n"] for row in rows}
+
+
+def check(draft: Draft) -> None:
+    """Raises InvalidInput where it cannot become a project."""
     text = draft.text.strip()
     if not text:
         raise InvalidInput("There is nothing to be dispatched: the input is empty.", hint="Say what is to be made.")
     if len(text) > MOST_INPUT:
-        raise InvalidInput(f"The input has {len(text)} characters; {MOST_INPUT} is the limit.", hint="Name a file.")
+        raise InvalidInput(
+            f"The input has {len(text)} characters; {MOST_INPUT} is the limit.", hint="Divide it into several projects."
+        )
+    if found := UNREADABLE.search(draft.text) or UNREADABLE.search(f"{draft.title}{draft.kind}{draft.location}"):
+        raise InvalidInput(f"The input holds the control character {found[0]!r}.", hint="Give it as plain text.")
     if draft.complexity and draft.complexity not in COMPLEXITIES:
-        raise InvalidInput(f"{draft.complexity!r} is no complexity.", hint=f"Give {', '.join(COMPLEXITIES)}.")
-    number = 1 + int(tx.value("SELECT coalesce(max(CAST(substr(project_id, 3) AS INTEGER)), 0) FROM project"))
+        near = difflib.get_close_matches(draft.complexity, COMPLEXITIES, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Give {', '.join(COMPLEXITIES)}."
+        raise InvalidInput(f"{draft.complexity!r} is no complexity.", hint=hint)
+
+
+def create(tx: Transaction, draft: Draft, stage: str, *, now: str, actor: str) -> Row:
+    """Raises InvalidInput; then nothing is queued."""
+    check(draft)
+    text = draft.text.strip()
+    number = 1 + int(tx.value("SELECT coalesce(max(rowid), 0) FROM project"))  # none is ever deleted
     row = tx.only(
         "INSERT INTO project (project_id, title, input, source, stage, priority, kind, complexity, location, "
         "created_by, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
         (
             f"P-{number}",
-            draft.title or _title(text),
+            _title(draft.title.strip() or text),
             text,
             draft.source,
             stage,
@@ -131,9 +164,14 @@ def learned(tx: Transaction, project_id: str, output: dict[str, Any], *, now: st
             tx.run(f"UPDATE project SET {key} = ?, updated_at = ? WHERE project_id = ?", (value, now, project_id))
 
 
+def undeployed(tx: Transaction, project_id: str, *, now: str) -> None:
+    """What was deployed is to be made again."""
+    tx.run("UPDATE project SET deployment_url = NULL, updated_at = ? WHERE project_id = ?", (now, project_id))
+
+
 def change(tx: Transaction, project_id: str, want: str, *, now: str, actor: str, why: str = "") -> Row:
     """Raises ProjectNotFound, IllegalTransition."""
-    ended = now if want in ("completed", "rejected") else None
+    ended = now if want in CLOSED else None
     get(tx, project_id)
     return events.transition(
         tx, states.PROJECT, project_id, want, now=now, actor=actor, why=why, completed_at=ended, updated_at=now
@@ -141,12 +179,22 @@ def change(tx: Transaction, project_id: str, want: str, *, now: str, actor: str,
 
 
 def set_priority(tx: Transaction, project_id: str, priority: int, *, now: str, actor: str) -> Row:
-    """It stays with the project in every stage (R-209); what waits takes its new place at once (R-234)."""
+    """It stays with the project in every stage (R-209); what waits takes its new place at once (R-234).
+
+    What is raised is not held back any more by a triage that was. Raises ProjectNotFound, IllegalTransition.
+    """
     before = get(tx, project_id)
+    if before["status"] in CLOSED:
+        raise IllegalTransition(
+            f"Project {project_id} is {before['status']}; its level decides nothing any more.",
+            hint="queues(action='status') shows what waits.",
+            project_id=project_id,
+        )
     tx.run("UPDATE project SET priority = ?, updated_at = ? WHERE project_id = ?", (priority, now, project_id))
     tx.run(
-        "UPDATE queue_item SET priority = ? WHERE project_id = ? AND status NOT IN ('done', 'rejected')",
-        (priority, project_id),
+        "UPDATE queue_item SET stepped_back_at = iif(:priority < priority, NULL, stepped_back_at), "
+        "priority = :priority WHERE project_id = :project AND status NOT IN ('done', 'rejected')",
+        {"priority": priority, "project": project_id},
     )
     events.record(
         tx,

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from crewyard.server import events, states
-from crewyard.server.workflows import assignment, projects, workers
+from crewyard.server.workflows import assignment, reviews, stops, workers
 
 from .situations import NOW, Situation
 from .workflows.line import DEPLOYED, REPOSITORY, Line
@@ -37,6 +36,12 @@ def begun(line: Line, _name: str) -> None:
     line.distribute()
 
 
+def ending(line: Line, name: str) -> None:
+    line.distribute()
+    line.start(name)
+    stopped_project(line, name)
+
+
 def wanted_by_name(line: Line, name: str) -> None:
     first = line.dispatch()
     for each in (first, name):
@@ -49,14 +54,12 @@ def reviewed(line: Line, name: str) -> None:
 
 
 def stopped_project(line: Line, name: str) -> None:
-    line.run(lambda tx, **at: events.change(tx, states.ITEM, line.item(name)["item_id"], "held", **at))
-    line.run(projects.change, name, "held")
+    line.run(stops.stop, name, why="It sends mail.", grace_seconds=1.0)
 
 
 def rejected(line: Line, name: str) -> None:
-    line.run(lambda tx, **at: events.change(tx, states.ITEM, line.item(name)["item_id"], "rejected", **at,
-                                            ended_at=at["now"]))  # fmt: skip
-    line.run(projects.change, name, "rejected")
+    reviewed(line, name)
+    line.run(reviews.decide, line.pipeline, reviews.Verdict(name, "reject", "Nobody wants it."))
 
 
 def undeployed(line: Line, name: str) -> None:
@@ -97,12 +100,13 @@ SITUATIONS = [
     Situation("project:active", flowing(), ("Project P-1: it is number 1 of 1 in genesis, where 0 of 2",), CREW),
     Situation("assigned by hand", flowing(wanted_by_name), ("it waits in genesis for genesis-01",), CREW),
     Situation("in work", flowing(begun), ("genesis-01 works on its genesis since " + NOW, "P-1-genesis"), TASK),
-    Situation("project:held", flowing(stopped_project), ("P-1 was stopped in genesis", "resumes"), RESUME),
+    Situation("project:held", flowing(stopped_project), ("lead stopped project P-1 in genesis at " + NOW + ": It sends mail.", "resumes"), RESUME),
+    Situation("stopped at work", flowing(ending), ("Task P-1-genesis is still coming to its end",), RESUME),
     Situation("project:review", flowing(reviewed), ("its genesis failed (check_failed): Two tests fail.",), AGAIN),
     Situation("project:completed", flowing(through), ("P-1 is completed since",), SHOWN),
     Situation("project:rejected", flowing(rejected), ("P-1 is rejected since",), SHOWN),
     Situation("not deployed", flowing(undeployed), ("its development is done", "deployment"),
-              "projects(action='trigger', project_id='P-1', workflow='content')"),
+              "projects(action='trigger', project_id='P-1', input='https://…')"),
     Situation("worker:idle", worker_that(), ("genesis-01 is idle: nothing waits in genesis",), QUEUES),
     Situation("worker:busy", worker_that(working), ("genesis-01 works on project P-1", "P-1-genesis"), TASK),
     Situation("worker:offline", worker_that(offline), ("genesis-01 is offline since " + NOW,),

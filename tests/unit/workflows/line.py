@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from crewyard.server import assignments, clock, tasks
+from crewyard.server import agents, assignments, clock, consequences, kinds, launches, tasks
+from crewyard.server.sections import QUOTA_PATTERN
 from crewyard.server.store import Row, Store, Transaction
 from crewyard.server.workflow_sections import Workflows
-from crewyard.server.workflows import assignment, flow, items, projects, workers
+from crewyard.server.workflows import assignment, flow, items, projects, stops, workers
 from crewyard.server.workflows.pipeline import Pipeline
+
+from ..conftest import RULES
 
 NOW = "2026-01-01T00:00:00.000Z"
 LEAD = "lead"
@@ -78,6 +81,52 @@ class Line:
     def worker(self, worker_id: str) -> Row:
         row: Row = self.read(workers.get, worker_id)
         return row
+
+    def start(self, project_id: str) -> str:
+        """An agent begins with what the project has in work; returns its id."""
+        work = self.read(assignments.of_task, self.item(project_id)["task_id"])
+        order = launches.LaunchOrder(
+            agent_type=work["agent_type"],
+            kind="command",
+            task_id=work["task_id"],
+            orchestrator_task_id=work["orchestrator_task_id"],
+            workspace=f"/w/{work['task_id']}",
+            runs_folder="/runs",
+            timeout_seconds=60.0,
+            memory_limit_mb=None,
+            token_hash=f"hash of {work['orchestrator_task_id']} {self.now}",
+            term=1,
+        )
+
+        def unit(tx: Transaction, *, now: str, actor: str) -> str:
+            agent_id = str(launches.plan_launch(tx, order, now=now, actor=actor)["agent_id"])
+            launches.runner_started(tx, agent_id, pid=2, start_time="1", boot_id="b")
+            launches.started(tx, agent_id, pid=3, start_time="1", boot_id="b", at=now, actor=actor)
+            assignments.started(tx, work["orchestrator_task_id"], agent_id, now=now, actor=actor)
+            return agent_id
+
+        return str(self.run(unit))
+
+    def learn(self, project_id: str, output: dict[str, Any]) -> None:
+        """Where the project lies, or was deployed."""
+        self.store.run(projects.learned, project_id, output, now=self.now)
+
+    def end(self, agent_id: str, status: str = "killed", **how: Any) -> None:
+        """Its process ends, and what follows from that happens, as the keeper and the foreman have it."""
+        self.run(
+            consequences.of_end, agent_id, agents.Exit(status, self.now, **how), code=how.get("message"),
+            heard=kinds.ANY.heard("", QUOTA_PATTERN, now=self.now), rules=RULES,
+        )  # fmt: skip
+        self.look()
+
+    def look(self) -> None:
+        """One of the foreman's."""
+        if self.read(stops.at_work):
+            self.run(stops.end_work, grace_seconds=1.0)
+        for item in self.read(flow.to_settle):
+            self.run(flow.settle, self.pipeline, item["item_id"], None)
+        if self.read(assignment.is_called_for):
+            self.distribute()
 
     def finish(self, project_id: str, output: dict[str, Any] | None = None) -> None:
         """The agent of what the project has in work is done, and the foreman looks."""
