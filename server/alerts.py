@@ -22,12 +22,15 @@ OF_ERRORS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def alert(tx: Transaction, level: str, title: str, message: str, *, now: str, **facts: Any) -> None:
-    """Notify the lead and the project manager (R-289). ``level`` is critical, high, warning or info.
+def alert(
+    tx: Transaction, level: str, title: str, message: str, *, now: str, also: Collection[str] = (), **facts: Any
+) -> None:
+    """Notify the lead, the project manager (R-289) and ``also``. ``level`` is critical, high, warning or info.
 
     ``next``, among the facts, is for the lead.
     """
-    _send(tx, _present(tx, (recipients.LEAD, ADMINISTRATOR)), level, title, message, now, facts)
+    boxes = dict.fromkeys((recipients.LEAD, ADMINISTRATOR, *also))
+    _send(tx, _present(tx, boxes), level, title, message, now, facts)
 
 
 def of_error(

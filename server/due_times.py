@@ -16,6 +16,9 @@ DUE = (
     # When a live agent was last heard of is moved too: it is compared with the new time from now on.
     ("agent_lifecycle", "last_heartbeat", "status IN ('starting', 'running')"),
     ("agent_lifecycle", "kill_requested_at", "status IN ('starting', 'running')"),
+    ("worker", "until", "status <> 'retired'"),
+    ("worker", "offline_since", "status = 'offline'"),
+    ("worker", "restarted_at", "status = 'offline'"),
 )
 
 

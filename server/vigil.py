@@ -7,6 +7,7 @@ from . import agent_processes, agents, alerts, clock, health, reports
 from .crew import ACTOR, Crew
 from .health import Judgement, Seen
 from .store import Row, Transaction
+from .workflows import workers
 
 SLACK_SECONDS = 30.0
 
@@ -72,8 +73,11 @@ def _take_down(tx: Transaction, crew: Crew, row: Row, judged: Judgement, now: st
     agents.judged(tx, agent_id, judged.health, why, now=now, actor=ACTOR)
     if judged.health != "stalled":
         return
-    restarts = crew.settings.restarts_stalled
+    worker = workers.of_agent(tx, agent_id)
+    restarts = crew.settings.restarts_stalled and worker is None
     then = "it is ended and started again" if restarts else "it is left alone (health.on_stalled)"
+    if worker is not None:  # another worker gets what it has
+        then = f"{worker['worker_id']} is failed over when it stays silent (workflows.heartbeat_minutes)"
     title = f"Agent {agent_id} is stalled"
     alerts.alert(tx, "warning", title, f"{why}; {then}.", now=now, agent=agent_id, task_id=row["task_id"])
     if restarts:

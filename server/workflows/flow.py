@@ -13,7 +13,7 @@ from .. import agents, events, reports
 from ..errors import CrewyardError, InvalidInput
 from ..store import Row, Transaction
 from ..workflow_sections import Workflows
-from . import items, pipeline, projects
+from . import failover, items, pipeline, projects, workers
 from .pipeline import DEPLOYMENT, Pipeline
 
 NO_OUTPUT = "output_missing"
@@ -76,8 +76,21 @@ def _settle(
             _reject_idle_project(tx, item["project_id"], "its task was cancelled", now=now, actor=actor)
         case _ if item["project_status"] == "held":
             items.ended(tx, item, "held", "held", now=now, actor=actor, why="its project is stopped")
+        case _ if workers.get(tx, item["worker_id"])["status"] == "offline":
+            _failed_over(tx, item, now=now, actor=actor)
         case _:
             items.ended(tx, item, "waiting", "released", now=now, actor=actor, why="its agent gave it back")
+
+
+def _failed_over(tx: Transaction, item: Row, *, now: str, actor: str) -> None:
+    """Its worker fell silent, and another one gets it; unless so many did over it that it may be its own fault."""
+    times = 1 + failover.times_of_item(tx, item["item_id"])
+    if times >= failover.MOST:
+        why = f"{times} workers fell silent over it, the last was {item['worker_id']}"
+        to_review(tx, item, agents.STALLED, why, outcome="failed_over", now=now, actor=actor)
+    else:
+        why = f"{item['worker_id']} fell silent"
+        items.ended(tx, item, "waiting", "failed_over", now=now, actor=actor, why=why)
 
 
 def _completed(
@@ -140,9 +153,11 @@ def _reported(tx: Transaction, line: Pipeline, item: Row, word: Word, *, now: st
             hand_over(tx, line, item, now=now, actor=word.agent_id)
 
 
-def to_review(tx: Transaction, item: Row, code: str, message: str, *, now: str, actor: str) -> None:
+def to_review(
+    tx: Transaction, item: Row, code: str, message: str, *, now: str, actor: str, outcome: str = "review"
+) -> None:
     """Its project waits for a judgement, with the error that brought it there (R-235)."""
-    items.ended(tx, item, "review", "review", now=now, actor=actor, why=message, error_code=code, error_message=message)
+    items.ended(tx, item, "review", outcome, now=now, actor=actor, why=message, error_code=code, error_message=message)
     if projects.get(tx, item["project_id"])["status"] == "active":
         projects.change(tx, item["project_id"], "review", now=now, actor=actor, why=f"{item['workflow']}: {code}")
 

@@ -32,6 +32,23 @@ def idle(tx: Transaction, workflow: str) -> list[Row]:
     return tx.all("SELECT * FROM worker WHERE status = 'idle' AND workflow = ? ORDER BY worker_id", (workflow,))
 
 
+def of_agent(tx: Transaction, agent_id: str) -> Row | None:
+    """Who is at work by that agent, if it works for anybody."""
+    return tx.one(
+        "SELECT w.* FROM agent_lifecycle a JOIN queue_item i ON i.task_id = a.task_id AND i.status = 'working' "
+        "JOIN worker w ON w.worker_id = i.worker_id AND w.status = 'busy' WHERE a.agent_id = ?",
+        (agent_id,),
+    )
+
+
+def crowd(tx: Transaction) -> list[Row]:
+    """How many workers there are in each state, and how many items wait for them: what changes when anything does."""
+    return tx.all(
+        "SELECT workflow, status, count(*) AS count FROM worker GROUP BY 1, 2 UNION ALL "
+        "SELECT workflow, 'waiting', count(*) FROM queue_item WHERE status = 'waiting' GROUP BY 1 ORDER BY 1, 2"
+    )
+
+
 def is_complete(tx: Transaction, pipeline: Pipeline) -> bool:
     """Whether each stage has the fewest workers that it may have."""
     have = {
