@@ -68,7 +68,7 @@ def _tasks(tx: Transaction, since: str, until: str, approvals: bool) -> tuple[Ta
     )
     histories, dues = _histories(tx, since, approvals), _due_times(tx, since)
     dispatches = _dispatches_of(tx)
-    windows, gaps = _windows(tx, until), _gaps(tx, until)
+    windows, idle = _windows(tx, until), gaps(tx, until)
     slots = {row[0]: row[1] for row in tx.all("SELECT dispatch_id, max_parallel FROM dispatch")}
     found = []
     for row in rows:
@@ -79,7 +79,7 @@ def _tasks(tx: Transaction, since: str, until: str, approvals: bool) -> tuple[Ta
             continue
         of_it = dispatches[row["task_id"]]
         own = [window for name in of_it for window in windows.get(name, ())]
-        parts = unsupervised(in_hand(_spans(row, history, dues[row["task_id"]], until), own), gaps)
+        parts = unsupervised(in_hand(_spans(row, history, dues[row["task_id"]], until), own), idle)
         found.append(
             Task(
                 row["task_id"], row["title"], row["status"], bool(row["needs_review"]), None if is_open else ended,
@@ -145,7 +145,7 @@ def _windows(tx: Transaction, until: str) -> dict[str, list[Window]]:
     return found
 
 
-def _gaps(tx: Transaction, until: str) -> list[tuple[int, int]]:
+def gaps(tx: Transaction, until: str) -> list[tuple[int, int]]:
     """When nobody supervised, in order and apart; to within the seconds between two renewals of a lease."""
     gaps = tx.all(
         "SELECT data ->> '$.idle_since', at FROM event WHERE subject_type = 'lease' AND kind = 'lease_acquired' "

@@ -1,5 +1,5 @@
 """What the supervisor looks at now and then only: silent agents, processes that nobody knows, mail that nobody took,
-samples, circles.
+samples, circles, when projects will be done.
 """
 
 import contextlib
@@ -11,6 +11,8 @@ from .crew import ACTOR, Crew
 from .meter import Meter
 from .store import Reader
 from .vigil import Vigil
+from .workflows import forecasts
+from .workflows.pipeline import Pipeline
 
 CLEAR_SECONDS = 3600.0
 Step = Callable[[], None]
@@ -28,6 +30,7 @@ class Rounds:
         self._made = time.monotonic()
         self._cleared = float("-inf")
         self._untangled = float("-inf")
+        self._foretold = float("-inf")
 
     @property
     def seconds_left(self) -> float:
@@ -41,6 +44,7 @@ class Rounds:
         self._guarded(self._sample)
         self._clear_messages()
         self._look_for_deadlocks()
+        self._foretell()
 
     def audit_processes(self) -> None:
         auditor.end_strays(self._crew)
@@ -65,6 +69,12 @@ class Rounds:
             self._untangled = time.monotonic()
             self._job("deadlocks", _look_for_deadlocks)
 
+    def _foretell(self) -> None:
+        workflows = self._crew.settings.workflows
+        if workflows is not None and time.monotonic() - self._foretold >= workflows.watch_seconds:
+            self._foretold = time.monotonic()
+            self._job("forecast", _foretell, Pipeline(workflows))
+
 
 def _clear_messages(crew: Crew) -> None:
     """In portions, between which others write; a power cut undoes some of it at most until the next time."""
@@ -82,3 +92,12 @@ def _look_for_deadlocks(crew: Crew) -> None:
         is_news = reader.read(deadlocks.has_news, found)
     if is_news:
         crew.write(deadlocks.settle, found, now=clock.now(), actor=ACTOR)
+
+
+def _foretell(crew: Crew, line: Pipeline) -> None:
+    """Of what has come to a queue, so that what was said can be held against what came. It takes half a second."""
+    with contextlib.closing(Reader(crew.store.path)) as reader:
+        if not reader.read(forecasts.is_due):
+            return
+        seen = reader.read(forecasts.situation, line, now=clock.now())
+    crew.write(forecasts.record, seen, seen.outlook(), now=clock.now())

@@ -56,6 +56,9 @@ class Stage(Section):
         None, description="What it is meant to finish in an hour; of a stage with `per_worker`, each of its workers."
     )
     per_worker: bool = Field(False, description="target_per_hour is that of each worker.")
+    counts: str = Field(
+        "", description="Field of its output that target_per_hour counts, a number or a list; empty: finished items."
+    )
     workers: list[Worker] = Field(
         default_factory=list, description="Its roster, in the order in which workers come and stay longest."
     )

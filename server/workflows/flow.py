@@ -13,7 +13,7 @@ from .. import agents, events, reports
 from ..errors import CrewyardError, InvalidInput
 from ..store import Row, Transaction
 from ..workflow_sections import Workflows
-from . import failover, items, pipeline, projects, workers
+from . import failover, forecasts, items, pipeline, projects, workers
 from .pipeline import DEPLOYMENT, Pipeline
 
 NO_OUTPUT = "output_missing"
@@ -106,6 +106,7 @@ def _completed(
         tx, item, "done", "done", now=now, actor=actor, why="the evidence of its work holds",
         output=None if output is None else json.dumps(output),
     )  # fmt: skip
+    forecasts.came_true(tx, item["project_id"], item["workflow"], now=now)
     if output is not None:
         projects.learned(tx, item["project_id"], output, now=now)
     hand_over(tx, line, items.get(tx, item["item_id"]), now=now, actor=actor)
