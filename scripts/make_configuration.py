@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from crewyard.server import settings
+from crewyard.server.workflow_sections import Stage, Worker, Workflows
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
@@ -34,7 +35,17 @@ variable. In `command`, these are replaced: `{prompt}`, `{prompt_file}`, `{task_
 """
 
 
-TYPES = {str: "text", bool: "`true` or `false`", int: "whole number", float: "number", list[str]: "list of texts"}
+STAGES = """\
+One table for each stage, in their order: `[workflows.stages.genesis]`. [workflows.md](workflows.md) is the guide.
+"""
+WORKERS = """\
+One for each worker of the roster, in the order in which workers come. What a stage needs beyond its roster are workers
+without specialities, `genesis-01` and so on.
+"""
+NESTED = {"stages": "tables, below", "workers": "tables, below"}
+
+TYPES = {str: "text", bool: "`true` or `false`", int: "whole number", float: "number", list[str]: "list of texts",
+         dict[str, str]: "table of texts", dict[str, Any]: "table"}  # fmt: skip
 BOUNDS = {"gt": "above {}", "ge": "at least {}", "le": "at most {}"}
 
 
@@ -44,6 +55,9 @@ def document() -> str:
         parts += [f"## `[{name}]`\n", f"{model.__doc__}\n", table(model, name)]
         if name == "crew":
             parts += ["## `[agents.NAME]`\n", f"{settings.Agent.__doc__}\n", PLACEHOLDERS, table(settings.Agent)]
+    parts += ["## `[workflows]`\n", f"{Workflows.__doc__} Its keys have no environment variables.\n", table(Workflows)]
+    parts += ["## `[workflows.stages.NAME]`\n", f"{Stage.__doc__}\n", STAGES, table(Stage)]
+    parts += ["## `[[workflows.stages.NAME.workers]]`\n", f"{Worker.__doc__}\n", WORKERS, table(Worker)]
     return "\n".join(parts)
 
 
@@ -52,7 +66,7 @@ def table(model: type[settings.Section], section: str = "") -> str:
     lines = [row(heads), row(["---"] * len(heads))]
     for key, field in model.model_fields.items():
         variable = [f"`CREWYARD_{section}_{key}`".upper()] if section else []
-        kind = described(field.annotation, field.metadata)
+        kind = NESTED.get(key) or described(field.annotation, field.metadata)
         lines.append(row([f"`{key}`", kind, default(field), field.description or "", *variable]))
     return "\n".join(lines) + "\n"
 
@@ -83,6 +97,8 @@ def described(annotation: Any, constraints: Iterable[object] = ()) -> str:
 
 
 def default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
     value = field.get_default(call_default_factory=True)
     return "none" if value is None else f"`{json.dumps(value)}`"
 

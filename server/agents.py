@@ -54,6 +54,12 @@ def live(tx: Transaction) -> list[Row]:
     return tx.all("SELECT * FROM agent_lifecycle WHERE status IN ('starting', 'running') ORDER BY created_at, agent_id")
 
 
+def any_is_ending(tx: Transaction) -> bool:
+    """Whether somebody wants one ended that has not ended yet."""
+    sql = "SELECT 1 FROM agent_lifecycle WHERE status IN ('starting', 'running') AND kill_requested_at IS NOT NULL"
+    return bool(tx.value(f"{sql} LIMIT 1"))
+
+
 def listed(
     tx: Transaction, *, agent_type: str | None = None, state: str | None = None, after: str = "", limit: int = 100
 ) -> list[Row]:

@@ -11,7 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from . import cli_audit, cli_command, cli_daemon, cli_send, cli_summary, cli_watch, cli_worktrees, next_calls
+from . import (
+    cli_audit,
+    cli_command,
+    cli_daemon,
+    cli_send,
+    cli_summary,
+    cli_watch,
+    cli_workflow,
+    cli_worktrees,
+    next_calls,
+)
 from .cli_options import Json, Repo, address_of, guard, names_of, opened, refusals, refuse_agents, say
 from .errors import CrewyardError
 
@@ -115,7 +125,12 @@ def serve(
 
 
 @app.command()
-def init(repo: Repo = Path()) -> None:
+def init(
+    repo: Repo = Path(),
+    workflows: Annotated[
+        bool, typer.Option("--workflows", help="With document 003's: genesis, development, content and their workers.")
+    ] = False,
+) -> None:
     """Write a commented crewyard.toml with the agent programs on PATH, and say what to do next.
 
     A crewyard.toml that is there is left as it is.
@@ -123,7 +138,7 @@ def init(repo: Repo = Path()) -> None:
     from . import starter
     from .repository import Repository
 
-    typer.echo(starter.begin(Repository.discover(repo)))
+    typer.echo(starter.begin(Repository.discover(repo), workflows=workflows))
 
 
 cli_daemon.register(app)
@@ -132,6 +147,7 @@ cli_summary.register(app)
 cli_watch.register(app)
 cli_send.register(app)
 cli_command.register(app)
+cli_workflow.register(app)
 cli_audit.register(app)
 
 
@@ -203,8 +219,9 @@ def demo(
     raise typer.Exit(demonstration.show(folder))
 
 
-# An agent may look, at the plan and how it goes, but not at another's log. `serve` makes it a server of its own.
-guard(app, {"status", "top", "why", "doctor", "worktrees", "plan show", "plan export", "serve", "demo"})
+# An agent may look, at the plan and how it goes, but not at another's log. `serve` makes it a server of its own, and
+# `workflow` asks who it is: administrators may give the emergency commands.
+guard(app, {"status", "top", "why", "doctor", "worktrees", "plan show", "plan export", "serve", "demo", "workflow"})
 
 
 def _announce(begun: Any) -> None:

@@ -19,7 +19,9 @@ from .endpoint import Endpoint, end_process
 from .errors import CrewyardError
 from .yard import Yard
 
-__all__ = ["build_app", "build_yard", "end_process", "serve_as_daemon", "serve_http", "serve_stdio"]
+__all__ = [
+    "build_app", "build_workflow_app", "build_yard", "end_process", "serve_as_daemon", "serve_http", "serve_stdio",
+]  # fmt: skip
 
 INSTRUCTIONS = """\
 Crewyard runs a crew of coding agents in parallel on this git repository. You are the lead. Use it where work falls \
@@ -59,7 +61,7 @@ def build_app(yard: Yard, **options: Any) -> Endpoint:
         tools.for_approver() if yard.is_workers else (),
         resources.LEADS_ALONE if yard.is_workers else (),
         sights=resources.sights(yard),
-        slash_commands=() if yard.is_workers else slash_commands.ALL,
+        slash_commands=() if yard.is_workers else slash_commands.offered(yard.settings.workflows),
         name="crewyard",
         title="Crewyard",
         version=__version__,
@@ -68,6 +70,12 @@ def build_app(yard: Yard, **options: Any) -> Endpoint:
     )
     resources.register(app, yard)
     return app
+
+
+def build_workflow_app(yard: Yard) -> Endpoint:
+    """The tools that the workflows' commands call, for whoever may give those: the lead, or an administrator."""
+    called = (*tools.for_lead(), *tools.for_workflows())
+    return Endpoint(yard, called, called, sights={}, name="crewyard", version=__version__)
 
 
 def configure_logging(*, anew: bool = False) -> None:

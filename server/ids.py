@@ -37,6 +37,17 @@ MESSAGES = Kind(
     "id DESC",
     among=":boxes IS NULL OR to_agent IN (SELECT value FROM json_each(:boxes))",
 )
+PROJECTS = Kind("project", "project_id", "status", "status IN ('completed', 'rejected'), rowid DESC")
+REPOSITORIES = Kind(
+    "project", "repository_url", "project_id || ' ' || status", "rowid DESC", among="repository_url IS NOT NULL"
+)
+WORKERS = Kind("worker", "worker_id", "workflow || ' ' || status", "status = 'retired', worker_id")
+
+
+def among(values: Collection[str], begins: str) -> Found:
+    """Those of values that are known beforehand, in their order."""
+    fitting = [(each, "") for each in values if each.startswith(begins)]
+    return Found(fitting, len(fitting))
 
 
 def beginning(tx: Transaction, kind: Kind, begins: str, *, limit: int, boxes: Collection[str] | None = None) -> Found:

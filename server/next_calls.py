@@ -19,6 +19,7 @@ TOOLS = (
 _COMMAND = "crewyard command"
 _MESSAGES = f"{_COMMAND} route-inter-agent-messages"
 _ERRORS = f"{_COMMAND} handle-agent-errors"
+_WORKFLOW = "crewyard workflow /"
 _ERROR = "[ERROR_ID={error_id}|TASK_ID={task_id}]"
 COMMAND_LINES: dict[tuple[str, str], str] = {
     ("why", ""): "crewyard why {subject}",
@@ -66,9 +67,43 @@ COMMAND_LINES: dict[tuple[str, str], str] = {
     ("worktrees", "resolve agent"): f"{_COMMAND} coordinate-dependencies TASK_ID={{task_id}} NEW_STATUS=ready",
     ("worktrees", "cleanup"): f"{_COMMAND} cleanup-worktrees [TASK_ID={{task_id}}|ACTION={{all}}|ACTION={{dry_run}}] "
     "[FORCE_CLEANUP={force}]",
+    ("projects", ""): f"{_WORKFLOW}backlog [{{project_id}}]",
+    ("projects", "status"): f"{_WORKFLOW}backlog [{{project_id}}]",
+    ("projects", "dispatch"): f"{_WORKFLOW}[{{batch}}|dispatch-genesis] [{{input}}|{{path}}]",
+    ("projects", "trigger"): f"{_WORKFLOW}trigger-{{workflow}} {{project_id}}",
+    ("projects", "emergency_stop"): f"{_WORKFLOW}emergency-stop {{project_id}}",
+    ("projects", "resume"): f"{_WORKFLOW}resume {{project_id}}",
+    ("queues", ""): f"{_WORKFLOW}queues",
+    ("queues", "status"): f"{_WORKFLOW}queues [{{workflow}}]",
+    ("queues", "assign"): f"{_WORKFLOW}assign {{workflow}} {{project_id}} {{worker_id}}",
+    ("queues", "rebalance"): f"{_WORKFLOW}rebalance [{{workflow}}]",
+    ("queues", "priority"): f"{_WORKFLOW}priority {{project_id}} {{level}}",
+    ("queues", "triage"): f"{_WORKFLOW}priority-triage [{{level}}]",
+    ("queues", "review"): f"{_WORKFLOW}review {{project_id}} {{exit}} [workflow={{workflow}}] [{{why}}]",
+    ("workers", ""): f"{_WORKFLOW}instances",
+    ("workers", "list"): f"{_WORKFLOW}instances [{{workflow}}]",
+    ("workers", "health"): f"{_WORKFLOW}[health {{worker_id}}|health-check {{workflow}}]",
+    ("workers", "restart"): f"{_WORKFLOW}restart {{worker_id}}",
+    ("workers", "restart_failed"): f"{_WORKFLOW}restart-failed-instances",
+    ("workers", "scale_up"): f"{_WORKFLOW}[{{emergency}}|scale-up] {{workflow}}",
+    ("workers", "scale_down"): f"{_WORKFLOW}scale-down {{workflow}}",
+    ("analytics", ""): f"{_WORKFLOW}metrics",
+    ("analytics", "metrics"): f"{_WORKFLOW}metrics [{{hours}}]",
+    ("analytics", "bottlenecks"): f"{_WORKFLOW}bottlenecks",
+    ("analytics", "forecast"): f"{_WORKFLOW}forecast [{{project_id}}]",
+    ("analytics", "alerts"): f"{_WORKFLOW}alerts",
+    ("analytics", "alert_administrators"): f"{_WORKFLOW}alert-administrators {{reason}} [{{details}}]",
+    ("analytics", "incident_report"): f"{_WORKFLOW}incident-report [{{details}}]",
+    ("analytics", "feedback"): f"{_WORKFLOW}feedback {{project_id}} {{rating}} [{{details}}]",
 }
 # What a command calls otherwise than the tool.
-VALUES = {("force", True): "true", ("all", True): "cleanup_all", ("dry_run", True): "list_candidates"}
+VALUES = {
+    ("force", True): "true",
+    ("all", True): "cleanup_all",
+    ("dry_run", True): "list_candidates",
+    ("batch", True): "batch-process",
+    ("emergency", True): "emergency-scale-up",
+}
 PLACEHOLDERS = {
     "subject": "ID",
     "path": "PLAN",
@@ -82,6 +117,14 @@ PLACEHOLDERS = {
     "cycle": "TASK,TASK",
     "strategy": "STRATEGY",
     "new_status": "STATUS",
+    "project_id": "PROJECT",
+    "worker_id": "WORKER",
+    "workflow": "WORKFLOW",
+    "level": "LEVEL",
+    "exit": "EXIT",
+    "input": "TEXT",
+    "reason": "REASON",
+    "rating": "RATING",
 }
 _CHOICE = re.compile(r"\[([^]]*)\]")
 _FIELD = re.compile(r"{(\w+)}")

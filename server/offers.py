@@ -34,7 +34,14 @@ from .store import Transaction
 from .yard import Yard
 
 MOST = 100  # the protocol's own limit
-KINDS = {"task_id": ids.TASKS, "agent_id": ids.AGENTS, "message_id": ids.MESSAGES}
+KINDS = {
+    "task_id": ids.TASKS,
+    "agent_id": ids.AGENTS,
+    "message_id": ids.MESSAGES,
+    "project_id": ids.PROJECTS,
+    "repo_url": ids.REPOSITORIES,
+    "worker_id": ids.WORKERS,
+}
 Context = ServerRequestContext[Any, Any]
 
 
@@ -58,7 +65,10 @@ class Offers:
                     name=each.name,
                     title=each.title,
                     description=each.description,
-                    arguments=[PromptArgument(**vars(argument)) for argument in each.arguments],
+                    arguments=[
+                        PromptArgument(name=of.name, description=of.description, required=of.required)
+                        for of in each.arguments
+                    ],
                 )
                 for each in self._commands.values()
             ]
@@ -82,14 +92,12 @@ class Offers:
         try:
             name = params.argument.name
             if name not in (known := self._arguments(params)):
-                raise replies.unknown_argument("What is to be completed", name, known)
+                raise replies.unknown_argument("What is to be completed", name, list(known))
             caller = await self._yard.caller()
-            kind = KINDS.get(name)
-            found = (
-                await self._yard.read(caller, _readable, kind, params.argument.value, caller)
-                if kind
-                else ids.Found([], 0)
-            )
+            begins = params.argument.value
+            found = ids.among(known[name], begins)
+            if (kind := KINDS.get(name)) is not None:
+                found = await self._yard.read(caller, _readable, kind, begins, caller)
         except CrewyardError as error:
             raise MCPError(INVALID_PARAMS, error.as_text) from error
         values = [each for each, _ in found.shown]
@@ -97,15 +105,16 @@ class Offers:
             completion=Completion(values=values, total=found.total, has_more=found.total > len(values))
         )
 
-    def _arguments(self, params: CompleteRequestParams) -> list[str]:
-        """What can be filled in there. Raises InvalidInput where this server has no such thing."""
+    def _arguments(self, params: CompleteRequestParams) -> dict[str, Collection[str]]:
+        """What can be filled in there, with the values that are known beforehand. Raises InvalidInput where this
+        server has no such thing."""
         if isinstance(params.ref, PromptReference):
-            return [each.name for each in self._command(params.ref.name).arguments]
+            return {each.name: each.values for each in self._command(params.ref.name).arguments}
         if params.ref.uri not in self._templates:
             raise InvalidInput(
                 f"There is no resource {params.ref.uri[:80]!r}.", hint=f"Known: {', '.join(self._templates)}."
             )
-        return list(UriTemplate.parse(params.ref.uri).variable_names)
+        return dict.fromkeys(UriTemplate.parse(params.ref.uri).variable_names, ())
 
     def _command(self, name: str) -> SlashCommand:
         if name not in self._commands:

@@ -9,23 +9,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import kinds, sections, settings, usual_checks
+from . import kinds, sections, settings, usual_checks, workflow_starter
 from .errors import InvalidInput
 from .kinds import Program
 from .paths import Paths
 from .repository import Repository
 from .settings import Settings
 from .usual_checks import Usual
+from .workflow_sections import Workflows
 
 TYPE = "code_developer"
 EXAMPLE = "claude"
+SIMULATED = "scripted"
 WIDTH = 100
 HEAD = """\
 # Crewyard's settings for this repository. Every line that begins with `#` is a setting at its default, or a remark:
 # what is commented out holds already. docs/configuration.md of Crewyard says more."""
 
 
-def begin(repository: Repository) -> str:
+def begin(repository: Repository, *, workflows: bool = False) -> str:
     """Write ``crewyard.toml`` and keep our files out of git; returns what to do next. May be done again.
 
     Raises InvalidInput where the file cannot be written, ConfigurationError where it is there and wrong, or an
@@ -33,10 +35,15 @@ def begin(repository: Repository) -> str:
     """
     found = {name: program for name, program in kinds.programs().items() if program.is_on_path}
     path = repository.root / settings.FILE_NAME
-    is_new = _write(path, text(list(found), usual_checks.of(repository.root)))
+    content = text(list(found), usual_checks.of(repository.root))
+    agent = TYPE if found else ""
+    is_new = _write(path, f"{content}\n{_workflows(agent)}\n" if workflows else content)
     configured = settings.load(repository.root)
     repository.exclude(Paths(repository.root, configured).excludes())
     left = [f"{path} is there already and was left as it is.", *_missing(configured, found)]
+    if workflows and configured.workflows is None:
+        left += ["It has no workflows; for those of document 003 put this at its end:", ""]
+        left += [_workflows(configured.default_agent if configured.agents else agent)]
     return "\n".join(
         [
             *([f"Wrote {path}.", *_of_agents(found)] if is_new else left),
@@ -44,6 +51,13 @@ def begin(repository: Repository) -> str:
             *_next_steps(found, bool(configured.agents)),
         ]
     )
+
+
+def _workflows(agent: str) -> str:
+    """The table, with the common settings as comments; without an ``agent`` the simulated one works there."""
+    keys = _keys("workflows", Workflows, but=("stages",))
+    stages = workflow_starter.tables(agent or SIMULATED, is_simulated=not agent)
+    return "\n".join([workflow_starter.HEAD, "[workflows]", *keys, "", stages])
 
 
 def _write(path: Path, content: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..store import Transaction
-from .base import NOT_INSTRUCTIONS, Argument, SlashCommand, Standing, in_short, look
+from .base import FIRST_WORD, NOT_INSTRUCTIONS, Argument, SlashCommand, Standing, in_short, look
 
 SUFFIXES = (".md", ".markdown", ".json", ".jsonl", ".yaml", ".yml")
 LEAD = "Lead a crew of coding agents on this repository with the tools of the MCP server crewyard."
@@ -13,8 +13,6 @@ Look at the repository and cut this into tasks: each small enough for one agent 
 needs to know in its description, the files it changes in `files`, a `check` that proves it, and `depends_on` only \
 where it needs another's result. Independent tasks run in parallel. Show the tasks to the user and change what they \
 want changed; then plan(action='add') takes them as its `tasks`."""
-FIRST_WORD = """\
-Some programs hand over the first word only: where <command-args> above says more, all of it is what the user wants."""
 FROM_TASKS = """\
 Go on with the tasks that are there: plan(action='show') shows them. Where there are none, ask the user for a \
 plan or a goal."""

@@ -15,6 +15,11 @@ they can do about it. What follows was read this moment, so no call is needed fi
 
 
 def text(tx: Transaction, _: Mapping[str, str], at: Standing) -> str:
+    return "\n".join([TASK, "", standing(tx, at), "", NOT_INSTRUCTIONS])
+
+
+def standing(tx: Transaction, at: Standing) -> str:
+    """What there is to say of the crew at this moment."""
     seen = look(tx, at)
     needs = attention.needs(tx, auto_approve=at.bounds.auto_approve, limit=MOST)
     parts = [
@@ -28,7 +33,7 @@ def text(tx: Transaction, _: Mapping[str, str], at: Standing) -> str:
         ("Waits for a person", [f"{each.subject}: {each.what}" for each in needs]),
     ]
     lines = [f"\n{head}:\n{_listed(items)}" for head, items in parts if items]
-    return "\n".join([TASK, "", f"{in_short(seen)} {_supervised(seen)}", *lines, "", NOT_INSTRUCTIONS])
+    return "\n".join([f"{in_short(seen)} {_supervised(seen)}", *lines])
 
 
 def _agent(each: AgentView) -> str:

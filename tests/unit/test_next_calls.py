@@ -10,7 +10,7 @@ import pytest
 
 from crewyard.server import advice, failures, next_calls
 from crewyard.server.errors import CrewyardError
-from crewyard.tools import for_lead, for_worker
+from crewyard.tools import for_lead, for_worker, for_workflows
 
 from .tool_calls import PLACEHOLDER, fault_of, fault_of_line
 
@@ -35,7 +35,7 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def test_each_call_that_a_text_of_ours_names_is_one_that_the_tools_take() -> None:
-    known = {tool.name for tool in (*for_lead(), *for_worker())}
+    known = {tool.name for tool in (*for_lead(), *for_worker(), *for_workflows())}
     faults, seen = [], 0
     for path in SOURCES:
         if path.name == "next_calls.py":
@@ -52,7 +52,7 @@ def test_each_call_that_a_text_of_ours_names_is_one_that_the_tools_take() -> Non
 
 
 def test_the_calls_of_every_tool_are_known() -> None:
-    assert {tool.name for tool in (*for_lead(), *for_worker())} <= set(next_calls.TOOLS)
+    assert {tool.name for tool in (*for_lead(), *for_worker(), *for_workflows())} <= set(next_calls.TOOLS)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,14 @@ def test_the_calls_of_every_tool_are_known() -> None:
             "crewyard command cleanup-worktrees TASK_ID=A FORCE_CLEANUP=true",
         ),
         ("worktrees(action='cleanup', task_id='A')", "crewyard command cleanup-worktrees TASK_ID=A"),
+        (
+            "queues(action='assign', workflow='a', project_id='P-1', worker_id='a-1')",
+            "crewyard workflow /assign a P-1 a-1",
+        ),
+        ("projects(action='status')", "crewyard workflow /backlog"),
+        ("projects(action='dispatch', path='list', batch=true)", "crewyard workflow /batch-process list"),
+        ("workers(action='scale_up', workflow='all', emergency=true)", "crewyard workflow /emergency-scale-up all"),
+        ("workers(action='health', worker_id='a-1')", "crewyard workflow /health a-1"),
         ("agents(1)", None),
         ("agents(action=)", None),
         ("no call", None),

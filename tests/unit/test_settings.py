@@ -9,6 +9,7 @@ import pytest
 from crewyard.server import settings
 from crewyard.server.errors import ConfigurationError
 from crewyard.server.settings import Settings
+from crewyard.server.workflow_sections import Stage, Worker, Workflows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,6 +140,55 @@ WRONG_FILES = {
     "[launch]\nmax_disk_percent = -1": ("launch.max_disk_percent", "docs/configuration.md"),
     "[worktree]\ngc = 'no'": ("worktree.gc", "docs/configuration.md"),
 }
+STAGE = "[workflows.stages.genesis]\nagent = 'scripted'\n"
+WRONG_WORKFLOWS = {
+    "[workflows]\n": ("workflows.stages", ""),
+    "[workflows]\nstages = {}": ("stages is empty", ""),
+    "[workflows.stages.genesis]\n": ("workflows.stages.genesis.agent", ""),
+    "[workflows.stages.genesis]\nagent = 'nobody'": ("there is no agent type 'nobody'", ""),
+    "[workflows.stages.review]\nagent = 'scripted'": ("'review' is no name for a stage", ""),
+    "[workflows.stages.'two words']\nagent = 'scripted'": ("'two words' is no name for a stage", ""),
+    f"{STAGE}agnet = 'x'": ("workflows.stages.genesis.agnet", "'agent'"),
+    f"{STAGE}min_workers = -1": ("workflows.stages.genesis.min_workers", ""),
+    f"{STAGE}min_workers = 4": ("min_workers is above max_workers", ""),
+    f"{STAGE}max_workers = 0": ("workflows.stages.genesis.max_workers", ""),
+    f"{STAGE}emergency_max = 2": ("emergency_max is below max_workers", ""),
+    f"{STAGE}routing = 'random'": ("workflows.stages.genesis.routing", "least_loaded"),
+    f"{STAGE}target_per_hour = 0": ("workflows.stages.genesis.target_per_hour", ""),
+    f"{STAGE}hands_over = 'deployd'": ("workflows.stages.genesis.hands_over", "'deployed'"),
+    f"{STAGE}check = 'make'": ("workflows.stages.genesis.check", '["a", "b"]'),
+    f"{STAGE}output = {{ type = 'obj' }}": ("workflows.stages.genesis.output", ""),
+    f"{STAGE}[[workflows.stages.genesis.workers]]\nname = 'Genesis-01'": ("is no name for a worker", ""),
+    f"{STAGE}[[workflows.stages.genesis.workers]]\nname = 'a'\nnam = 'a'": ("workers.0.nam", "'name'"),
+    f"{STAGE}[[workflows.stages.genesis.workers]]\nname = 'a'\nspecialities = ['']": ("specialities", ""),
+    f"{STAGE}[[workflows.stages.genesis.workers]]\nname = 'a'\nagent = 'nobody'": ("no agent type 'nobody'", ""),
+    f"{STAGE}[[workflows.stages.genesis.workers]]\nname = 'a'\n[[workflows.stages.genesis.workers]]\nname = 'a'": (
+        "the worker a is there twice", "",
+    ),
+    f"{STAGE}[workflows]\nscale_up_dept = 3": ("workflows.scale_up_dept", "'scale_up_depth'"),
+    f"{STAGE}[workflows]\nscale_up_depth = 0": ("workflows.scale_up_depth", ""),
+    f"{STAGE}[workflows]\nscale_down_depth = -1": ("workflows.scale_down_depth", ""),
+    f"{STAGE}[workflows]\nscale_up_utilisation = 101": ("workflows.scale_up_utilisation", ""),
+    f"{STAGE}[workflows]\nscale_down_utilisation = 80": ("scale_down_utilisation is not below", ""),
+    f"{STAGE}[workflows]\nwatch_seconds = 0": ("workflows.watch_seconds", ""),
+    f"{STAGE}[workflows]\npeak_hours = [24]": ("workflows.peak_hours.0", ""),
+    f"{STAGE}[workflows]\nrouting = 'nearst'": ("workflows.routing", "'nearest'"),
+    f"{STAGE}[workflows]\nroutes = {{ web = 'dev-09' }}": ("routes names 'dev-09'", ""),
+    f"{STAGE}[workflows]\nshared_state = '/var/x'": ("workflows", ""),
+    f"{STAGE}[workflows]\nadministrators = 'lead'": ("workflows.administrators", '["a", "b"]'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRONG_WORKFLOWS, ids=lambda text: text.replace("\n", " "))
+def test_what_is_wrong_in_the_workflows_is_named_with_its_cure(tmp_path: Path, text: str) -> None:
+    key, cure = WRONG_WORKFLOWS[text]
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text)
+
+    assert str(tmp_path / "crewyard.toml") in caught.value.message
+    assert key in caught.value.message
+    assert cure in caught.value.hint
 
 
 @pytest.mark.parametrize("text", WRONG_FILES, ids=lambda text: text.replace("\n", " "))
@@ -227,10 +277,11 @@ def test_a_task_without_an_agent_gets_the_default_or_the_only_one(
 
 
 def test_every_setting_has_a_variable_and_a_description() -> None:
-    for section, model in (*settings.sections().items(), ("agents", settings.Agent)):
+    tables = {"agents": settings.Agent, "workflows": Workflows, "stages": Stage, "workers": Worker}
+    for section, model in {**settings.sections(), **tables}.items():
         for key, field in model.model_fields.items():
             assert field.description, f"{section}.{key}"
-            assert section == "agents" or f"CREWYARD_{section}_{key}".upper() in settings.variables()
+            assert section in tables or f"CREWYARD_{section}_{key}".upper() in settings.variables()
 
 
 def test_the_document_of_all_settings_is_current() -> None:

@@ -213,3 +213,56 @@ def test_the_check_that_suits_the_project_is_proposed_in_a_remark(
     text = " ".join(starter.text([], usual).replace("\n# ", " ").split())
     assert (f"most likely: check = {json.dumps(check)}" in text) == (check is not None)
     assert settings.Settings.model_validate(tomllib.loads(starter.text([], usual))).merge.check == []
+
+
+def test_r250_to_r259_workflows_are_those_of_document_003(git_repo: Path, no_programs: Path) -> None:
+    put(no_programs, "claude")
+    starter.begin(Repository.discover(git_repo), workflows=True)
+
+    found = settings.load(git_repo, {}).workflows
+    assert found is not None
+    stages = found.stages
+    assert {name: (stage.min_workers, stage.max_workers) for name, stage in stages.items()} == {
+        "genesis": (2, 3), "development": (3, 5), "content": (2, 3),
+    }  # fmt: skip
+    assert {name: (stage.target_per_hour, stage.per_worker) for name, stage in stages.items()} == {
+        "genesis": (8, False), "development": (3, True), "content": (5, False),
+    }  # fmt: skip
+    assert [worker.name for stage in stages.values() for worker in stage.workers] == [
+        *(f"genesis-0{number}" for number in (1, 2, 3)),
+        *(f"dev-0{number}" for number in range(1, 6)),
+        *(f"content-0{number}" for number in (1, 2, 3)),
+    ]
+    assert {stage.agent for stage in stages.values()} == {"code_developer"}
+    assert stages["development"].hands_over == "deployed"
+    assert found.max_hours == 6
+
+
+def test_workflows_without_an_agent_program_are_simulated(git_repo: Path, no_programs: Path) -> None:
+    starter.begin(Repository.discover(git_repo), workflows=True)
+
+    found = settings.load(git_repo, {}).workflows
+    assert found is not None
+    assert {stage.agent for stage in found.stages.values()} == {"scripted"}
+
+
+def test_a_configuration_that_is_there_is_told_the_workflows_that_it_lacks(git_repo: Path, no_programs: Path) -> None:
+    file = git_repo / "crewyard.toml"
+    file.write_text('[agents.builder]\nkind = "scripted"\n')
+    said = starter.begin(Repository.discover(git_repo), workflows=True)
+    tables = said[said.index("[workflows]") : said.index("See whether all is ready")]
+    file.write_text(file.read_text() + tables)
+
+    found = settings.load(git_repo, {}).workflows
+    assert found is not None
+    assert {stage.agent for stage in found.stages.values()} == {"builder"}
+    assert "put this at its end" not in starter.begin(Repository.discover(git_repo), workflows=True)
+
+
+def test_every_setting_of_workflows_may_be_made_active_as_it_stands(git_repo: Path, no_programs: Path) -> None:
+    starter.begin(Repository.discover(git_repo), workflows=True)
+    lines = (git_repo / "crewyard.toml").read_text().split("[workflows]\n")[1].splitlines()
+    active = [re.sub(r"^# (?=\w+ = )", "", line) for line in lines]
+    loaded = settings.Settings.model_validate(tomllib.loads("\n".join(["[workflows]", *active])))
+
+    assert loaded == settings.Settings.model_validate({"workflows": settings.load(git_repo, {}).workflows})

@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from crewyard.server import commands, next_calls
 from crewyard.server.cli import app
 from crewyard.server.errors import CrewyardError
+from crewyard.server.workflow_commands import lines
 from crewyard.tools import agents, for_approver, for_lead, for_worker, for_workflows
 
+STAGES = ("genesis", "development", "content", "WORKFLOW")
 PLACEHOLDER = "PLACEHOLDER"  # where a hint leaves the value to its reader
 
 
@@ -50,6 +52,8 @@ def fault_of_typed(line: str) -> str | None:
     try:
         if words[1] == "command" and words[2:]:
             commands.get(words[2]).given(dict(word.split("=", 1) for word in words[3:]))
+        elif words[1] == "workflow" and words[2:]:
+            lines.read(" ".join(words[2:]), STAGES)
         else:
             _parsed(words[1:])
     except (CrewyardError, REFUSAL) as error:
