@@ -78,7 +78,7 @@ class WorkflowCommand:
     def usage(self) -> str:
         """As it is typed: what is needed in angle brackets, the rest in square ones."""
         words = [f"/{self.name}"]
-        for each in self.arguments:
+        for each in sorted(self.arguments, key=lambda argument: argument.takes_rest):
             inner = f"{each.name}=…" if each.by_name_only else f"{each.name}…" if each.takes_rest else each.name
             words.append(f"<{inner}>" if each.required else f"[{inner}]")
         return " ".join(words)

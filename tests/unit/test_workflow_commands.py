@@ -1,6 +1,7 @@
 """Slash commands as they are typed: each is a call of a tool, and what is wrong is named with what would be right."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,7 +156,7 @@ WRONG = {
     "/rebalance development now": ("takes no more arguments", "/rebalance [workflow]"),
     "/status now": ("takes no arguments", "/status"),
     "/metrics soon": ("hours is a number", ""),
-    "/dispatch-genesis": ("needs input", "/dispatch-genesis <input…>"),
+    "/dispatch-genesis": ("needs input", "[location=…] <input…>"),
     '/dispatch-genesis "  "': ("needs input", ""),
 }
 
@@ -193,3 +194,9 @@ def test_steps_name_tools_that_there_are() -> None:
     assert {step.tool for command in ALL for step in command.steps} <= {
         tool.name for tool in (*for_lead(), *for_workflows())
     }
+
+
+def test_the_guide_has_each_command_as_it_is_typed() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "workflows.md").read_text()
+    rows = re.findall(r"^\| `(/[^`]*)` \| (.*) \|$", guide, re.MULTILINE)
+    assert rows == [(command.usage, command.purpose) for command in ALL]
