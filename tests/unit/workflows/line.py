@@ -128,9 +128,9 @@ class Line:
         if self.read(assignment.is_called_for):
             self.distribute()
 
-    def finish(self, project_id: str, output: dict[str, Any] | None = None) -> None:
-        """The agent of what the project has in work is done, and the foreman looks."""
-        item = self.item(project_id)
+    def finish(self, project_id: str, output: dict[str, Any] | None = None, *, workflow: str | None = None) -> None:
+        """The agent of what the project has in work, in that stage or the last, is done, and the foreman looks."""
+        item = self.item(project_id, workflow)
 
         def done(tx: Transaction, *, now: str, actor: str) -> None:
             work = assignments.of_task(tx, item["task_id"])
@@ -139,6 +139,16 @@ class Line:
 
         self.run(done)
         self.run(flow.settle, self.pipeline, item["item_id"], output)
+
+    def deploy(self, project_id: str) -> None:
+        """The agent of what the project has in work reports on its way that it is deployed (G-09)."""
+        item = self.item(project_id)
+
+        def unit(tx: Transaction, *, now: str, actor: str) -> None:
+            projects.learned(tx, project_id, DEPLOYED, now=now)
+            flow.hand_over(tx, self.pipeline, item, now=now, actor=actor)
+
+        self.run(unit)
 
     def fail(self, project_id: str, code: str = "agent_failed", message: str = "It broke.") -> None:
         """What the project has in work failed for good, and the foreman looks."""

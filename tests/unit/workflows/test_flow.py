@@ -34,6 +34,27 @@ def test_r233_a_deployed_project_is_queued_for_content_and_completed_by_it(line:
     assert line.project(name)["status"] == "completed"
 
 
+def test_a_project_whose_content_is_done_before_its_development_ends_is_completed_by_that(line: Line) -> None:
+    name = line.dispatch(stage="development")
+    line.distribute()
+    line.deploy(name)
+    line.distribute()
+    line.finish(name)
+    assert line.item(name, "content")["status"] == "done"
+    assert line.project(name)["status"] == "active"
+
+    line.finish(name, DEPLOYED, workflow="development")
+    assert line.project(name)["status"] == "completed"
+    assert line.read(lambda tx: tx.value("SELECT count(*) FROM queue_item")) == 2
+
+
+def test_what_waits_for_a_busy_worker_by_name_calls_for_no_look_at_those_who_are_idle(line: Line) -> None:
+    for name in (line.dispatch(), line.dispatch()):
+        line.run(assignment.by_hand, line.pipeline, "genesis", name, "genesis-01")
+
+    assert not line.read(assignment.is_called_for)
+
+
 def test_what_is_not_deployed_waits_for_that(line: Line) -> None:
     name = line.dispatch(stage="development")
     line.distribute()
