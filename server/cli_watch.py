@@ -84,7 +84,8 @@ def why(
             say(f"crewyard: {error.message.rstrip('.')}. What is told is by the default settings.")
             conf = settings.Settings()
         uptime, gone = look.clock(), look.gone()
-        bounds = domain.Bounds(conf.default_agent, conf.instance_limits, conf.merge.auto_approve, uptime, gone)
+        limits = conf.instance_limits
+        bounds = domain.Bounds(conf.default_agent, limits, conf.merge.auto_approve, uptime, gone, conf.stages)
         try:
             told = look.store.read(domain.explain, subject, now=clock.now(), bounds=bounds)
         except NotFound as error:

@@ -59,6 +59,11 @@ class Settings(Section):
         return self
 
     @property
+    def stages(self) -> list[str]:
+        """The workflows in their order."""
+        return list(self.workflows.stages) if self.workflows else []
+
+    @property
     def default_agent(self) -> str:
         """The type of agent that a task without one gets."""
         if self.crew.default_agent not in self.agents and len(self.agents) == 1:

@@ -1,6 +1,6 @@
 """What keeps an agent from being started for a task: decided as the dispatcher decides it, told in words."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import agents, dispatches, holds, schedule
@@ -16,7 +16,7 @@ class Bounds:
     """The settings that hold work back; ``uptime`` is the clock's that the lease goes by, where that is to be told, and
     infinite where its holder does not live.
 
-    ``gone`` are agents whose processes somebody looked for and did not find.
+    ``gone`` are agents whose processes somebody looked for and did not find. ``stages`` are those of the workflows.
     """
 
     default_agent: str
@@ -24,6 +24,7 @@ class Bounds:
     auto_approve: bool
     uptime: float | None = None
     gone: Collection[str] = ()
+    stages: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Why a project or a worker stands as it does: by the same rows that the foreman decides by."""
 
+import itertools
 import json
 
 from . import events
@@ -11,7 +12,7 @@ from .wording import stopped
 from .workflows import items, workers
 
 
-def of_project(tx: Transaction, project: Row, _now: str, _bounds: Bounds) -> Answer:
+def of_project(tx: Transaction, project: Row, _now: str, bounds: Bounds) -> Answer:
     name, found = project["project_id"], items.open_of(tx, project["project_id"])
     shown = call("projects", action="status", project_id=name)
     match project["status"]:
@@ -24,10 +25,12 @@ def of_project(tx: Transaction, project: Row, _now: str, _bounds: Bounds) -> Ans
             again = call("queues", action="review", project_id=name, exit="retry")
             return f"Project {name} waits for a judgement. {of_item}".rstrip(), again
     if not found:
+        after = dict(itertools.pairwise(bounds.stages)).get(project["stage"])
+        begins = {"workflow": after} if after else {}
         return (
-            f"Project {name} is in no queue: its {project['stage']} is done, and the next stage begins with its "
-            "deployment.",
-            call("projects", action="trigger", project_id=name, input="https://…"),
+            f"Project {name} is in no queue: its {project['stage']} is done, and {after or 'the next stage'} begins "
+            "with its deployment, which nobody has told yet.",
+            call("projects", action="trigger", project_id=name, **begins, input="https://…"),
         )
     at_work = next((each for each in found if each["status"] == "working"), found[0])
     return f"Project {name}: {' '.join(_of_item(tx, each) for each in found)}", _next_of(at_work)

@@ -242,8 +242,9 @@ class Yard:
         """The settings that hold work back."""
         settings = self.settings
         return Bounds(
-            settings.default_agent, settings.instance_limits, settings.merge.auto_approve, uptime=clock.uptime()
-        )
+            settings.default_agent, settings.instance_limits, settings.merge.auto_approve, uptime=clock.uptime(),
+            stages=settings.stages,
+        )  # fmt: skip
 
     @property
     def operations(self) -> Operations:

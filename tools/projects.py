@@ -238,6 +238,6 @@ def lead_tool() -> Tool:
     return tool(
         projects,
         name="projects",
-        description="Projects that flow through workflows: dispatch, see status, trigger a stage, stop, resume.",
+        description="Projects that flow through workflows: dispatch new ones, status, trigger a stage, stop, resume.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False),
     )

@@ -187,6 +187,6 @@ def lead_tool() -> Tool:
     return tool(
         queues,
         name="queues",
-        description="Queues of the workflows and of review: see, assign, rebalance, priority, triage, judge.",
+        description="Queues of the workflows and of review: status, assign, rebalance, priority, triage, review.",
         hints=ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True),
     )

@@ -1,11 +1,12 @@
 """The situations in which somebody asks why a project or a worker stands as it does."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from crewyard.server.workflows import assignment, reviews, stops, workers
 
-from .situations import NOW, Situation
+from .situations import NOW, OPEN, Situation
 from .workflows.line import DEPLOYED, REPOSITORY, Line
 
 CREW = "agents(action='list')"
@@ -100,14 +101,16 @@ SITUATIONS = [
     Situation("project:active", flowing(), ("Project P-1: it is number 1 of 1 in genesis, where 0 of 2",), CREW),
     Situation("assigned by hand", flowing(wanted_by_name), ("it waits in genesis for genesis-01",), CREW),
     Situation("in work", flowing(begun), ("genesis-01 works on its genesis since " + NOW, "P-1-genesis"), TASK),
-    Situation("project:held", flowing(stopped_project), 
+    Situation("project:held", flowing(stopped_project),
               ("lead stopped project P-1 in genesis at " + NOW + ": It sends mail.", "resumes"), RESUME),
     Situation("stopped at work", flowing(ending), ("Task P-1-genesis is still coming to its end",), RESUME),
     Situation("project:review", flowing(reviewed), ("its genesis failed (check_failed): Two tests fail.",), AGAIN),
     Situation("project:completed", flowing(through), ("P-1 is completed since",), SHOWN),
     Situation("project:rejected", flowing(rejected), ("P-1 is rejected since",), SHOWN),
-    Situation("not deployed", flowing(undeployed), ("its development is done", "deployment"),
-              "projects(action='trigger', project_id='P-1', input='https://…')"),
+    Situation("not deployed", flowing(undeployed),
+              ("its development is done, and content begins with its deployment",),
+              "projects(action='trigger', project_id='P-1', workflow='content', input='https://…')",
+              replace(OPEN, stages=("genesis", "development", "content"))),
     Situation("worker:idle", worker_that(), ("genesis-01 is idle: nothing waits in genesis",), QUEUES),
     Situation("worker:busy", worker_that(working), ("genesis-01 works on project P-1", "P-1-genesis"), TASK),
     Situation("worker:offline", worker_that(offline), ("genesis-01 is offline since " + NOW,),
