@@ -480,6 +480,7 @@ CREATE UNIQUE INDEX main.queue_item_one_per_worker ON queue_item (worker_id) WHE
 CREATE INDEX main.queue_item_waiting ON queue_item (workflow, priority, queued_at) WHERE status = 'waiting';
 CREATE INDEX main.queue_item_project ON queue_item (project_id);
 CREATE INDEX main.queue_item_ended ON queue_item (workflow, ended_at);
+CREATE INDEX main.queue_item_queued ON queue_item (workflow, queued_at);
 
 -- From when to when a worker had an item: what utilisation, durations and forecasts are counted from (G-12).
 CREATE TABLE main.work_spell (

@@ -7,7 +7,6 @@ from .. import clock, events
 from ..store import Row, Transaction
 from . import alarms, items, pace, peaks, scaling, workers
 from .alarms import Alarm
-from .peaks import Arrivals
 from .pipeline import Pipeline
 from .scaling import Queue, Verdict
 
@@ -155,15 +154,22 @@ def _scaled(tx: Transaction, workflow: str, now: str) -> list[Row]:
 
 def is_peak(tx: Transaction, line: Pipeline, workflow: str, *, now: str) -> bool:
     """Whether a peak hour is here or near, by what was configured and by the arrivals of the last week."""
-    rows = tx.all(
-        "SELECT CAST(substr(queued_at, 12, 2) AS INTEGER) AS hour, count(*) AS count, "
-        "count(DISTINCT substr(queued_at, 1, 10)) AS days FROM queue_item WHERE workflow = ? AND queued_at > ? "
-        "GROUP BY 1",
-        (workflow, clock.plus(now, -86400.0 * peaks.LEARNED_DAYS)),
-    )
-    arrivals = [Arrivals(row["hour"], row["count"], row["days"]) for row in rows]
-    ahead = clock.plus(now, peaks.AHEAD_SECONDS)
-    return peaks.is_near(int(now[11:13]), int(ahead[11:13]), line.settings.peak_hours, arrivals)
+    since = clock.plus(now, -scaling.DAY * peaks.LEARNED_DAYS)
+    total = tx.value("SELECT count(*) FROM queue_item WHERE workflow = ? AND queued_at > ?", (workflow, since))
+    for moment in (now, clock.plus(now, peaks.AHEAD_SECONDS)):
+        arrivals = [
+            _arrivals(tx, workflow, clock.plus(moment, -scaling.DAY * day)) for day in range(peaks.LEARNED_DAYS)
+        ]
+        if int(moment[11:13]) in line.settings.peak_hours or peaks.is_learned(arrivals, total):
+            return True
+    return False
+
+
+def _arrivals(tx: Transaction, workflow: str, moment: str) -> int:
+    """How many came in the hour that the moment lies in."""
+    hour = moment[:13]
+    sql = "SELECT count(*) FROM queue_item WHERE workflow = ? AND queued_at >= ? AND queued_at < ?"
+    return int(tx.value(sql, (workflow, hour, f"{hour}~")))
 
 
 def slowed(tx: Transaction, workflow: str) -> str:

@@ -104,7 +104,8 @@ def add(
 
 
 def retire(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -> None:
-    """An idle or offline one goes; raises IllegalTransition for one at work."""
+    """An idle or offline one goes; raises IllegalTransition for one at work. Nothing waits for it any more."""
+    _let_go(tx, worker_id)
     events.change(
         tx, states.WORKER, worker_id, "retired", now=now, actor=actor, why=why, retired_at=now, offline_since=None
     )
@@ -123,7 +124,8 @@ def free(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -> 
 
 
 def offline(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -> None:
-    """Nothing is given to it until it is restarted (R-248)."""
+    """Nothing is given to it until it is restarted, and nothing waits for it (R-248)."""
+    _let_go(tx, worker_id)
     events.change(tx, states.WORKER, worker_id, "offline", now=now, actor=actor, why=why, offline_since=now)
 
 
@@ -131,3 +133,8 @@ def online(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -
     events.change(
         tx, states.WORKER, worker_id, "idle", now=now, actor=actor, why=why, offline_since=None, restarted_at=now
     )
+
+
+def _let_go(tx: Transaction, worker_id: str) -> None:
+    """What was assigned to it by hand goes to whoever is free."""
+    tx.run("UPDATE queue_item SET wanted_worker = NULL WHERE wanted_worker = ? AND status <> 'working'", (worker_id,))

@@ -24,7 +24,9 @@ grace_period_seconds = {grace}
 [launch]
 max_cpu_percent = 100
 [health]
-warn_after_seconds = 1.0  # its runner notes signs of life four times as often
+check_interval_seconds = 0.2
+warn_after_seconds = 0.5  # its runner notes signs of life four times as often
+stale_after_seconds = 1.0  # what another agent would be started anew for is left to the failover
 [workflows]
 watch_seconds = 0.2
 cool_down_seconds = 0.3

@@ -158,6 +158,19 @@ def test_r245_the_arrivals_of_a_week_are_provided_for(line: Line) -> None:
     assert "a peak hour is near" in scaled(line)[0]["data"]
 
 
+def test_r245_configured_hours_are_provided_for_a_quarter_before_and_until_their_end(line: Line) -> None:
+    configured = Line(line.store, {**line.settings, "peak_hours": [22]}, "2026-01-05T21:44:59.999Z")
+    assert not watch(configured)
+    configured.now = "2026-01-05T21:45:00.000Z"
+    watch(configured)
+    assert len(crowd(line)) == 3
+    configured.now = "2026-01-05T22:59:00.000Z"
+    assert not watch(configured)
+    configured.now = "2026-01-05T23:00:00.000Z"
+    watch(configured)
+    assert len(crowd(line)) == 2
+
+
 def test_workers_of_a_workflow_that_is_configured_no_more_leave(line: Line) -> None:
     settings = {**line.settings, "stages": {name: line.settings["stages"][name] for name in ("genesis", "content")}}
     fewer = Line(line.store, settings, line.now)

@@ -7,7 +7,7 @@ import pytest
 from crewyard.server import agents, assignments, backoff, consequences, failed_starts, holds, launches, reports, tasks
 from crewyard.server.kinds import Heard
 from crewyard.server.store import Row, Transaction
-from crewyard.server.workflows import alarms, failover, flow
+from crewyard.server.workflows import alarms, assignment, failover, flow
 
 from .line import REPOSITORY, Line
 
@@ -154,15 +154,13 @@ def test_an_agent_that_does_not_end_is_an_alarm(line: Line, begun: str) -> None:
 
 
 def test_one_that_falls_silent_again_is_restarted_later_and_warned_of_until_it_works(line: Line) -> None:
-    again = line.dispatch(), line.dispatch()
-    for name in again:
-        line.run(lambda tx, name=name, **_: tx.run("UPDATE queue_item SET wanted_worker = 'genesis-01' "
-                                                   "WHERE project_id = ?", (name,)))  # fmt: skip
-    line.distribute()
+    again = [line.dispatch()]
+    line.run(assignment.by_hand, line.pipeline, "genesis", again[0], "genesis-01")
     launch(line, again[0])
     fall_silent(line, again[0])
     look(line)
-    assert line.item(again[1])["worker_id"] == "genesis-01"
+    again.append(line.dispatch())
+    line.run(assignment.by_hand, line.pipeline, "genesis", again[1], "genesis-01")
     launch(line, again[1])
     line.run(lambda tx, **_: tx.run("UPDATE agent_lifecycle SET last_heartbeat = '2027' WHERE task_id = ?",
                                          (line.item(again[0])["task_id"],)))  # fmt: skip
@@ -227,3 +225,11 @@ def test_a_worker_offline_gets_nothing(line: Line, begun: str) -> None:
     look(line)
     assert [line.item(name)["worker_id"] for name in names].count("genesis-01") == 0
     assert line.read(tasks.get, line.item(names[0])["task_id"])["status"] == "assigned"
+
+
+def test_what_was_assigned_to_one_that_goes_offline_waits_for_it_no_more(line: Line, begun: str) -> None:
+    wanted = line.dispatch()
+    line.run(assignment.by_hand, line.pipeline, "genesis", wanted, "genesis-01")
+    line.later(300)
+    look(line)
+    assert line.item(wanted)["worker_id"] == "genesis-02"

@@ -1,25 +1,16 @@
 """What is learned of arrivals (R-245) and of how long work takes (R-249)."""
 
 from crewyard.server.workflows import pace, peaks
-from crewyard.server.workflows.peaks import Arrivals
-
-WEEK = [Arrivals(hour, 4, 7) for hour in range(8, 18) if hour != 10] + [Arrivals(10, 40, 7)]
 
 
-def test_r245_hours_with_twice_the_mean_of_a_week_are_peak_hours() -> None:
-    assert 10 in peaks.learned(WEEK)
-    assert 8 not in peaks.learned(WEEK)
+def test_r245_an_hour_with_twice_the_mean_of_a_week_is_a_peak_hour() -> None:
+    assert peaks.is_learned([2] * 7, total=168)
+    assert not peaks.is_learned([2] * 6 + [1], total=168)
 
 
 def test_what_came_on_one_day_alone_or_was_little_is_no_habit() -> None:
-    assert peaks.learned([Arrivals(10, 100, 1)]) == set()
-    assert peaks.learned([Arrivals(10, 23, 7)]) == set()
-
-
-def test_a_peak_hour_is_near_a_quarter_of_an_hour_before() -> None:
-    assert peaks.is_near(9, 10, [], WEEK)
-    assert not peaks.is_near(11, 11, [], WEEK)
-    assert peaks.is_near(22, 22, [22], [])
+    assert not peaks.is_learned([100, 0, 0, 0, 0, 0, 0], total=100)
+    assert not peaks.is_learned([4, 4, 4, 4, 4, 3, 0], total=23)
 
 
 def test_r249_work_that_takes_half_as_long_again_has_slowed() -> None:
