@@ -23,7 +23,7 @@ from .kills import KILL_SLACK_SECONDS
 from .settings import Settings
 from .wording import cut
 from .workflow_commands import Step, WorkflowCommand, checking, lines
-from .workflows import emergencies
+from .workflows import emergencies, incidents
 from .workflows.pipeline import Pipeline
 from .yard import NoSupervisor, Yard
 
@@ -136,7 +136,10 @@ async def _kept(
     await yard.run(caller, emergencies.ended, command.name, steps, **at)
     if not command.opens_incident or all(each.is_refused for each in done):
         return None
-    return await yard.run(caller, emergencies.open_incident, pipeline.names, command.name, given, steps, **at)
+    did = [f"{each['call']}: {each['came_of_it']}" for each in steps]
+    details = cut(str(given.get("details", "")), incidents.LONGEST)
+    row = await yard.run(caller, incidents.report, pipeline, command.name, details, did=did, **at)
+    return int(row["incident_id"])
 
 
 def _in_short(done: Done) -> str:

@@ -1,6 +1,5 @@
 """Who may use the emergency commands, and what is kept of each use (G-20)."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,6 @@ from .. import agents, events
 from ..errors import NotAuthorized
 from ..identity import Caller
 from ..store import Transaction
-from . import items
 
 SUBJECT = "emergency"
 ASK = "report(action='question') asks the lead."
@@ -41,23 +39,4 @@ def ended(tx: Transaction, name: str, steps: Sequence[Mapping[str, Any]], *, now
     """``steps``: each call and what came of it."""
     events.record(
         tx, now=now, actor=actor, subject_type=SUBJECT, subject_id=name, kind="emergency_ended", steps=list(steps)
-    )
-
-
-def open_incident(
-    tx: Transaction,
-    workflows: Collection[str],
-    name: str,
-    given: Mapping[str, Any],
-    steps: Sequence[Mapping[str, Any]],
-    *,
-    now: str,
-    actor: str,
-) -> int:
-    """Keep what was done, and how deep the queues are after it; returns its id."""
-    depths = {workflow: items.depth(tx, workflow) for workflow in workflows}
-    facts = {"command": name, "given": dict(given), "steps": list(steps), "waiting": depths}
-    return tx.insert(
-        "INSERT INTO incident (cause, details, facts, opened_by, at) VALUES (?, ?, ?, ?, ?)",
-        (name, str(given.get("details", "")), json.dumps(facts), actor, now),
     )

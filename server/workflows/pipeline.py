@@ -88,7 +88,7 @@ def briefing(stage: Stage) -> str:
     if not stage.output:
         return ""
     return (
-        'At the end hand over what the next stage needs, as `output` of `report(action="complete", …)`, or as a file '
-        "of that JSON at the path in the environment variable CREWYARD_OUTPUT_FILE where you have no such tool. It "
-        f"must fit this JSON Schema:\n\n```json\n{json.dumps(stage.output, indent=2)}\n```"
+        'At the end hand over what the next stage needs, as `output` of `report(action="complete", output=…)`, or as a '
+        "file of that JSON at the path in the environment variable CREWYARD_OUTPUT_FILE where you have no such tool. "
+        f"It must fit this JSON Schema:\n\n```json\n{json.dumps(stage.output, indent=2)}\n```"
     )

@@ -75,8 +75,8 @@ async def test_r230_each_use_of_an_emergency_is_audited_and_leaves_an_incident(f
     assert (incident["cause"], incident["details"], incident["opened_by"]) == (
         "emergency-overload", "the fair has begun", LEAD,
     )  # fmt: skip
-    assert [each["call"].split("(")[0] for each in facts["steps"]] == ["workers", "queues", "analytics"]
-    assert facts["waiting"] == {"genesis": 1, "development": 0, "content": 0}
+    assert [each.split("(")[0] for each in facts["did"]] == ["workers", "queues", "analytics"]
+    assert facts["queues"]["genesis"]["waiting"] == 1
 
 
 async def test_what_only_looks_leaves_no_incident(flowing: Bench) -> None:
@@ -91,8 +91,8 @@ async def test_a_step_that_is_refused_does_not_keep_the_next_from_being_done(flo
 
     assert [each.is_refused for each in outcome.done] == [True, False, False]
     assert (outcome.is_whole, outcome.is_refused) == (False, False)
-    steps = json.loads(flowing.row("incident")["facts"])["steps"]
-    assert steps[0]["came_of_it"].startswith("refused: invalid_input: There is no tool 'workers'")
+    did = json.loads(flowing.row("incident")["facts"])["did"]
+    assert "): refused: invalid_input: There is no tool 'workers'" in did[0]
 
 
 async def test_what_was_refused_whole_opens_no_incident(flowing: Bench) -> None:

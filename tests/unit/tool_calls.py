@@ -13,6 +13,9 @@ from crewyard.server.workflow_commands import lines
 from crewyard.tools import agents, for_approver, for_lead, for_worker, for_workflows
 
 STAGES = ("genesis", "development", "content", "WORKFLOW")
+FITTING = {
+    "force": True, "approve": True, "task_ids": ["X"], "message_ids": ["X"], "output": {}, "exit": "retry",
+}  # fmt: skip
 PLACEHOLDER = "PLACEHOLDER"  # where a hint leaves the value to its reader
 
 
@@ -75,11 +78,7 @@ def _parsed(words: list[str]) -> None:
 
 
 def _filled(name: str, value: Any) -> Any:
-    return (
-        {"force": True, "approve": True, "task_ids": [PLACEHOLDER], "message_ids": [PLACEHOLDER]}.get(name, PLACEHOLDER)
-        if value is None
-        else value
-    )
+    return FITTING.get(name, PLACEHOLDER) if value is None else value
 
 
 def _fault(tool: Any, given: dict[str, Any]) -> str | None:
