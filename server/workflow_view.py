@@ -6,7 +6,7 @@ from typing import Any
 from .wording import cut
 
 FRAME = ("action", "status", "timestamp", "unread", "note")
-CELL = 48
+CELL, LAST_CELL = 48, 200
 GAP = "  "
 
 
@@ -33,7 +33,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     columns = list(
         dict.fromkeys(name for row in rows for name, value in row.items() if value not in (None, "", [], {}))
     )
-    cells = [[cut(_said(row.get(name, "")), CELL) for name in columns] for row in rows]
+    limits = [CELL] * (len(columns) - 1) + [LAST_CELL]
+    cells = [
+        [cut(_said(row.get(name, "")), limit) for name, limit in zip(columns, limits, strict=True)] for row in rows
+    ]
     widths = [max(len(name), *(len(row[at]) for row in cells)) for at, name in enumerate(columns)]
     for row in [[_worded(name).upper() for name in columns], *cells]:
         yield GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

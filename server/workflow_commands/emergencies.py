@@ -65,7 +65,7 @@ REPORT = WorkflowCommand(
     requirement="R-229",
     is_emergency=True,
     arguments=(DETAILS,),
-    steps=(Step("analytics", {"action": "incident_report", "details": "{details}"}),),
+    steps=(Step("analytics", {"action": "incident_report", "reason": "reported", "details": "{details}"}),),
 )
 OVERLOAD = WorkflowCommand(
     name="emergency-overload",

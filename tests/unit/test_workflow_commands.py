@@ -56,7 +56,9 @@ TYPED = {
     ],
     "/health-check all": ["workers(action='health', workflow='all')"],
     "/restart-failed-instances": ["workers(action='restart_failed')"],
-    "/incident-report The disk was full.": ["analytics(action='incident_report', details='The disk was full.')"],
+    "/incident-report The disk was full.": [
+        "analytics(action='incident_report', reason='reported', details='The disk was full.')"
+    ],
 }  # fmt: skip
 FURTHER = {
     "/queues review": "queues(action='status', workflow='review')",
