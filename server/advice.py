@@ -182,6 +182,7 @@ COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
 MEANINGS: dict[str, str] = {
     "agent_failed": "The agent's program ended with an error, or reported that it failed.",
     "lease_lost": "Another reader has the message by now; or another process supervises, and this one must not act.",
+    "output_missing": "A worker ended well, and did not hand over what its stage of `[workflows]` asks for.",
     "check_failed": "The task's own check (`check` in the plan) failed on its branch.",
     "git_error": "git refused to do something, in words of its own.",
     "not_found": "Nothing has the name or id that was given.",

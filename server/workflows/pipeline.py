@@ -79,7 +79,7 @@ def check_output(name: str, stage: Stage, output: Mapping[str, Any] | None) -> N
         place = fault.json_path.removeprefix("$").lstrip(".")
         raise InvalidInput(
             f"The output of {name} is not as it is asked for: {f'{place}: ' if place else ''}{fault.message}",
-            hint=f"report(action='complete', output=…) takes an object that fits {json.dumps(stage.output)}",
+            hint=f"Report again, with an `output` that fits {json.dumps(stage.output)}",
         )
 
 

@@ -32,7 +32,7 @@ def decide(tx: Transaction, line: Pipeline, verdict: Verdict, *, now: str, actor
     if verdict.exit != "retry" and not verdict.why:
         raise InvalidInput(
             f"{verdict.exit} needs a why: who gets the project next, or asks for it, is told so.",
-            hint=f"queues(action='review', project_id={verdict.project_id!r}, exit={verdict.exit!r}, why='…')",
+            hint="Say it in a sentence, as `why`.",
         )
     if verdict.workflow:
         line.stage(verdict.workflow)
