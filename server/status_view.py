@@ -82,8 +82,8 @@ def _workflows(status: "Status") -> list[Line]:
     if seen is None:
         return []
     flow = counted({state: many for state, many in seen.projects.items() if many}) or "no projects yet"
-    success = "no data" if seen.success_percent is None else f"{seen.success_percent:g} % without review"
-    hours = "no data" if seen.pipeline_hours is None else f"{seen.pipeline_hours:g} h from end to end"
+    success = "none ended" if seen.success_percent is None else f"{seen.success_percent:g} % ended without review"
+    hours = "no project completed" if seen.pipeline_hours is None else f"{seen.pipeline_hours:g} h from end to end"
     rows = [
         [
             each.workflow,

@@ -8,7 +8,7 @@ from .next_calls import call
 from .store import Row, Transaction
 from .why_launches import CREW, Bounds
 from .why_subjects import Answer
-from .wording import stopped
+from .wording import sentence, stopped
 from .workflows import items, workers
 
 
@@ -33,7 +33,8 @@ def of_project(tx: Transaction, project: Row, _now: str, bounds: Bounds) -> Answ
             call("projects", action="trigger", project_id=name, **begins, input="https://…"),
         )
     at_work = next((each for each in found if each["status"] == "working"), found[0])
-    return f"Project {name}: {' '.join(_of_item(tx, each) for each in found)}", _next_of(at_work)
+    places = " ".join(_of_item(tx, each) for each in found)
+    return f"Project {name}: {places[:1].lower()}{places[1:]}", _next_of(at_work)
 
 
 def _stopped(tx: Transaction, name: str, found: list[Row]) -> str:
@@ -73,7 +74,7 @@ def of_worker(tx: Transaction, worker: Row, _now: str, _bounds: Bounds) -> Answe
 
 def _of_item(tx: Transaction, item: Row) -> str:
     """One sentence about a place in a queue."""
-    return stopped(ITEMS[item["status"]](tx, item))
+    return sentence(ITEMS[item["status"]](tx, item))
 
 
 def _waiting(tx: Transaction, item: Row) -> str:

@@ -104,7 +104,7 @@ SITUATIONS = [
     Situation("project:held", flowing(stopped_project),
               ("lead stopped project P-1 in genesis at " + NOW + ": It sends mail.", "resumes"), RESUME),
     Situation("stopped at work", flowing(ending), ("Task P-1-genesis is still coming to its end",), RESUME),
-    Situation("project:review", flowing(reviewed), ("its genesis failed (check_failed): Two tests fail.",), AGAIN),
+    Situation("project:review", flowing(reviewed), ("Its genesis failed (check_failed): Two tests fail.",), AGAIN),
     Situation("project:completed", flowing(through), ("P-1 is completed since",), SHOWN),
     Situation("project:rejected", flowing(rejected), ("P-1 is rejected since",), SHOWN),
     Situation("not deployed", flowing(undeployed),
