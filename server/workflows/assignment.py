@@ -32,7 +32,7 @@ def distribute(tx: Transaction, line: Pipeline, *, now: str, actor: str) -> int:
         free(tx, item, now=now, actor=actor, why=f"{item['wanted_worker']} is {item['worker_status']}")
     for name in line.names:
         found = items.waiting(tx, name, limit=LOOKED_AT)
-        hands = [_hand(tx, row, now) for row in workers.idle(tx, name)] if found else []
+        hands = [_hand(tx, row, now) for row in workers.idle(tx, name, now=now)] if found else []
         needs = [
             Need(row["item_id"], row["kind"], row["complexity"], row["location"], row["wanted_worker"]) for row in found
         ]

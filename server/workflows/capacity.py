@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from .. import clock, events
 from ..store import Row, Transaction
-from . import alarms, items, pace, peaks, scaling, workers
+from . import alarms, assignment, items, pace, peaks, scaling, triage, workers
 from .alarms import Alarm
 from .pipeline import Pipeline
 from .scaling import Queue, Verdict
@@ -60,7 +60,11 @@ def is_called_for(tx: Transaction, line: Pipeline, host: Host, *, now: str) -> b
 
 
 def adjust(tx: Transaction, line: Pipeline, host: Host, *, now: str, actor: str) -> None:
-    """Do what is to be done: who is to leave leaves, workers come or go, alarms begin and end."""
+    """Do what is to be done: who is to leave leaves, workers come or go, alarms begin and end.
+
+    Where a queue begins to overflow what is urgent in it goes first (R-247); where work has slowed nothing waits for
+    one worker while others could have it (R-249).
+    """
     for row in leavers(tx, line, now=now):
         why = "its emergency is over" if row["workflow"] in line.names else "its workflow is configured no more"
         workers.retire(tx, row["worker_id"], now=now, actor=actor, why=why)
@@ -68,7 +72,11 @@ def adjust(tx: Transaction, line: Pipeline, host: Host, *, now: str, actor: str)
         change(tx, line, each.workflow, each.verdict.change, each.verdict.why, now=now, actor=actor)
     looks = look(tx, line, host, now=now)
     told = line.settings.administrators
-    alarms.settle(tx, KINDS, standing(tx, line, looks), told=told, now=now, actor=actor)
+    for kind, workflow in alarms.settle(tx, KINDS, standing(tx, line, looks), told=told, now=now, actor=actor):
+        if kind == "overflow":
+            triage.raise_urgent(tx, line, workflow=workflow, now=now, actor=actor)
+        elif kind == "slow":
+            assignment.rebalance(tx, line, workflow, now=now, actor=actor)
 
 
 def change(tx: Transaction, line: Pipeline, workflow: str, by: int, why: str, *, now: str, actor: str) -> list[str]:

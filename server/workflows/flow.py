@@ -85,7 +85,7 @@ def _settle(
 def _failed_over(tx: Transaction, item: Row, *, now: str, actor: str) -> None:
     """Its worker fell silent, and another one gets it; unless so many did over it that it may be its own fault."""
     times = 1 + failover.times_of_item(tx, item["item_id"])
-    if times >= failover.MOST:
+    if times >= failover.MOST * (1 + item["rework_count"]):
         why = f"{times} workers fell silent over it, the last was {item['worker_id']}"
         to_review(tx, item, agents.STALLED, why, outcome="failed_over", now=now, actor=actor)
     else:

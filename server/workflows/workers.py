@@ -28,8 +28,13 @@ def present(tx: Transaction, workflow: str | None = None) -> list[Row]:
     )
 
 
-def idle(tx: Transaction, workflow: str) -> list[Row]:
-    return tx.all("SELECT * FROM worker WHERE status = 'idle' AND workflow = ? ORDER BY worker_id", (workflow,))
+def idle(tx: Transaction, workflow: str, *, now: str | None = None) -> list[Row]:
+    """With ``now`` without those whose emergency is over by then: they are about to leave."""
+    return tx.all(
+        "SELECT * FROM worker WHERE status = 'idle' AND workflow = ? AND coalesce(until, '9') > coalesce(?, '') "
+        "ORDER BY worker_id",
+        (workflow, now),
+    )
 
 
 def of_agent(tx: Transaction, agent_id: str) -> Row | None:
@@ -104,8 +109,7 @@ def add(
 
 
 def retire(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -> None:
-    """An idle or offline one goes; raises IllegalTransition for one at work. Nothing waits for it any more."""
-    _let_go(tx, worker_id)
+    """An idle or offline one goes; raises IllegalTransition for one at work."""
     events.change(
         tx, states.WORKER, worker_id, "retired", now=now, actor=actor, why=why, retired_at=now, offline_since=None
     )
@@ -124,8 +128,7 @@ def free(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -> 
 
 
 def offline(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -> None:
-    """Nothing is given to it until it is restarted, and nothing waits for it (R-248)."""
-    _let_go(tx, worker_id)
+    """Nothing is given to it until it is restarted (R-248)."""
     events.change(tx, states.WORKER, worker_id, "offline", now=now, actor=actor, why=why, offline_since=now)
 
 
@@ -133,8 +136,3 @@ def online(tx: Transaction, worker_id: str, *, now: str, actor: str, why: str) -
     events.change(
         tx, states.WORKER, worker_id, "idle", now=now, actor=actor, why=why, offline_since=None, restarted_at=now
     )
-
-
-def _let_go(tx: Transaction, worker_id: str) -> None:
-    """What was assigned to it by hand goes to whoever is free."""
-    tx.run("UPDATE queue_item SET wanted_worker = NULL WHERE wanted_worker = ? AND status <> 'working'", (worker_id,))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crewyard.server.store import Row
-from crewyard.server.workflows import alarms, capacity, workers
+from crewyard.server.workflows import alarms, assignment, capacity, items, workers
 from crewyard.server.workflows.capacity import Host
 
 from .line import REPOSITORY, Line
@@ -108,6 +108,15 @@ def test_r247_a_queue_that_overflows_is_an_alarm_until_it_is_short_again(line: L
     assert all(row["ended_at"] == line.now for row in ended)
 
 
+def test_r247_what_is_urgent_in_a_queue_that_overflows_goes_first(line: Line) -> None:
+    dispatch(line, 20)
+    line.later(30 * 3600)
+    urgent = line.dispatch(priority=1)
+    assert line.read(items.waiting, "genesis")[0]["project_id"] != urgent
+    watch(line)
+    assert line.read(items.waiting, "genesis")[0]["project_id"] == urgent
+
+
 def test_r244_idle_workers_go_one_by_one_after_a_rest_and_the_least_stay(line: Line) -> None:
     dispatch(line, 21)
     watch(line)
@@ -193,7 +202,12 @@ def test_r249_work_that_slowed_is_an_alarm(line: Line) -> None:
     line.later(86_400)
     assert not watch(line)
     line.run(spells, 100.0, 10)
+    line.dispatch()
+    line.run(assignment.by_hand, line.pipeline, "genesis", "P-2", "genesis-01")
+    line.dispatch()
+    line.run(assignment.by_hand, line.pipeline, "genesis", "P-3", "genesis-01")
     watch(line)
+    assert line.item("P-3")["worker_id"] == "genesis-02", "what waited for the busy one was given to another"
     [alarm] = line.read(alarms.open_ones)
     assert (alarm["kind"], alarm["cause"]) == (
         "slow", "in genesis the last 10 took 1.7 minutes on the average, the 30 before 1.0",

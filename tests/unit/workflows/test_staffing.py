@@ -74,6 +74,14 @@ def test_an_emergency_worker_at_work_finishes_it_and_then_leaves(line: Line) -> 
     assert "genesis-06" not in crowd(line)
 
 
+def test_an_emergency_worker_gets_nothing_more_once_its_time_is_over(line: Line) -> None:
+    line.run(staffing.emergency, line.pipeline, "genesis", FREE)
+    line.later(1800)
+    for n in range(6):
+        line.dispatch(f"Project {n}")
+    assert line.distribute() == 3
+
+
 def test_a_second_emergency_lasts_as_long_as_if_it_were_the_first(line: Line) -> None:
     line.run(staffing.emergency, line.pipeline, "genesis", FREE)
     line.later(600)
