@@ -13,6 +13,7 @@ from typing import Any
 from . import agents, clock, gates
 from .crew import ACTOR, Crew
 from .store import Row, Transaction
+from .workflow_exports import Exports
 from .workflows import assignment, capacity, failover, flow, stops, workers
 from .workflows.capacity import Host
 from .workflows.pipeline import Pipeline
@@ -29,6 +30,8 @@ class Foreman:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._line = None if crew.settings.workflows is None else Pipeline(crew.settings.workflows)
+        has_exports = crew.settings.workflows is not None and crew.settings.workflows.shared_state
+        self._exports = Exports(crew, self._line) if self._line is not None and has_exports else None
         self._crowd: tuple[Row, ...] | None = None
         self._watch_again = 0.0
 
@@ -51,6 +54,8 @@ class Foreman:
             crew.write(capacity.adjust, line, host, now=clock.now(), actor=ACTOR)
         if crew.store.read(assignment.is_called_for):
             crew.write(assignment.distribute, line, now=clock.now(), actor=ACTOR)
+        if self._exports is not None:
+            self._exports.look()
 
     def _is_watch(self, line: Pipeline) -> bool:
         """Whether queues and workers are to be looked at: something changed there, somebody is offline, or it is time

@@ -137,4 +137,6 @@ class Paths(InData):
         worktrees = Path(self.settings.crew.worktree_path.partition("{")[0] + "x").parent
         if not worktrees.is_absolute() and worktrees.parts and worktrees.parts[0] not in (".", ".."):
             patterns.append(f"/{worktrees.as_posix()}/")
+        if (workflows := self.settings.workflows) is not None and workflows.shared_state:
+            patterns.append(f"/{workflows.shared_state.strip('/')}/")
         return patterns

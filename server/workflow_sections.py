@@ -125,7 +125,9 @@ class Workflows(Section):
         description="Agent types whose agents may use the emergency commands, beside the lead (G-20).",
     )
     shared_state: str = Field(
-        "", description="Folder of the exports that document 003 describes, such as shared-state; empty: none."
+        "",
+        description="Folder of the repository for the files that document 003 describes, such as shared-state; they "
+        "are written for other programs and never read. Empty: none.",
     )
 
     @model_validator(mode="after")
@@ -144,4 +146,6 @@ class Workflows(Section):
             raise ValueError("scale_down_utilisation is not below scale_up_utilisation")
         if self.shared_state:
             names.check_folder(self.shared_state)
+            if ".git" in self.shared_state.casefold().split("/"):
+                raise ValueError("shared_state lies in git's own folder")
         return self

@@ -175,6 +175,7 @@ WRONG_WORKFLOWS = {
     f"{STAGE}[workflows]\nrouting = 'nearst'": ("workflows.routing", "'nearest'"),
     f"{STAGE}[workflows]\nroutes = {{ web = 'dev-09' }}": ("routes names 'dev-09'", ""),
     f"{STAGE}[workflows]\nshared_state = '/var/x'": ("workflows", ""),
+    f"{STAGE}[workflows]\nshared_state = 'x/.GIT/y'": ("lies in git's own folder", ""),
     f"{STAGE}[workflows]\nadministrators = 'lead'": ("workflows.administrators", '["a", "b"]'),
 }  # fmt: skip
 
