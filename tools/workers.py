@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..server import clock, restarting, worker_checks
 from ..server.errors import ConfigurationError, InvalidInput
-from ..server.wording import cut
+from ..server.wording import counted, cut
 from ..server.worker_checks import WorkerCheck
 from ..server.workflows import staffing, workforce
 from ..server.workflows.capacity import Host
@@ -136,7 +136,7 @@ async def _scale(yard: Yard, line: Pipeline, action: str, workflow: str, emergen
         action=action,
         status="success" if count else "partial",
         changed=[_changed(each) for each in done][:50],
-        message=f"{count} workers {'left' if action == 'scale_down' else 'came'}.",
+        message=f"{counted(count, 'worker')} {'left' if action == 'scale_down' else 'came'}.",
     )
 
 
