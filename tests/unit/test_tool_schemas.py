@@ -1,13 +1,16 @@
 """What a client is told of the tools, and what it pays for it; and how the boundary treats the unforeseen."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
+from mcp import Client
 
 from crewyard.server import message_counts
-from crewyard.server.compose import INSTRUCTIONS, WORKER_INSTRUCTIONS
+from crewyard.server.compose import INSTRUCTIONS, WORKER_INSTRUCTIONS, build_app
+from crewyard.server.workflow_sections import Workflows
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +101,13 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
     assert error["code"] == "internal_error"
     assert "secret" not in str(error)
     assert "the secret of the house" in caplog.text
+
+
+async def test_the_tools_of_workflows_are_there_where_they_are_on_and_cost_little(bench: Any) -> None:
+    stages = {"genesis": {"agent": "builder"}}
+    settings = bench.yard.settings.model_copy(update={"workflows": Workflows.model_validate({"stages": stages})})
+    async with Client(build_app(replace(bench.yard, settings=settings))) as client:
+        listed = await client.list_tools()
+    listed.tools = [tool for tool in listed.tools if tool.name in ("projects", "queues", "workers", "analytics")]
+    assert len(listed.tools) == 4
+    assert tokens(listed) < 1_600
