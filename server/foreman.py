@@ -50,10 +50,10 @@ class Foreman:
             crew.write(failover.attend, line, grace_seconds=grace, now=clock.now(), actor=ACTOR)
         for item in crew.store.read(flow.to_settle):
             crew.write(flow.settle, line, item["item_id"], self._left_by(item), now=clock.now(), actor=ACTOR)
-        if is_watch and crew.store.read(capacity.is_called_for, line, host := self._host(), now=clock.now()):
-            crew.write(capacity.adjust, line, host, now=clock.now(), actor=ACTOR)
         if crew.store.read(assignment.is_called_for):
             crew.write(assignment.distribute, line, now=clock.now(), actor=ACTOR)
+        if is_watch and crew.store.read(capacity.is_called_for, line, host := self._host(), now=clock.now()):
+            crew.write(capacity.adjust, line, host, now=clock.now(), actor=ACTOR)
         if self._exports is not None:
             self._exports.look()
 
