@@ -110,8 +110,9 @@ def noted(
 def counted(tx: Transaction, line: Pipeline, workflow: str, *, now: str) -> Queue:
     there = workers.present(tx, workflow)
     mean = tx.value(
+        # What came back, from a silent worker or a review, has had its wait.
         "SELECT avg(julianday(?) - julianday(queued_at)) * 86400 FROM queue_item WHERE workflow = ? "
-        "AND status = 'waiting'",
+        "AND status = 'waiting' AND started_at IS NULL",
         (now, workflow),
     )
     return Queue(
@@ -233,7 +234,7 @@ def standing(tx: Transaction, line: Pipeline, looks: list[Look]) -> dict[tuple[s
         if _overflows(tx, line, each):
             cause = f"{queue.waiting} wait in {name}, more than {line.settings.overflow_depth} (overflow_depth)"
             found["overflow", name] = Alarm("critical", cause)
-        if verdict.refused or (verdict.rests and alarms.get(tx, "capacity", name) is not None):
+        if verdict.refused or (_is_short(line, each) and alarms.get(tx, "capacity", name) is not None):
             cause = f"{verdict.why}; it has {queue.workers} workers and gets no more: {verdict.refused}"
             found["capacity", name] = Alarm("high", cause)
         if queue.extra:
@@ -243,6 +244,12 @@ def standing(tx: Transaction, line: Pipeline, looks: list[Look]) -> dict[tuple[s
         if queue.slow:
             found["slow", name] = Alarm("warning", f"in {name} {queue.slow}")
     return found
+
+
+def _is_short(line: Pipeline, each: Look) -> bool:
+    """Whether a queue that wanted to grow in vain is still to be told of: else it would be with each item that goes."""
+    is_full = each.queue.workers >= line.stage(each.workflow).max_workers
+    return each.verdict.rests or (is_full and not scaling.is_eased(each.queue, line.settings))
 
 
 def _overflows(tx: Transaction, line: Pipeline, each: Look) -> bool:

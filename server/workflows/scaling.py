@@ -13,6 +13,7 @@ from ..workflow_sections import Stage, Workflows
 MINUTE = 60.0
 DAY = 86_400.0
 REST_DOWN = 3.0  # so many times longer before it shrinks
+EASED = 0.5
 LATER = 4.0  # and again so many times for each turn: an idle worker costs nothing, since it has no process
 
 
@@ -104,6 +105,12 @@ def wishes(queue: Queue, rules: Workflows) -> Wish | None:
             is_urgent=False,
         )
     return Wish(queue.slow, is_urgent=False) if queue.slow else None
+
+
+def is_eased(queue: Queue, rules: Workflows) -> bool:
+    """Whether no more waits, and no longer, than half of what calls for another worker."""
+    waits_shortly = queue.average_wait <= EASED * rules.scale_up_wait_minutes * MINUTE
+    return waits_shortly and queue.waiting <= EASED * rules.scale_up_depth
 
 
 def _to_the_brim(queue: Queue, stage: Stage, wish: Wish, hindrance: str) -> Verdict:
