@@ -89,6 +89,8 @@ class Judge:
             due = clock.plus(now, -2 * self._line.settings.watch_seconds)
             late = [row["worker_id"] for row in there if row["status"] == "idle" and (row["until"] or now) < due]
             assert not late, f"{now}: {late} should have gone"
+            is_told = ("overflow", name) in seen.alerts
+            assert is_told or len(seen.waiting(name)) <= self._line.settings.overflow_depth, f"{now}: {name} overflows"
             if not self.sizes[name] or self.sizes[name][-1][1] != present:
                 self.sizes[name].append((now, present))
 
@@ -128,5 +130,5 @@ class Judge:
 
 
 def _turn(row: Row) -> tuple[float, int]:
-    queued = clock.parse(row["queued_at"]).timestamp()
+    queued = clock.parse(row["stepped_back_at"] or row["queued_at"]).timestamp()
     return queued + LEVEL_SECONDS * row["priority"], row["item_id"]
