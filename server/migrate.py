@@ -259,6 +259,7 @@ CREATE TABLE main.work_spell (
 CREATE UNIQUE INDEX main.work_spell_open ON work_spell (item_id) WHERE ended_at IS NULL;
 CREATE INDEX main.work_spell_workflow ON work_spell (workflow, ended_at);
 CREATE INDEX main.work_spell_worker ON work_spell (worker_id);
+CREATE INDEX main.work_spell_item ON work_spell (item_id);
 CREATE TABLE main.workflow_alert (
     alert_id INTEGER PRIMARY KEY,
     kind     TEXT NOT NULL,

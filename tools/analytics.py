@@ -14,15 +14,16 @@ from ..server.errors import InvalidInput
 from ..server.identity import Caller
 from ..server.workflows import (
     administrators,
+    alarms,
     alert_list,
     bottlenecks,
     feedback,
+    figures,
     forecasts,
     incidents,
     measures,
     outlooks,
     projects,
-    standings,
     targets,
 )
 from ..server.workflows.pipeline import Pipeline
@@ -104,7 +105,7 @@ async def _metrics(yard: Yard, line: Pipeline, since: str, now: str) -> Analytic
     rows = [_shown(asdict(each)) for each in targets.metrics(found, line.settings.max_hours)]
     period = {"since": since, "until": now} | ({"simulated": True} if found.is_simulated else {})
     shown, left = _page(rows, BUDGET * 2 // 3)
-    stages, more = _page(standings.rows(found), BUDGET // 3)
+    stages, more = _page(figures.rows(found), BUDGET // 3)
     return AnalyticsResult(action="metrics", period=period, metrics=shown, workflows=stages, note=_more(left + more))
 
 
@@ -134,7 +135,7 @@ async def _forecast(yard: Yard, caller: Caller, line: Pipeline, project_id: str,
 
 
 async def _alerts(yard: Yard, since: str) -> AnalyticsResult:
-    standing, ended = await yard.store.read(alert_list.standing), await yard.store.read(alert_list.ended, since)
+    standing, ended = await yard.store.read(alarms.open_ones), await yard.store.read(alert_list.ended, since)
     needs = await yard.store.read(attention.needs, auto_approve=yard.settings.merge.auto_approve)
     rows, left = _page([alert_list.told(row) for row in standing], BUDGET // 2)
     past, more = _page([alert_list.told(row) for row in ended], BUDGET // 4)

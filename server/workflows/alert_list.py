@@ -1,4 +1,4 @@
-"""The alerts of the workflows as they are listed: those that stand, and those that are over (R-223)."""
+"""Alarms as they are listed, those that stand and those that are over (R-223)."""
 
 import json
 from typing import Any
@@ -9,11 +9,6 @@ from ..wording import cut
 
 LONGEST = 400
 MOST = 200
-
-
-def standing(tx: Transaction) -> list[Row]:
-    """The oldest first."""
-    return tx.all("SELECT * FROM workflow_alert WHERE ended_at IS NULL ORDER BY alert_id LIMIT ?", (MOST,))
 
 
 def ended(tx: Transaction, since: str) -> list[Row]:

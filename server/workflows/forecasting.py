@@ -16,6 +16,7 @@ FEWEST_SAMPLES = 5
 MOST_RUNS, LEAST_RUNS, EVENTS = 200, 40, 60_000
 AGEING_SECONDS = 6 * 3600.0  # of waiting count as a level of priority, as in the queues
 DRAWS = 20
+HOUR_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, order=True)
@@ -30,8 +31,9 @@ class Took:
 class Stage:
     """A workflow with what was measured there, by complexity; under "" all of it.
 
-    ``workers`` are those who are there now. It grows up to ``most`` while more than ``deep`` items wait, or those that
-    wait do so for longer than ``long`` seconds on the average; after each worker it rests for ``rest`` seconds.
+    ``workers`` are those who are there now, of whom some leave after so many seconds (``leave``). It grows up to
+    ``most`` while more than ``deep`` items wait, or those that wait do so for longer than ``long`` seconds on the
+    average; after each worker it rests for ``rest`` seconds.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     deep: float = math.inf
     long: float = math.inf
     rest: float = 0.0
+    leave: Sequence[float] = ()
 
     @property
     def samples(self) -> int:
@@ -68,13 +71,17 @@ class Work:
     is_at_work: bool = False
 
 
-@dataclass(frozen=True)
-class Newcomers:
-    """Who is likely to come in between: as many an hour as of late, of these priorities and complexities."""
+class Newcomer(NamedTuple):
+    """Who may come in between, ``at`` seconds of an hour."""
 
-    per_second: float = 0.0
-    like: Sequence[tuple[int, str]] = ()
-    until: float = 0.0
+    at: float
+    priority: int
+    complexity: str
+
+
+Hour = Sequence[Newcomer]
+# For each hour to come the hours that it may be like; each course takes one of them.
+Hours = Sequence[Sequence[Hour]]
 
 
 @dataclass(frozen=True)
@@ -94,9 +101,7 @@ class Outlook:
     runs: int
 
 
-def forecast(
-    stages: Sequence[Stage], work: Sequence[Work], newcomers: Newcomers = Newcomers(), *, seed: int = 0
-) -> Outlook:
+def forecast(stages: Sequence[Stage], work: Sequence[Work], hours: Hours = (), *, seed: int = 0) -> Outlook:
     """Of a stage with too few samples, or without workers, nothing is said, nor of what comes after it."""
     names = [stage.name for stage in stages]
     open_work = [each for each in work if each.stage in names and _says_something(stages[names.index(each.stage)])]
@@ -107,7 +112,7 @@ def forecast(
     source = random.Random(seed)  # noqa: S311 - nothing here is a secret, and the same facts give the same answer
     for _ in range(runs):
         course = _Course(stages, source)
-        course.run(open_work, newcomers)
+        course.run(open_work, hours)
         of_project: dict[str, float] = {}
         for key, at in course.ends.items():
             ends.setdefault(key, []).append(at)
@@ -204,8 +209,9 @@ class _Course:
         self._order = itertools.count()
         self._entered: set[tuple[str, str]] = set()
         self._left: set[tuple[str, str]] = set()
+        self._least_urgent = 0
 
-    def run(self, work: Sequence[Work], newcomers: Newcomers) -> None:
+    def run(self, work: Sequence[Work], hours: Hours) -> None:
         self._entered = {(each.project_id, each.stage) for each in work}
         self._left = set(self._entered)
         for each in work:
@@ -218,20 +224,25 @@ class _Course:
                 self._at(left, "done", each.stage, of_it)
             else:
                 self._wait(each.stage, of_it, -each.since)
-        least_urgent = max((each.priority for each in work), default=0)
-        like = [_Job("", *each) for each in newcomers.like if each[0] < least_urgent]
-        self._next_comes(newcomers, like, 0.0)
-        for name in self._names:
+        # Only those newcomers count who go before somebody: the others come behind everybody who is here.
+        self._least_urgent = max((each.priority for each in work), default=0)
+        self._hour_begins(hours, 0)
+        for name, line in self._lines.items():
+            for at in line.stage.leave:
+                self._at(at, "leaves", name)
             self._start(name, 0.0)
         while self._left:
             at, _, what, stage, job = heapq.heappop(self._due)
-            if job is None:
+            if what == "hour":
+                self._hour_begins(hours, round(at / HOUR_SECONDS))
+            elif what == "leaves":
+                self._lines[stage].workers -= 1
+            elif job is None:
                 self._lines[stage].busy -= 1
             elif what == "done":
                 self._done(stage, job, at)
             else:
                 self._wait(stage, job, at)
-                self._next_comes(newcomers, like, at)
             self._start(stage, at)
 
     def _at(self, at: float, what: str, stage: str, job: _Job | None = None) -> None:
@@ -271,10 +282,12 @@ class _Course:
         self._wait(following, job, at)
         self._start(following, at)
 
-    def _next_comes(self, newcomers: Newcomers, like: Sequence[_Job], now: float) -> None:
-        """``like`` are those of them who would go before somebody: the others come behind everybody who is here."""
-        if not like or not _says_something(self._lines[self._names[0]].stage):
+    def _hour_begins(self, hours: Hours, number: int) -> None:
+        first = self._names[0]
+        if number >= len(hours) or not _says_something(self._lines[first].stage):
             return
-        at = now + self._source.expovariate(newcomers.per_second * len(like) / len(newcomers.like))
-        if at < newcomers.until:
-            self._at(at, "comes", self._names[0], self._source.choice(like))
+        begin = number * HOUR_SECONDS
+        for each in self._source.choice(hours[number]) if hours[number] else ():
+            if each.priority < self._least_urgent:
+                self._at(begin + each.at, "comes", first, _Job("", each.priority, each.complexity))
+        self._at(begin + HOUR_SECONDS, "hour", first)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from .. import clock
 from ..store import Row, Transaction
 from . import forecasting, workers
-from .forecasting import FEWEST_SAMPLES, Newcomers, Outlook, Stage, Took, Work, percentile
+from .forecasting import FEWEST_SAMPLES, HOUR_SECONDS, Hours, Newcomer, Outlook, Stage, Took, Work, percentile
 from .pipeline import Pipeline
 
 LATEST = 200  # items of a workflow that durations are taken from
-RECENT_SECONDS = 2 * 3600.0  # arrivals of so long are expected for as long again
+HOURS, KNOWN_DAYS, MOST_ARRIVALS = 24, 7, 5_000  # of arrivals
 REPEAT_SECONDS = 900.0  # the same is not noted again sooner
 REMEMBERED_DAYS = 30
 REASONS = {"held": "it is stopped", "review": "it waits for a judgement"}
@@ -18,11 +18,24 @@ _MEASURED = (
     "d.status = 'done' AND d.ended_at > d.started_at AND NOT EXISTS "
     "(SELECT 1 FROM work_spell s WHERE s.item_id = d.item_id AND s.outcome = 'held')"
 )
+# What a review returned to an earlier stage left its queue and came back as another item: ``first`` is where it began.
+_TOOK = (
+    "WITH done AS (SELECT d.item_id, d.project_id, d.workflow, d.ended_at, p.complexity, "
+    "(SELECT coalesce(max(b.item_id), 0) FROM queue_item b WHERE b.project_id = d.project_id "
+    "AND b.workflow = d.workflow AND b.status = 'done' AND b.item_id < d.item_id) AS before "
+    f"FROM queue_item d JOIN project p USING (project_id) WHERE d.workflow = ? AND {_MEASURED} "
+    "ORDER BY d.ended_at DESC LIMIT ?) "
+    "SELECT done.complexity, (julianday(done.ended_at) - julianday(min(s.began_at))) * 86400 AS seconds, "
+    "sum(julianday(s.ended_at) - julianday(s.began_at)) * 86400 AS at_work FROM done JOIN queue_item i "
+    "ON i.project_id = done.project_id AND i.workflow = done.workflow AND i.item_id > done.before "
+    "AND i.item_id <= done.item_id JOIN work_spell s ON s.item_id = i.item_id AND s.ended_at IS NOT NULL "
+    "GROUP BY done.item_id ORDER BY done.ended_at DESC"
+)
 _OPEN = (
-    "SELECT p.project_id, p.status AS project_status, p.complexity, i.workflow, i.status, i.priority, i.queued_at, "
-    "i.started_at FROM project p LEFT JOIN queue_item i ON i.project_id = p.project_id "
-    "AND i.status IN ('waiting', 'working', 'held', 'review') WHERE p.status IN ('active', 'held', 'review') "
-    "ORDER BY p.rowid, i.item_id"
+    "SELECT p.project_id, p.status AS project_status, p.complexity, i.workflow, i.status, i.priority, i.started_at, "
+    "coalesce(i.stepped_back_at, i.queued_at) AS queued_at FROM project p "
+    "LEFT JOIN queue_item i ON i.project_id = p.project_id AND i.status IN ('waiting', 'working', 'held', 'review') "
+    "WHERE p.status IN ('active', 'held', 'review') ORDER BY p.rowid, i.item_id"
 )
 
 
@@ -36,7 +49,7 @@ class Situation:
     now: str
     stages: tuple[Stage, ...]
     work: tuple[Work, ...]
-    newcomers: Newcomers
+    newcomers: Hours
     left_out: dict[str, str]
 
     def outlook(self, seed: int = 0) -> Outlook:
@@ -70,7 +83,7 @@ def situation(tx: Transaction, line: Pipeline, *, now: str) -> Situation:
             left_out[row["project_id"]] = "it waits for its deployment"
         if row["project_status"] in REASONS:
             left_out[row["project_id"]] = REASONS[row["project_status"]]
-    stages = tuple(_stage(tx, line, name) for name in line.names)
+    stages = tuple(_stage(tx, line, name, now) for name in line.names)
     return Situation(now, stages, tuple(found), _newcomers(tx, now), left_out)
 
 
@@ -140,36 +153,41 @@ def _work(row: Row, now: str) -> Work:
     return Work(row["project_id"], row["workflow"], row["priority"], since, row["complexity"], is_at_work)
 
 
-def _stage(tx: Transaction, line: Pipeline, name: str) -> Stage:
+def _stage(tx: Transaction, line: Pipeline, name: str, now: str) -> Stage:
     settings, configured = line.settings, line.stage(name)
     there = [row for row in workers.present(tx, name) if row["status"] != "offline"]
     return Stage(
         name, len(there), _took(tx, name), most=configured.max_workers, deep=settings.scale_up_depth,
         long=60 * settings.scale_up_wait_minutes, rest=settings.cool_down_seconds,
+        leave=[max(0.0, clock.seconds_between(now, row["until"])) for row in there if row["until"]],
     )  # fmt: skip
 
 
 def _took(tx: Transaction, workflow: str) -> dict[str, list[Took]]:
-    """What the latest items took, with whatever they went through on the way: restarts, other workers, review."""
-    rows = tx.all(
-        "SELECT p.complexity, (julianday(d.ended_at) - julianday(d.started_at)) * 86400 AS seconds, "
-        "(SELECT sum(julianday(s.ended_at) - julianday(s.began_at)) * 86400 FROM work_spell s "
-        "WHERE s.item_id = d.item_id) AS at_work FROM queue_item d JOIN project p USING (project_id) "
-        f"WHERE d.workflow = ? AND {_MEASURED} ORDER BY d.ended_at DESC LIMIT ?",
-        (workflow, LATEST),
-    )
+    """What the latest took from their first beginning there, with all that they went through on the way: restarts,
+    other workers, review, an earlier stage once more."""
+    rows = tx.all(_TOOK, (workflow, LATEST))
     found: dict[str, list[Took]] = {"": []}
     for row in rows:
-        took = Took(row["seconds"], min(1.0, (row["at_work"] or 0.0) / row["seconds"]))
+        took = Took(row["seconds"], max(0.0, min(1.0, row["at_work"] / row["seconds"])))
         found[""].append(took)
         found.setdefault(row["complexity"], []).append(took)
     return found
 
 
-def _newcomers(tx: Transaction, now: str) -> Newcomers:
+def _newcomers(tx: Transaction, now: str) -> list[list[list[Newcomer]]]:
+    """For each hour to come, that hour of the last days (G-07); before there are any, all hours since the first."""
     rows = tx.all(
-        "SELECT priority, complexity FROM project WHERE created_at > ? ORDER BY rowid DESC LIMIT 1000",
-        (clock.plus(now, -RECENT_SECONDS),),
+        "SELECT priority, complexity, created_at FROM project WHERE created_at > ? ORDER BY rowid DESC LIMIT ?",
+        (clock.plus(now, -HOURS * KNOWN_DAYS * HOUR_SECONDS), MOST_ARRIVALS),
     )
-    like = [(row["priority"], row["complexity"]) for row in rows]
-    return Newcomers(len(like) / RECENT_SECONDS, like, RECENT_SECONDS)
+    past: dict[int, list[Newcomer]] = {}
+    for row in rows:
+        number, at = divmod(-clock.seconds_between(row["created_at"], now), HOUR_SECONDS)
+        past.setdefault(int(number), []).append(Newcomer(at, row["priority"], row["complexity"]))
+    first = min(past, default=0)
+    return [
+        [past.get(each, []) for each in range(to_come - HOURS, first - 1, -HOURS)]
+        or [past.get(each, []) for each in range(first, 0)]
+        for to_come in range(HOURS)
+    ]

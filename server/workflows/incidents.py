@@ -8,7 +8,7 @@ from .. import clock, events
 from ..errors import InvalidInput
 from ..store import Row, Transaction
 from ..wording import cut
-from . import items, projects
+from . import alarms, items, projects
 from .pipeline import Pipeline
 
 BEFORE_SECONDS = 3600.0
@@ -65,7 +65,7 @@ def standing(tx: Transaction, line: Pipeline, now: str) -> dict[str, Any]:
         ],
         "alerts": [
             {key: row[key] for key in ("kind", "subject", "level", "cause", "begun_at")}
-            for row in tx.all("SELECT * FROM workflow_alert WHERE ended_at IS NULL ORDER BY alert_id LIMIT ?", (MOST,))
+            for row in alarms.open_ones(tx)[:MOST]
         ],
     }
 

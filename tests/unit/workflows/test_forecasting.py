@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crewyard.server.workflows.forecasting import FEWEST_SAMPLES, Newcomers, Stage, Took, Work, forecast
+from crewyard.server.workflows.forecasting import FEWEST_SAMPLES, Newcomer, Stage, Took, Work, forecast
 
 HOUR = 3600.0
 
@@ -85,11 +85,21 @@ def test_a_deep_queue_is_expected_to_get_more_workers() -> None:
 def test_items_that_come_between_and_are_more_urgent_are_expected_too() -> None:
     many = [waits(f"P-{n:02}", since=100 - n) for n in range(20)]
     alone = forecast([stage()], many)
-    busy = forecast([stage()], many, Newcomers(1 / 400, [(1, "standard")], until=2 * HOUR))
-    behind = forecast([stage()], many, Newcomers(1 / 400, [(5, "standard")], until=2 * HOUR))
+    busy = forecast([stage()], many, [[[Newcomer(400.0 * n, 1, "standard") for n in range(9)]]] * 2)
+    behind = forecast([stage()], many, [[[Newcomer(400.0 * n, 5, "standard") for n in range(9)]]] * 2)
 
     assert busy.projects["P-19"].p50 > 1.15 * alone.projects["P-19"].p50
-    assert behind.projects["P-19"] == alone.projects["P-19"]
+    assert behind.projects["P-19"].p50 == pytest.approx(alone.projects["P-19"].p50, rel=0.01)
+
+
+def test_each_hour_to_come_may_be_like_any_of_those_it_is_given() -> None:
+    many = [waits(f"P-{n:02}", since=100 - n) for n in range(20)]
+    calm: list[Newcomer] = []
+    rush = [Newcomer(0.0, 1, "standard")] * 20
+    outlook = forecast([stage()], many, [[calm, calm, calm, rush]])
+
+    assert outlook.projects["P-19"].p50 == pytest.approx(2000, rel=0.05)
+    assert outlook.projects["P-19"].p90 == pytest.approx(4000, rel=0.05)
 
 
 def test_a_project_that_is_in_two_stages_at_once_ends_with_the_later() -> None:

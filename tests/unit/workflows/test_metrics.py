@@ -7,7 +7,7 @@ import pytest
 from crewyard.server import events, lease, states
 from crewyard.server.errors import InvalidInput, ProjectNotFound
 from crewyard.server.store import Transaction
-from crewyard.server.workflows import feedback, items, measures, projects, standings, targets, workers
+from crewyard.server.workflows import feedback, figures, items, measures, projects, targets, workers
 from crewyard.server.workflows.targets import Metric
 
 from .line import DEPLOYED, NOW, REPOSITORY, SETTINGS, Line
@@ -35,7 +35,7 @@ def measured(line: Line, since: str = NOW) -> dict[str, Metric]:
 
 def rows(line: Line, since: str = NOW) -> dict[str, dict[str, Any]]:
     found = line.read(measures.of_range, line.pipeline, since, line.now)
-    return {row["workflow"]: row for row in standings.rows(found)}
+    return {row["workflow"]: row for row in figures.rows(found)}
 
 
 def through(line: Line, *seconds: float, made: dict[str, Any] | None = None) -> str:
