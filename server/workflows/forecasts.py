@@ -49,11 +49,11 @@ class Situation:
     now: str
     stages: tuple[Stage, ...]
     work: tuple[Work, ...]
-    newcomers: Hours
+    hours: Hours
     left_out: dict[str, str]
 
     def outlook(self, seed: int = 0) -> Outlook:
-        return forecasting.forecast(self.stages, self.work, self.newcomers, seed=seed)
+        return forecasting.forecast(self.stages, self.work, self.hours, seed=seed)
 
     @property
     def unknown(self) -> dict[str, int]:

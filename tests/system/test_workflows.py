@@ -25,6 +25,7 @@ grace_period_seconds = 1
 [agents.hand]
 kind = "scripted"
 [health]
+check_interval_seconds = 0.5
 warn_after_seconds = 1.0  # its runner notes signs of life four times as often
 [workflows]
 watch_seconds = 0.2
@@ -188,3 +189,16 @@ def test_r235_what_fails_for_good_comes_to_the_review_queue_and_its_worker_goes_
     assert (item["project_id"], item["workflow"]) == (name, "development")
     assert "exit code 3" in item["error_message"]
     assert works.store.read(workers.get, item["worker_id"])["status"] == "idle"
+
+
+def test_r222_what_waits_is_foretold_by_the_daemon_and_held_against_what_came(works: Works) -> None:
+    works.configure()
+    works.start()
+    names = [works.dispatch(own_script(number)) for number in range(12)]
+    for name in names:
+        works.until_project(name, "completed", 120)
+
+    rows = works.store.read(lambda tx: tx.all("SELECT * FROM forecast"))
+    assert rows, "with five finished items of a stage something is said of those that wait"
+    assert all(row["made_at"] < row["actual_at"] for row in rows)
+    assert all(row["p50_at"] <= row["p90_at"] and row["samples"] >= 5 for row in rows)

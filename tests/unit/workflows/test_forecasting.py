@@ -82,6 +82,15 @@ def test_a_deep_queue_is_expected_to_get_more_workers() -> None:
     assert scaled.projects["P-29"].p50 < fixed.projects["P-29"].p50 / 2
 
 
+def test_workers_of_an_emergency_are_expected_to_leave() -> None:
+    many = [waits(f"P-{n:02}", since=100 - n) for n in range(20)]
+    stay = forecast([stage(workers=4)], many)
+    leave = forecast([stage(workers=4, leave=[150.0] * 3)], many)
+
+    assert stay.projects["P-19"].p50 == pytest.approx(500, rel=0.05)
+    assert leave.projects["P-19"].p50 == pytest.approx(1400, rel=0.05), "eight are done when three go"
+
+
 def test_items_that_come_between_and_are_more_urgent_are_expected_too() -> None:
     many = [waits(f"P-{n:02}", since=100 - n) for n in range(20)]
     alone = forecast([stage()], many)

@@ -1,7 +1,7 @@
 """Forecasts of a real pipeline: what they are made from, and how they came out (R-222)."""
 
-from crewyard.server import events, states
-from crewyard.server.workflows import assignment, forecasts, outlooks, projects
+from crewyard.server import clock, events, states
+from crewyard.server.workflows import assignment, forecasts, outlooks, projects, reviews, workers
 
 from .line import DEPLOYED, REPOSITORY, Line
 
@@ -150,3 +150,62 @@ def test_a_worker_assigned_by_hand_does_not_change_what_is_to_be_done(line: Line
     line.run(assignment.by_hand, line.pipeline, "genesis", first, "genesis-01")
 
     assert {(each.project_id, each.is_at_work) for each in see(line).work} == {(first, True), (second, False)}
+
+
+def test_a_stage_that_a_review_sent_a_project_back_from_took_as_long_as_from_its_first_beginning(line: Line) -> None:
+    for _ in range(4):
+        through(line, 60, 60)
+    name = through(line, 60)
+    line.distribute()
+    line.later(HOUR)
+    line.fail(name)
+    line.later(HOUR)
+    line.run(reviews.decide, line.pipeline, reviews.Verdict(name, "return", "The plan is wrong."))
+    for output in (REPOSITORY, DEPLOYED):
+        line.distribute()
+        line.later(60)
+        line.finish(name, output)
+    genesis, development, _ = see(line).stages
+
+    assert [round(each.seconds) for each in genesis.took[""]] == [60] * 6, "each of its two rounds ended"
+    assert [round(each.seconds) for each in development.took[""]] == [2 * 3600 + 120, 60, 60, 60, 60]
+    assert round(development.took[""][0].share, 2) == 0.5, "a worker had it for half of the time"
+
+
+def test_what_stepped_back_in_a_triage_is_expected_later(line: Line) -> None:
+    for _ in range(5):
+        through(line, 60, 60, 60)
+    line.later(HOUR)
+    line.dispatch()
+    line.run(lambda tx, **_: tx.run("UPDATE queue_item SET stepped_back_at = ? WHERE status = 'waiting'", (line.now,)))
+    line.later(60)
+
+    assert [each.since for each in see(line).work] == [60.0]
+
+
+def test_workers_who_are_to_leave_and_those_who_are_offline_are_known(line: Line) -> None:
+    line.run(workers.add, line.pipeline, "genesis", origin="emergency", why="more", until=clock.plus(line.now, 600.0))
+    line.run(workers.offline, "genesis-01", why="silent")
+    genesis = see(line).stages[0]
+
+    assert (genesis.workers, genesis.leave) == (2, [600.0])
+
+
+def test_g07_an_hour_to_come_is_like_that_hour_of_the_days_before(line: Line) -> None:
+    line.dispatch(priority=2)
+    line.later(24 * HOUR)
+    line.dispatch(priority=1)
+    line.later(22 * HOUR + 600)
+    hours = see(line).hours
+
+    assert len(hours) == 24
+    assert [[(each.at, each.priority) for each in hour] for hour in hours[1]] == [[(3000.0, 1)], [(3000.0, 2)]]
+    assert [[each.priority for each in hour] for hour in hours[2]] == [[], []]
+
+
+def test_before_there_are_days_an_hour_to_come_is_like_any_that_there_was(line: Line) -> None:
+    line.dispatch()
+    line.later(2 * HOUR + 1)
+    hours = see(line).hours
+
+    assert [[len(each) for each in like] for like in hours[:2]] == [[1, 0, 0]] * 2
