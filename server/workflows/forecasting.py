@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FEWEST_SAMPLES = 5
-MOST_RUNS, LEAST_RUNS, EVENTS = 200, 40, 60_000
+MOST_RUNS, LEAST_RUNS = 200, 40
+ENOUGH_STEPS = 150_000  # some 0.4 s; after so many no further course is begun
 AGEING_SECONDS = 6 * 3600.0  # of waiting count as a level of priority, as in the queues
 DRAWS = 20
 HOUR_SECONDS = 3600.0
@@ -103,16 +104,16 @@ class Outlook:
 
 def forecast(stages: Sequence[Stage], work: Sequence[Work], hours: Hours = (), *, seed: int = 0) -> Outlook:
     """Of a stage with too few samples, or without workers, nothing is said, nor of what comes after it."""
-    names = [stage.name for stage in stages]
-    open_work = [each for each in work if each.stage in names and _says_something(stages[names.index(each.stage)])]
-    steps = sum(len(names) - names.index(each.stage) for each in open_work)
-    runs = max(LEAST_RUNS, min(MOST_RUNS, EVENTS // max(1, steps))) if open_work else 0
+    known = {stage.name for stage in stages if _says_something(stage)}
+    open_work = [each for each in work if each.stage in known]
+    steps = runs = 0
     ends: dict[tuple[str, str], list[float]] = {}
     last: dict[str, list[float]] = {}
     source = random.Random(seed)  # noqa: S311 - nothing here is a secret, and the same facts give the same answer
-    for _ in range(runs):
+    while open_work and runs < MOST_RUNS and (runs < LEAST_RUNS or steps < ENOUGH_STEPS):
         course = _Course(stages, source)
-        course.run(open_work, hours)
+        steps += course.run(open_work, hours)
+        runs += 1
         of_project: dict[str, float] = {}
         for key, at in course.ends.items():
             ends.setdefault(key, []).append(at)
@@ -202,8 +203,13 @@ class _Course:
 
     def __init__(self, stages: Sequence[Stage], source: random.Random) -> None:
         self.ends: dict[tuple[str, str], float] = {}
-        self._names = [stage.name for stage in stages]
-        self._lines = {stage.name: _Line(stage, _Durations(stage, source), stage.workers) for stage in stages}
+        self._first = stages[0].name
+        self._after = {one.name: other.name for one, other in itertools.pairwise(stages)}
+        self._lines = {
+            stage.name: _Line(stage, _Durations(stage, source), stage.workers)
+            for stage in stages
+            if _says_something(stage)
+        }
         self._source = source
         self._due: list[tuple[float, int, str, str, _Job | None]] = []
         self._order = itertools.count()
@@ -211,7 +217,8 @@ class _Course:
         self._left: set[tuple[str, str]] = set()
         self._least_urgent = 0
 
-    def run(self, work: Sequence[Work], hours: Hours) -> None:
+    def run(self, work: Sequence[Work], hours: Hours) -> int:
+        """Returns how many steps it took."""
         self._entered = {(each.project_id, each.stage) for each in work}
         self._left = set(self._entered)
         for each in work:
@@ -231,7 +238,9 @@ class _Course:
             for at in line.stage.leave:
                 self._at(at, "leaves", name)
             self._start(name, 0.0)
+        steps = 0
         while self._left:
+            steps += 1
             at, _, what, stage, job = heapq.heappop(self._due)
             if what == "hour":
                 self._hour_begins(hours, round(at / HOUR_SECONDS))
@@ -244,6 +253,7 @@ class _Course:
             else:
                 self._wait(stage, job, at)
             self._start(stage, at)
+        return steps
 
     def _at(self, at: float, what: str, stage: str, job: _Job | None = None) -> None:
         heapq.heappush(self._due, (at, next(self._order), what, stage, job))
@@ -270,9 +280,8 @@ class _Course:
         if (job.project_id, stage) in self._left:
             self.ends[job.project_id, stage] = at
             self._left.discard((job.project_id, stage))
-        place = self._names.index(stage) + 1
-        following = self._names[place] if place < len(self._names) else ""
-        if not following or not _says_something(self._lines[following].stage):
+        following = self._after.get(stage)
+        if following not in self._lines:
             return
         if job.project_id:  # a newcomer has no name, and is in one place only
             if (job.project_id, following) in self._entered:
@@ -283,8 +292,8 @@ class _Course:
         self._start(following, at)
 
     def _hour_begins(self, hours: Hours, number: int) -> None:
-        first = self._names[0]
-        if number >= len(hours) or not _says_something(self._lines[first].stage):
+        first = self._first
+        if number >= len(hours) or first not in self._lines:
             return
         begin = number * HOUR_SECONDS
         for each in self._source.choice(hours[number]) if hours[number] else ():
