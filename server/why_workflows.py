@@ -9,7 +9,7 @@ from .store import Row, Transaction
 from .why_launches import CREW, Bounds
 from .why_subjects import Answer
 from .wording import sentence, stopped
-from .workflows import items, workers
+from .workflows import alarms, items, workers
 
 
 def of_project(tx: Transaction, project: Row, _now: str, bounds: Bounds) -> Answer:
@@ -57,19 +57,23 @@ def of_worker(tx: Transaction, worker: Row, _now: str, _bounds: Bounds) -> Answe
             at = f"project {item['project_id']} since {item['started_at']}, as task {item['task_id']}"
             return f"Worker {name} works on {at}.", call("why", subject=item["task_id"])
         case "offline":
-            return (
-                f"Worker {name} is offline since {worker['offline_since']}: it was silent for too long, or its restart "
-                "failed, and it is given nothing.",
-                call("workers", action="restart", worker_id=name),
-            )
+            said = f"Worker {name} is offline since {worker['offline_since']} and is given nothing: {_why(tx, name)}"
+            return stopped(said), call("workers", action="restart", worker_id=name)
         case "retired":
-            return (
-                f"Worker {name} left {worker['workflow']} at {worker['retired_at']}.",
-                call("workers", action="scale_up", workflow=worker["workflow"]),
-            )
+            said = f"Worker {name} left {worker['workflow']} at {worker['retired_at']}: {_why(tx, name)}"
+            return stopped(said), call("workers", action="scale_up", workflow=worker["workflow"])
     waiting = items.depth(tx, worker["workflow"])
     queue = "nothing waits" if not waiting else f"{waiting} wait, and it gets one at the next look"
     return f"Worker {name} is idle: {queue} in {worker['workflow']}.", call("queues", action="status")
+
+
+def _why(tx: Transaction, worker_id: str) -> str:
+    """Why a worker is as it is: what keeps it from a restart, else what was said when it became so."""
+    alarm = alarms.get(tx, "restart_failed", worker_id)
+    if alarm is not None:
+        return str(alarm["cause"])
+    last = events.of(tx, "worker", worker_id, limit=1)[0]
+    return str(json.loads(last["data"]).get("why", ""))
 
 
 def _of_item(tx: Transaction, item: Row) -> str:

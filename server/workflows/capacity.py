@@ -82,19 +82,16 @@ def adjust(tx: Transaction, line: Pipeline, host: Host, *, now: str, actor: str)
 def change(tx: Transaction, line: Pipeline, workflow: str, by: int, why: str, *, now: str, actor: str) -> list[str]:
     """So many workers come, or go where it is below 0; returns who. The rest after it begins."""
     there = len(workers.present(tx, workflow))
-    if by > 0:
-        came = [
-            workers.add(tx, line, workflow, origin="scaled", now=now, actor=actor, why=why)["worker_id"]
-            for _ in range(by)
-        ]
-    else:
-        came = [row["worker_id"] for row in last_of(line, workflow, workers.idle(tx, workflow))[: -by or None]]
-        came = came if by else []
-        for worker_id in came:
-            workers.retire(tx, worker_id, now=now, actor=actor, why=why)
-    if came:
-        noted(tx, workflow, there, there + (len(came) if by > 0 else -len(came)), came, why, now=now, actor=actor)
-    return came
+    who = [row["worker_id"] for row in last_of(line, workflow, workers.idle(tx, workflow))[:-by]] if by < 0 else []
+    for worker_id in who:
+        workers.retire(tx, worker_id, now=now, actor=actor, why=why)
+    for _ in range(by):
+        row = workers.add(tx, line, workflow, origin="scaled", now=now, actor=actor, why=why)
+        who.append(row["worker_id"])
+    if who:
+        after = there + (len(who) if by > 0 else -len(who))
+        noted(tx, workflow, there, after, who, why, now=now, actor=actor)
+    return who
 
 
 def noted(

@@ -113,8 +113,8 @@ SITUATIONS = [
               replace(OPEN, stages=("genesis", "development", "content"))),
     Situation("worker:idle", worker_that(), ("genesis-01 is idle: nothing waits in genesis",), QUEUES),
     Situation("worker:busy", worker_that(working), ("genesis-01 works on project P-1", "P-1-genesis"), TASK),
-    Situation("worker:offline", worker_that(offline), ("genesis-01 is offline since " + NOW,),
+    Situation("worker:offline", worker_that(offline), ("offline since " + NOW, "is given nothing: silent."),
               "workers(action='restart', worker_id='genesis-01')"),
-    Situation("worker:retired", worker_that(retired), ("genesis-01 left genesis at " + NOW,),
+    Situation("worker:retired", worker_that(retired), ("genesis-01 left genesis at " + NOW + ": nothing waits.",),
               "workers(action='scale_up', workflow='genesis')"),
 ]  # fmt: skip
