@@ -93,6 +93,7 @@ def test_nobody_goes_whose_going_would_call_for_somebody_else() -> None:
 
 def test_who_is_there_beyond_the_range_goes_once_idle_but_not_in_an_emergency() -> None:
     assert decide(replace(CALM, workers=7, idle=1), STAGE, RULES).change == -1
+    assert decide(replace(CALM, workers=6, idle=3), STAGE, RULES).change == -1
     assert decide(replace(CALM, workers=7, idle=7, extra=2, utilisation=90.0), STAGE, RULES) == Verdict()
 
 
