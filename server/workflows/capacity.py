@@ -120,7 +120,7 @@ def counted(tx: Transaction, line: Pipeline, workflow: str, *, now: str) -> Queu
         utilisation=utilisation(tx, workflow, line.settings.window_minutes * scaling.MINUTE, now=now),
         rested=rested(tx, workflow, now=now),
         turns=turns(tx, workflow, now=now),
-        extra=sum(row["until"] is not None and row["until"] > now for row in there),
+        extra=sum(row["until"] is not None for row in there),
         offline=sum(row["status"] == "offline" for row in there),
         is_peak=is_peak(tx, line, workflow, now=now),
         slow=slowed(tx, workflow),

@@ -3,7 +3,7 @@
 import pytest
 
 from crewyard.server.errors import InvalidInput, NoAvailableWork, ResourceExhaustion, WorkflowNotFound
-from crewyard.server.workflows import alarms, capacity, items, staffing, workers
+from crewyard.server.workflows import alarms, capacity, failover, flow, items, staffing, workers
 from crewyard.server.workflows.capacity import Host
 
 from .line import LEAD, Line
@@ -74,6 +74,19 @@ def test_an_emergency_worker_at_work_finishes_it_and_then_leaves(line: Line) -> 
     assert "genesis-06" not in crowd(line)
 
 
+def test_nobody_of_the_roster_goes_for_an_emergency_worker_that_is_still_at_work(line: Line) -> None:
+    line.run(staffing.emergency, line.pipeline, "genesis", FREE)
+    names = [line.dispatch(f"Project {n}") for n in range(6)]
+    line.distribute()
+    for name in names:
+        if line.item(name)["worker_id"] in ("genesis-01", "genesis-02"):
+            line.fail(name)
+    line.later(1801)
+    line.run(capacity.adjust, line.pipeline, FREE)
+    assert len(crowd(line)) == 6
+    assert [row["kind"] for row in line.read(alarms.open_ones)] == ["emergency"]
+
+
 def test_an_emergency_worker_gets_nothing_more_once_its_time_is_over(line: Line) -> None:
     line.run(staffing.emergency, line.pipeline, "genesis", FREE)
     line.later(1800)
@@ -119,6 +132,21 @@ def test_r212_one_that_is_offline_gets_work_again(line: Line) -> None:
     assert line.run(staffing.restart_offline, "Genesis-01")["status"] == "idle"
     with pytest.raises(InvalidInput, match="is idle; there is nothing to restart"):
         line.run(staffing.restart_offline, "genesis-01")
+
+
+def test_r212_one_whose_silent_agent_still_lives_works_again_as_soon_as_that_has_ended(line: Line) -> None:
+    line.dispatch()
+    line.distribute()
+    line.run(workers.offline, "genesis-01", why="silent")
+    line.later(60)
+    asked = line.run(staffing.restart_offline, "genesis-01")
+    assert (asked["status"], asked["restarted_at"]) == ("offline", line.now)
+    line.later(60)
+    line.run(failover.attend, line.pipeline, grace_seconds=0.0)
+    for item in line.read(flow.to_settle):
+        line.run(flow.settle, line.pipeline, item["item_id"], None)
+    line.run(failover.attend, line.pipeline, grace_seconds=0.0)
+    assert line.worker("genesis-01")["status"] == "idle"
 
 
 def test_r228_everyone_who_failed_is_restarted(line: Line) -> None:
