@@ -45,8 +45,9 @@ def to_settle(tx: Transaction, item_id: int | None = None) -> list[Row]:
     """Items whose task is in no agent's hand any more, with how it ended; or that one, if it is so."""
     return tx.all(
         "SELECT i.*, t.status AS task_status, t.error_code AS task_error, t.error_message AS task_message, "
-        "p.status AS project_status FROM queue_item i JOIN specs_task t USING (task_id) "
-        "JOIN project p USING (project_id) WHERE i.status = 'working' AND t.status NOT IN ('assigned', 'in_progress') "
+        "p.status AS project_status FROM queue_item i INDEXED BY queue_item_one_per_worker "
+        "JOIN specs_task t USING (task_id) JOIN project p USING (project_id) "
+        "WHERE i.status = 'working' AND t.status NOT IN ('assigned', 'in_progress') "
         "AND (:item IS NULL OR i.item_id = :item) ORDER BY i.item_id",
         {"item": item_id},
     )
