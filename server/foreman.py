@@ -5,32 +5,31 @@ One look is a few reads where nothing has changed. Each write is one transaction
 """
 
 import json
-import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from . import agents, clock, gates
 from .crew import ACTOR, Crew
 from .store import Row, Transaction
+from .wording import cut
 from .workflow_exports import Exports
 from .workflows import assignment, capacity, failover, flow, stops, workers
 from .workflows.capacity import Host
 from .workflows.pipeline import Pipeline
 
-log = logging.getLogger(__name__)
-
 OUTPUT_FILE = "output.json"
-MOST_OUTPUT = 262_144
 
 
 class Foreman:
-    """One supervisor's."""
+    """One supervisor's. ``guarded`` does a step whose fault stops no other, and says whether it went through."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, guarded: Callable[[Callable[[], None]], bool]) -> None:
+        workflows = crew.settings.workflows
         self._crew = crew
-        self._line = None if crew.settings.workflows is None else Pipeline(crew.settings.workflows)
-        has_exports = crew.settings.workflows is not None and crew.settings.workflows.shared_state
+        self._guarded = guarded
+        self._line = None if workflows is None else Pipeline(workflows)
+        has_exports = workflows is not None and workflows.shared_state
         self._exports = Exports(crew, self._line) if self._line is not None and has_exports else None
         self._crowd: tuple[Row, ...] | None = None
         self._watch_again = 0.0
@@ -39,23 +38,56 @@ class Foreman:
         """A step of the supervisor's; nothing where there are no workflows."""
         if self._line is None:
             return
-        crew, line = self._crew, self._line
-        if not crew.store.read(workers.is_complete, line):
-            crew.write(workers.complete, line, now=clock.now(), actor=ACTOR)
-        grace = crew.settings.crew.grace_period_seconds
-        if crew.store.read(stops.at_work):
-            crew.write(stops.end_work, grace_seconds=grace, now=clock.now(), actor=ACTOR)
-        is_watch = self._is_watch(line)
-        if is_watch and crew.store.read(failover.is_called_for, line, now=clock.now()):
-            crew.write(failover.attend, line, grace_seconds=grace, now=clock.now(), actor=ACTOR)
-        for item in crew.store.read(flow.to_settle):
-            crew.write(flow.settle, line, item["item_id"], self._left_by(item), now=clock.now(), actor=ACTOR)
-        if crew.store.read(assignment.is_called_for):
-            crew.write(assignment.distribute, line, now=clock.now(), actor=ACTOR)
-        if is_watch and crew.store.read(capacity.is_called_for, line, host := self._host(), now=clock.now()):
-            crew.write(capacity.adjust, line, host, now=clock.now(), actor=ACTOR)
+        line, is_watch = self._line, self._is_watch(self._line)
+        self._guarded(lambda: self._complete_rosters(line))
+        self._guarded(self._end_stopped_work)
+        if is_watch:
+            self._guarded(lambda: self._fail_over(line))
+        for item in self._crew.store.read(flow.to_settle):
+            self._settle(line, item)
+        self._guarded(lambda: self._distribute(line))
+        if is_watch:
+            self._guarded(lambda: self._adjust(line))
         if self._exports is not None:
-            self._exports.look()
+            self._guarded(self._exports.look)
+
+    def _complete_rosters(self, line: Pipeline) -> None:
+        if not self._crew.store.read(workers.is_complete, line):
+            self._crew.write(workers.complete, line, now=clock.now(), actor=ACTOR)
+
+    def _end_stopped_work(self) -> None:
+        if self._crew.store.read(stops.at_work):
+            self._crew.write(stops.end_work, grace_seconds=self._grace, now=clock.now(), actor=ACTOR)
+
+    def _fail_over(self, line: Pipeline) -> None:
+        if self._crew.store.read(failover.is_called_for, line, now=clock.now()):
+            self._crew.write(failover.attend, line, grace_seconds=self._grace, now=clock.now(), actor=ACTOR)
+
+    def _settle(self, line: Pipeline, item: Row) -> None:
+        """What cannot be settled waits for a person, and holds nothing else up."""
+
+        def by_its_task() -> None:
+            left = handed_in(self._crew.store.read(_last_run, item["task_id"]))
+            self._crew.write(flow.settle, line, item["item_id"], left, now=clock.now(), actor=ACTOR)
+
+        def by_a_person() -> None:
+            self._crew.write(flow.settle_by_hand, item["item_id"], now=clock.now(), actor=ACTOR)
+
+        if not self._guarded(by_its_task):
+            self._guarded(by_a_person)
+
+    def _distribute(self, line: Pipeline) -> None:
+        if self._crew.store.read(assignment.is_called_for):
+            self._crew.write(assignment.distribute, line, now=clock.now(), actor=ACTOR)
+
+    def _adjust(self, line: Pipeline) -> None:
+        host = self._host()
+        if self._crew.store.read(capacity.is_called_for, line, host, now=clock.now()):
+            self._crew.write(capacity.adjust, line, host, now=clock.now(), actor=ACTOR)
+
+    @property
+    def _grace(self) -> float:
+        return self._crew.settings.crew.grace_period_seconds
 
     def _is_watch(self, line: Pipeline) -> bool:
         """Whether queues and workers are to be looked at: something changed there, somebody is offline, or it is time
@@ -73,18 +105,24 @@ class Foreman:
         shut = gates.refusals(crew.machine.load(), crew.settings.launch, agents_at_work=at_work)
         return Host(tuple(each.message for each in shut), crew.settings.instance_limits)
 
-    def _left_by(self, item: Row) -> dict[str, Any] | None:
-        """The output that the item's last agent left in its file, where it has no tool to report with."""
-        run_dir = self._crew.store.read(_last_run, item["task_id"])
-        path = Path(run_dir or "") / OUTPUT_FILE
-        if run_dir is None or not path.is_file() or path.stat().st_size > MOST_OUTPUT:
-            return None
-        try:
-            left = json.loads(path.read_bytes())
-        except ValueError as error:
-            log.warning("the output of %s is no JSON: %s", item["task_id"], error)
-            return None
-        return left if isinstance(left, dict) else None
+
+def handed_in(run_dir: str | None) -> flow.Left:
+    """What an agent left in its output file, which has no tool to report with: any program may have written it."""
+    path = Path(run_dir or "") / OUTPUT_FILE
+    if run_dir is None or not path.is_file():
+        return flow.Left()
+    if path.stat().st_size > flow.MOST_OUTPUT:
+        return flow.Left(fault=f"its output file is larger than {flow.MOST_OUTPUT} bytes")
+    try:
+        found = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+        json.dumps(found).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        return flow.Left(fault=f"its output file is no JSON: {cut(str(error), 200)}")
+    return flow.Left(found) if isinstance(found, dict) else flow.Left(fault="its output file holds no JSON object")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no value of JSON's")
 
 
 def _last_run(tx: Transaction, task_id: str) -> str | None:

@@ -90,7 +90,7 @@ class Supervisor:
         self._renewed = 0.0
         self._rounds = Rounds(crew, self._guarded, self._job)
         self._radar = Radar()
-        self._foreman = Foreman(crew)
+        self._foreman = Foreman(crew, self._guarded)
         self._look_at_all = True
         self._to_settle = True
         self._clocks = clock.Pair.now()

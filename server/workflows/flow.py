@@ -17,6 +17,15 @@ from . import failover, forecasts, items, pipeline, projects, workers
 from .pipeline import DEPLOYMENT, Pipeline
 
 NO_OUTPUT = "output_missing"
+MOST_OUTPUT = 262_144  # characters
+
+
+@dataclass(frozen=True)
+class Left:
+    """The output that an agent left in a file; or what is wrong with that file."""
+
+    output: Mapping[str, Any] | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Word:
 
 def report(tx: Transaction, workflows: Workflows | None, word: Word, *, now: str) -> None:
     """Keep it, and what follows from it for its project. Raises InvalidInput where the output is not as asked for."""
+    _require_json(word.output)
     task_id = agents.get(tx, word.agent_id)["task_id"]
     item = items.of_task(tx, task_id) if workflows is not None and task_id is not None else None
     if workflows is not None and item is not None:
@@ -39,6 +49,16 @@ def report(tx: Transaction, workflows: Workflows | None, word: Word, *, now: str
     elif word.output is not None:
         raise InvalidInput("Nothing asks for an output here.", hint="Leave it out.")
     reports.record(tx, word.agent_id, word.kind, word.summary, now=now, no_change=word.no_change, output=word.output)
+
+
+def _require_json(output: Mapping[str, Any] | None) -> None:
+    """Raises InvalidInput for what no JSON can hold."""
+    try:
+        text = json.dumps(output, allow_nan=False)
+    except ValueError as error:
+        raise InvalidInput(f"The output is no JSON: {error}.", hint="Leave out what is not known.") from error
+    if len(text) > MOST_OUTPUT:
+        raise InvalidInput(f"The output has {len(text)} characters; {MOST_OUTPUT} is the limit.", hint="Name a file.")
 
 
 def to_settle(tx: Transaction, item_id: int | None = None) -> list[Row]:
@@ -53,17 +73,20 @@ def to_settle(tx: Transaction, item_id: int | None = None) -> list[Row]:
     )
 
 
-def settle(
-    tx: Transaction, line: Pipeline, item_id: int, left: Mapping[str, Any] | None, *, now: str, actor: str
-) -> None:
-    """What follows from the end of an item's task. ``left`` is the output that its agent left in a file."""
+def settle(tx: Transaction, line: Pipeline, item_id: int, left: Left, *, now: str, actor: str) -> None:
+    """What follows from the end of an item's task."""
     for item in to_settle(tx, item_id):  # none, where somebody was faster
         _settle(tx, line, item, left, now=now, actor=actor)
 
 
-def _settle(
-    tx: Transaction, line: Pipeline, item: Row, left: Mapping[str, Any] | None, *, now: str, actor: str
-) -> None:
+def settle_by_hand(tx: Transaction, item_id: int, *, now: str, actor: str) -> None:
+    """It could not be settled otherwise; a person sees what became of it."""
+    for item in to_settle(tx, item_id):
+        why = "What follows from its end could not be recorded; the supervisor's log has more."
+        to_review(tx, item, CrewyardError.code, why, now=now, actor=actor)
+
+
+def _settle(tx: Transaction, line: Pipeline, item: Row, left: Left, *, now: str, actor: str) -> None:
     match item["task_status"]:
         case _ if item["project_status"] == "rejected":
             items.drop(tx, item, now=now, actor=actor, why="its project is rejected")
@@ -94,11 +117,11 @@ def _failed_over(tx: Transaction, item: Row, *, now: str, actor: str) -> None:
         items.ended(tx, item, "waiting", "failed_over", now=now, actor=actor, why=why)
 
 
-def _completed(
-    tx: Transaction, line: Pipeline, item: Row, left: Mapping[str, Any] | None, *, now: str, actor: str
-) -> None:
-    output = reports.output_of(tx, item["task_id"]) or (dict(left) if left is not None else None)
+def _completed(tx: Transaction, line: Pipeline, item: Row, left: Left, *, now: str, actor: str) -> None:
+    output = reports.output_of(tx, item["task_id"]) or (None if left.output is None else dict(left.output))
     try:
+        if output is None and left.fault:
+            raise InvalidInput(f"The output of {item['workflow']} cannot be read: {left.fault}.")
         pipeline.check_output(item["workflow"], line.stage(item["workflow"]), output)
     except CrewyardError as error:
         to_review(tx, item, NO_OUTPUT, error.message, now=now, actor=actor)

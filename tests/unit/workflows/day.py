@@ -22,6 +22,7 @@ from crewyard.server.workflows.pipeline import Pipeline
 
 from .hands import Hands
 from .judge import Judge
+from .line import plainly
 from .people import People
 from .world import CONFIGURATION, HOUR, Machine, StandIn, World
 
@@ -49,7 +50,7 @@ class Day:
         self.chance = random.Random(self.world.seed)
         self.machine = Machine()
         self.judge = Judge(self.store, self.line)
-        self._foreman = Foreman(cast("Crew", StandIn(self.store, self.settings, self.machine)))
+        self._foreman = Foreman(cast("Crew", StandIn(self.store, self.settings, self.machine)), plainly)
         self._agenda: list[tuple[str, int, Act]] = []
         self._numbers = itertools.count()
         self._changed = False

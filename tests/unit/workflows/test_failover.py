@@ -53,7 +53,7 @@ def look(line: Line) -> bool:
     if called:
         line.run(failover.attend, line.pipeline, grace_seconds=10.0)
     for item in line.read(flow.to_settle):
-        line.run(flow.settle, line.pipeline, item["item_id"], None)
+        line.run(flow.settle, line.pipeline, item["item_id"], flow.Left())
     line.distribute()
     return called
 

@@ -184,7 +184,7 @@ def test_settling_twice_changes_nothing_more(line: Line) -> None:
     line.finish(name, REPOSITORY)
     from crewyard.server.workflows import flow
 
-    line.run(flow.settle, line.pipeline, line.item(name, "genesis")["item_id"], REPOSITORY)
+    line.run(flow.settle, line.pipeline, line.item(name, "genesis")["item_id"], flow.Left(REPOSITORY))
     assert len(line.read(lambda tx: tx.all("SELECT * FROM queue_item"))) == 2
     assert json.loads(line.item(name, "genesis")["output"]) == REPOSITORY
     assert line.item(name, "genesis")["ended_at"] == NOW

@@ -144,7 +144,7 @@ def test_r212_one_whose_silent_agent_still_lives_works_again_as_soon_as_that_has
     line.later(60)
     line.run(failover.attend, line.pipeline, grace_seconds=0.0)
     for item in line.read(flow.to_settle):
-        line.run(flow.settle, line.pipeline, item["item_id"], None)
+        line.run(flow.settle, line.pipeline, item["item_id"], flow.Left())
     line.run(failover.attend, line.pipeline, grace_seconds=0.0)
     assert line.worker("genesis-01")["status"] == "idle"
 

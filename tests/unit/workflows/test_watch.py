@@ -13,7 +13,7 @@ from crewyard.server.gates import Load
 from crewyard.server.settings import Settings
 from crewyard.server.workflows import workers
 
-from .line import SETTINGS, Line
+from .line import SETTINGS, Line, plainly
 
 EVENING = "2026-01-05T21:44:50.000Z"
 
@@ -54,7 +54,7 @@ def crowd(crew: StandIn) -> int:
 
 
 def test_r242_queues_are_looked_at_every_thirty_seconds_where_nothing_changes(crew: StandIn) -> None:
-    lead = Foreman(cast("Crew", crew))
+    lead = Foreman(cast("Crew", crew), plainly)
     lead.look()
     crew.line.later(29.9)
     lead.look()
@@ -65,7 +65,7 @@ def test_r242_queues_are_looked_at_every_thirty_seconds_where_nothing_changes(cr
 
 
 def test_r242_queues_are_looked_at_on_every_change(crew: StandIn) -> None:
-    lead = Foreman(cast("Crew", crew))
+    lead = Foreman(cast("Crew", crew), plainly)
     lead.look()
     for number in range(13):
         crew.line.dispatch(f"Project {number}")
@@ -74,9 +74,9 @@ def test_r242_queues_are_looked_at_on_every_change(crew: StandIn) -> None:
 
 
 def test_a_successor_looks_at_once(crew: StandIn) -> None:
-    Foreman(cast("Crew", crew)).look()
+    Foreman(cast("Crew", crew), plainly).look()
     crew.line.later(10.0)
-    Foreman(cast("Crew", crew)).look()
+    Foreman(cast("Crew", crew), plainly).look()
     assert crowd(crew) == 3
 
 
@@ -84,7 +84,7 @@ def test_c42_a_machine_that_is_full_gets_no_more_workers_and_the_alarm_has_the_f
     crew.free_memory_mb = 10.0
     for number in range(13):
         crew.line.dispatch(f"Project {number}")
-    Foreman(cast("Crew", crew)).look()
+    Foreman(cast("Crew", crew), plainly).look()
     assert crowd(crew) == 2
     causes = crew.line.read(lambda tx: tx.all("SELECT cause FROM workflow_alert WHERE kind = 'capacity'"))
     assert "10 MiB of memory are free" in causes[0]["cause"]
