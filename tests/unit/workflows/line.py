@@ -89,9 +89,9 @@ class Line:
         row: Row = self.read(workers.get, worker_id)
         return row
 
-    def start(self, project_id: str) -> str:
-        """An agent begins with what the project has in work; returns its id."""
-        work = self.read(assignments.of_task, self.item(project_id)["task_id"])
+    def start(self, project_id: str, workflow: str | None = None) -> str:
+        """An agent begins with what the project has in work, in that stage or the last; returns its id."""
+        work = self.read(assignments.of_task, self.item(project_id, workflow)["task_id"])
         order = launches.LaunchOrder(
             agent_type=work["agent_type"],
             kind="command",

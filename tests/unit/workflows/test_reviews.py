@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewyard.server import assignments, events, tasks
+from crewyard.server import agents, assignments, events, tasks
 from crewyard.server.errors import IllegalTransition, InvalidInput, NoAvailableWork, WorkflowNotFound
 from crewyard.server.store import Row
 from crewyard.server.workflows import flow, items, reviews
@@ -122,6 +122,23 @@ def test_a_project_of_which_two_stages_wait_for_a_word_goes_on_after_the_second(
     assert decide(line, name, "retry", workflow="content")["status"] == "review"
     assert line.item(name, "development")["status"] == "review"
     assert decide(line, name, "retry")["status"] == "active"
+
+
+def test_who_works_in_another_stage_for_a_rejected_project_is_ended(line: Line) -> None:
+    name = line.dispatch(stage="development")
+    line.distribute()
+    line.learn(name, DEPLOYED)
+    line.run(flow.hand_over, line.pipeline, line.item(name))
+    agent = line.start(name, "development")
+    line.distribute()
+    line.fail(name)  # content
+    decide(line, name, "reject", "Nobody wants it.")
+    line.look()
+
+    assert line.read(agents.get, agent)["kill_outcome"] == "release"
+    line.end(agent)
+    assert line.read(items.open_of, name) == []
+    assert line.read(tasks.get, "P-1-development")["status"] == "cancelled"
 
 
 @pytest.mark.parametrize(

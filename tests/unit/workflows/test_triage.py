@@ -81,6 +81,7 @@ def test_r208_what_is_raised_after_a_triage_is_held_back_no_more(line: Line) -> 
     old = line.dispatch()
     line.later(DAY)
     line.dispatch(priority=1)
+    line.later(3600)
     raise_urgent(line)
     line.run(projects.set_priority, old, 1)
 
