@@ -94,7 +94,7 @@ def _unstarted(each: Figures) -> Iterator[Bottleneck]:
             "high",
             "Look at what holds launches back; if the machine has room, raise crew.max_parallel or the agent type's "
             "max_instances.",
-            call("monitor_resource_usage", action="check"),
+            call("monitor_resource_usage"),
         )
 
 
@@ -162,7 +162,7 @@ def _slower(each: Figures, before: Figures | None) -> Iterator[Bottleneck]:
             f"{len(before.took)}).",
             "medium",
             "Look at what its workers do, and at the load of the machine.",
-            call("monitor_resource_usage", action="check"),
+            call("monitor_resource_usage"),
         )
 
 

@@ -10,7 +10,7 @@ from crewyard.server.workflows import bottlenecks
 from crewyard.server.workflows.measures import Figures, Measures
 from crewyard.server.workflows.pipeline import Pipeline
 
-from .tool_calls import fault_of
+from .tool_calls import fault_of, fault_of_line
 from .workflows.line import NOW
 
 STAGES: dict[str, Any] = {"genesis": {"agent": "builder"}, "content": {"agent": "builder", "hands_over": "deployed"}}
@@ -56,6 +56,7 @@ def test_r221_each_bottleneck_comes_with_what_helps(
     assert helps in found.next_call
     assert found.suggestion
     assert fault_of(found.next_call) is None
+    assert fault_of_line(found.next_call) is None
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,7 @@ def test_projects_that_wait_for_their_deployment_are_told_of() -> None:
 
     assert (found.workflow, found.impact) == ("content", "2 projects in no queue.")
     assert fault_of(found.next_call) is None
+    assert fault_of_line(found.next_call) is None
 
 
 def test_the_most_severe_stands_first() -> None:
