@@ -5,15 +5,16 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from yards import CREWYARD, Yard, script, wait_until
 
-from crewyard.server import clock, process, settings
+from crewyard.server import clock, lease, process, settings
 from crewyard.server.process import Identity
 from crewyard.server.store import Row, Store, Transaction
-from crewyard.server.workflows import items, projects, workers
+from crewyard.server.workflows import items, projects, stops, workers
 from crewyard.server.workflows.pipeline import Pipeline
 
 LEAD = "lead"
@@ -202,3 +203,29 @@ def test_r222_what_waits_is_foretold_by_the_daemon_and_held_against_what_came(wo
     assert rows, "with five finished items of a stage something is said of those that wait"
     assert all(row["made_at"] < row["actual_at"] for row in rows)
     assert all(row["p50_at"] <= row["p90_at"] and row["samples"] >= 5 for row in rows)
+
+
+def test_r219_an_emergency_stop_ends_the_agent_keeps_its_work_and_starts_nothing_until_it_is_resumed(
+    works: Works,
+) -> None:
+    works.configure(**SCRIPTS | {"genesis": ("1: write half.md half", "1: sleep 600", *GENESIS)})
+    works.start()
+    name = works.dispatch()
+    task = works.until_at_work(name, "genesis")["task_id"]
+    [worktree] = {row["workspace"] for row in works.agents(task)}
+    wait_until(lambda: (Path(worktree) / "half.md").exists())
+
+    works.run(stops.stop, name, why="It sends mail.", grace_seconds=1.0)
+    wait_until(lambda: works.item(name)["status"] == "held")
+    assert works.project(name)["status"] == "held"
+    assert (Path(worktree) / "half.md").read_text() == "half\n"
+    works.kill()
+    works.start()  # it is as true for the next server
+    begun = works.store.read(lease.current)["until_monotonic"]
+    wait_until(lambda: works.store.read(lease.current)["until_monotonic"] > begun + lease.RENEW_SECONDS)
+    assert [row["status"] for row in works.agents(task)] == ["killed"]
+
+    works.run(stops.resume, works.line, name, why="The mail is off.")
+    works.until_project(name, "completed")
+    assert works.yard.at_roadmap("half.md") == "half"
+    assert [row["attempt"] for row in works.agents(task)] == [1, 2]
