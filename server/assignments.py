@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from . import agents, alerts, error_events, events, notices, recipients, states, tasks
 from .error_events import Note
-from .errors import AlreadyAssigned, TaskNotCompleted
+from .errors import AlreadyAssigned, NoAvailableWork, TaskNotCompleted
 from .store import Row, Transaction
 
 _CONFLICTED = "SELECT conflicted_files FROM merge_request WHERE task_id = ? ORDER BY merge_id DESC LIMIT 1"
@@ -37,11 +37,15 @@ def create(
     actor: str,
     reserved: bool = False,
     instance_id: str | None = None,
+    to_worker: bool = False,
 ) -> Row:
     """Give the task to an agent type. Raises AlreadyAssigned (G-17); one statement decides between rivals.
 
-    ``reserved``: no agent is started for it before somebody asks for one (``take_up``).
+    ``reserved``: no agent is started for it before somebody asks for one (``take_up``). A task of a project in a
+    queue goes ``to_worker`` only; raises NoAvailableWork for anybody else.
     """
+    if not to_worker:
+        refuse_queued(tx, [task["task_id"]])
     present = of_task(tx, task["task_id"])
     if present is not None:
         raise AlreadyAssigned(
@@ -88,6 +92,23 @@ def create(
         **({"orchestrator_instance_id": instance_id} if instance_id else {}),
     )
     return row
+
+
+def refuse_queued(tx: Transaction, task_ids: Sequence[str]) -> None:
+    """Raises NoAvailableWork for the first task that is a project's in some queue: its workers get it."""
+    row = tx.one(
+        "SELECT task_id, project_id, workflow FROM queue_item WHERE task_id IN (SELECT value FROM json_each(?)) "
+        "AND status IN ('waiting', 'held', 'review') LIMIT 1",
+        (json.dumps(list(task_ids)),),
+    )
+    if row is not None:
+        raise NoAvailableWork(
+            f"Task {row['task_id']} is of project {row['project_id']}, in the queue of {row['workflow']}: a worker "
+            "gets it.",
+            hint=f"why(subject={row['project_id']!r}) tells how it stands.",
+            task_id=row["task_id"],
+            project_id=row["project_id"],
+        )
 
 
 def take_up(tx: Transaction, row: Row, *, agent_type: str, instance_id: str | None, now: str, actor: str) -> Row:

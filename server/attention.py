@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import agents, failed_starts, holds, log_ins, merges, reports
+from . import agents, failed_starts, holds, log_ins, merges, reports, tasks
 from .store import Row, Transaction
 from .wording import cut
 
@@ -64,8 +64,9 @@ def left_ready(tx: Transaction) -> int:
     """How many tasks are ready and in no dispatch, so that nobody works them off."""
     return int(
         tx.value(
-            "SELECT count(*) FROM specs_task t WHERE status = 'ready' AND NOT EXISTS (SELECT 1 FROM dispatch_task d "
-            "JOIN dispatch p USING (dispatch_id) WHERE d.task_id = t.task_id AND p.status IN ('active', 'paused'))"
+            f"SELECT count(*) FROM specs_task t WHERE status = 'ready' AND {tasks.UNQUEUED} AND NOT EXISTS "
+            "(SELECT 1 FROM dispatch_task d JOIN dispatch p USING (dispatch_id) "
+            "WHERE d.task_id = t.task_id AND p.status IN ('active', 'paused'))"
         )
     )
 

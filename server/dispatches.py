@@ -70,6 +70,7 @@ def open_or_join(
     if not task_ids:
         raise InvalidInput("There is no task to work off.", hint="plan(action='import') brings some in.")
     tasks.require_all(tx, task_ids)
+    assignments.refuse_queued(tx, task_ids)
     assignments.release_reserved(tx, task_ids, now=now, actor=actor)
     present = of_scope(tx, task_ids)
     if present is not None:

@@ -14,7 +14,7 @@ from .crew import ACTOR, Crew
 from .store import Row, Transaction
 from .wording import cut
 from .workflow_exports import Exports
-from .workflows import assignment, capacity, failover, flow, stops, workers
+from .workflows import assignment, capacity, failover, flow, roster, stops, workers
 from .workflows.capacity import Host
 from .workflows.pipeline import Pipeline
 
@@ -52,8 +52,8 @@ class Foreman:
             self._guarded(self._exports.look)
 
     def _complete_rosters(self, line: Pipeline) -> None:
-        if not self._crew.store.read(workers.is_complete, line):
-            self._crew.write(workers.complete, line, now=clock.now(), actor=ACTOR)
+        if not self._crew.store.read(roster.is_in_order, line):
+            self._crew.write(roster.put_in_order, line, now=clock.now(), actor=ACTOR)
 
     def _end_stopped_work(self) -> None:
         if self._crew.store.read(stops.at_work):

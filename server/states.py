@@ -158,7 +158,7 @@ ITEM = Machine(
     "queue_item",
     "item_id",
     _moves(
-        waiting="working held rejected",
+        waiting="working held review rejected",
         working="waiting held review done rejected",
         held="waiting rejected",
         review="waiting held rejected",

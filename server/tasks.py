@@ -17,6 +17,10 @@ from .store import Row, Transaction
 COUNTED = 100
 # The filters of the documents, as priorities (C-37).
 URGENCY = {"all": (1, 10), "high": (1, 2), "medium": (3, 7), "low": (8, 10)}
+# What is a project's in some queue goes to its workers.
+UNQUEUED = (
+    "NOT EXISTS (SELECT 1 FROM queue_item q WHERE q.task_id = t.task_id AND q.status NOT IN ('done', 'rejected'))"
+)
 READY_ORDER = "t.priority, t.remaining_hours DESC, t.estimated_hours, t.task_id"
 
 
@@ -106,7 +110,7 @@ def ready(
     )
     return tx.all(
         "SELECT t.* FROM specs_task t INDEXED BY specs_task_ready "
-        f"WHERE t.status = 'ready' AND t.priority BETWEEN :high AND :low {scope} "
+        f"WHERE t.status = 'ready' AND t.priority BETWEEN :high AND :low {scope} AND {UNQUEUED} "
         "AND coalesce(t.agent_type, :default) NOT IN (SELECT value FROM json_each(:but)) "
         f"ORDER BY {READY_ORDER} LIMIT :limit",
         {

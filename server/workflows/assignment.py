@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
-from .. import clock, events, holds
+from .. import clock, events, holds, tasks
 from ..errors import InvalidInput, NoAvailableWork
 from ..store import Row, Transaction
 from . import items, projects, workers
@@ -31,7 +31,7 @@ def distribute(tx: Transaction, line: Pipeline, *, now: str, actor: str) -> int:
     for item in _waiting_for(tx, None, "'offline', 'retired'"):
         free(tx, item, now=now, actor=actor, why=f"{item['wanted_worker']} is {item['worker_status']}")
     for name in line.names:
-        found = items.waiting(tx, name, limit=LOOKED_AT)
+        found = [row for row in items.waiting(tx, name, limit=LOOKED_AT) if not _is_in_other_hands(tx, row)]
         hands = [_hand(tx, row, now) for row in workers.idle(tx, name, now=now)] if found else []
         needs = [
             Need(row["item_id"], row["kind"], row["complexity"], row["location"], row["wanted_worker"]) for row in found
@@ -119,6 +119,12 @@ def by_hand(
     if worker["status"] == "idle":
         items.give(tx, line, item, worker, now=now, actor=actor, why=f"assigned by {actor}")
     return items.get(tx, item["item_id"])
+
+
+def _is_in_other_hands(tx: Transaction, item: Row) -> bool:
+    """Whether somebody had an agent started for its task by hand, between two workers: it waits for that one's end."""
+    task = None if item["task_id"] is None else tasks.get(tx, item["task_id"])
+    return task is not None and task["status"] in ("assigned", "in_progress")
 
 
 def _hand(tx: Transaction, worker: Row, now: str) -> Hand:

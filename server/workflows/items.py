@@ -131,7 +131,9 @@ def give(tx: Transaction, line: Pipeline, item: Row, worker: Row, *, now: str, a
     project = projects.get(tx, item["project_id"])
     task = _task_of(tx, line, item, project, now=now, actor=actor)
     task_id = task["task_id"]
-    assignment = assignments.create(tx, task, agent_type=worker["agent_type"], dispatch_id=None, now=now, actor=actor)
+    assignment = assignments.create(
+        tx, task, agent_type=worker["agent_type"], dispatch_id=None, to_worker=True, now=now, actor=actor
+    )
     if item["review_note"]:
         assignments.tell(tx, assignment["orchestrator_task_id"], f"A review of it said: {item['review_note']}")
     if line.settings.review_immediately:

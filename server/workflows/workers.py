@@ -4,8 +4,9 @@ import difflib
 import json
 
 from .. import events, states
-from ..errors import WorkerNotFound
+from ..errors import Refused, WorkerNotFound
 from ..store import Row, Transaction
+from ..workflow_sections import Worker
 from .pipeline import Pipeline
 
 
@@ -55,18 +56,28 @@ def crowd(tx: Transaction) -> list[Row]:
 
 
 def is_complete(tx: Transaction, pipeline: Pipeline) -> bool:
-    """Whether each stage has the fewest workers that it may have."""
+    """Whether each stage has the fewest workers that it may have, or nobody more can come now."""
     have = {
         row[0]: row[1] for row in tx.all("SELECT workflow, count(*) FROM worker WHERE status <> 'retired' GROUP BY 1")
     }
-    return all(have.get(name, 0) >= pipeline.stage(name).min_workers for name in pipeline.names)
+    return all(
+        have.get(name, 0) >= pipeline.stage(name).min_workers or next_of(tx, pipeline, name) is None
+        for name in pipeline.names
+    )
+
+
+def next_of(tx: Transaction, pipeline: Pipeline, workflow: str) -> Worker | None:
+    """The next of the roster who is not there, in this workflow or, on the way to it, in another."""
+    there = {row["worker_id"] for row in present(tx)}
+    return next((each for each in pipeline.roster(workflow) if each.name not in there), None)
 
 
 def complete(tx: Transaction, pipeline: Pipeline, *, now: str, actor: str) -> None:
     """Give each stage the fewest workers that it may have, first those of its roster."""
     for name in pipeline.names:
-        while len(present(tx, name)) < pipeline.stage(name).min_workers:
-            add(tx, pipeline, name, origin="roster", now=now, actor=actor, why="the least that the workflow has")
+        for _ in range(len(present(tx, name)), pipeline.stage(name).min_workers):
+            if next_of(tx, pipeline, name) is not None:
+                add(tx, pipeline, name, origin="roster", now=now, actor=actor, why="the least that the workflow has")
 
 
 def add(
@@ -80,9 +91,16 @@ def add(
     why: str,
     until: str | None = None,
 ) -> Row:
-    """The next of the roster who is not there. ``origin`` is roster, scaled or emergency."""
-    there = {row["worker_id"] for row in present(tx, workflow)}
-    profile = next(each for each in pipeline.roster(workflow) if each.name not in there)
+    """The next of the roster who is not there (``next_of``). ``origin`` is roster, scaled or emergency.
+
+    Raises Refused where there is nobody.
+    """
+    profile = next_of(tx, pipeline, workflow)
+    if profile is None:
+        raise Refused(
+            f"Nobody more can come to {workflow}: its whole roster is there, or still at work in another workflow.",
+            hint=f"workers(action='list', workflow={workflow!r}) shows them.",
+        )
     agent_type = pipeline.agent_of(workflow, profile)
     facts = (workflow, agent_type, json.dumps(profile.specialities), profile.location, origin, until, now)
     if tx.one("SELECT 1 FROM worker WHERE worker_id = ?", (profile.name,)) is None:

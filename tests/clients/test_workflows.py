@@ -1,4 +1,4 @@
-"""Document 003 with an unmodified Claude Code: it dispatches a project by the slash command, and works in each stage."""
+"""Document 003 with an unmodified Claude Code: it dispatches a project by slash command, and works in each stage."""
 
 import json
 from collections.abc import Callable

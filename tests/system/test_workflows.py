@@ -213,7 +213,7 @@ def test_r219_an_emergency_stop_ends_the_agent_keeps_its_work_and_starts_nothing
     name = works.dispatch()
     task = works.until_at_work(name, "genesis")["task_id"]
     [worktree] = {row["workspace"] for row in works.agents(task)}
-    wait_until(lambda: (Path(worktree) / "half.md").exists())
+    wait_until((Path(worktree) / "half.md").exists)
 
     works.run(stops.stop, name, why="It sends mail.", grace_seconds=1.0)
     wait_until(lambda: works.item(name)["status"] == "held")

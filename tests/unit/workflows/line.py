@@ -178,6 +178,10 @@ class Line:
         self.run(given_up)
         self.run(flow.settle, self.pipeline, item["item_id"], flow.Left())
 
+    def work(self, project_id: str) -> str:
+        """The assignment of what the project has in work."""
+        return str(self.read(assignments.of_task, self.item(project_id)["task_id"])["orchestrator_task_id"])
+
     def task(self, project_id: str) -> Row:
         row: Row = self.read(tasks.get, self.item(project_id)["task_id"])
         return row

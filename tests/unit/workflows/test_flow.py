@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from crewyard.server import events
-from crewyard.server.errors import IllegalTransition, InvalidInput, ProjectNotFound
+from crewyard.server import assignments, dispatches, events, states, tasks
+from crewyard.server.errors import IllegalTransition, InvalidInput, NoAvailableWork, ProjectNotFound
 from crewyard.server.workflows import assignment, items, projects
 
 from .line import DEPLOYED, NOW, REPOSITORY, Line
@@ -188,3 +188,29 @@ def test_settling_twice_changes_nothing_more(line: Line) -> None:
     assert len(line.read(lambda tx: tx.all("SELECT * FROM queue_item"))) == 2
     assert json.loads(line.item(name, "genesis")["output"]) == REPOSITORY
     assert line.item(name, "genesis")["ended_at"] == NOW
+
+
+def test_what_is_in_a_queue_is_given_to_workers_alone(line: Line) -> None:
+    name = line.dispatch()
+    line.distribute()
+    task_id = line.item(name)["task_id"]
+    line.fail(name)
+
+    line.run(tasks.release, task_id, why="somebody opened it again")
+    with pytest.raises(NoAvailableWork, match="is of project P-1, in the queue of genesis"):
+        line.run(dispatches.open_or_join, [task_id], max_parallel=1, agent_type=None)
+    with pytest.raises(NoAvailableWork, match="a worker gets it"):
+        line.run(assignments.create, line.task(name), agent_type="builder", dispatch_id=None)
+
+
+def test_what_somebody_else_has_in_hand_holds_up_nothing_behind_it(line: Line) -> None:
+    first = line.dispatch()
+    line.distribute()
+    line.run(assignments.release, line.work(first), why="its agent was ended")
+    line.run(assignments.create, line.task(first), agent_type="builder", dispatch_id=None)  # in this moment
+    line.run(lambda tx, **at: events.change(tx, states.ITEM, line.item(first)["item_id"], "waiting", **at))
+    second = line.dispatch()
+    line.distribute()
+
+    assert line.item(first)["status"] == "waiting"
+    assert line.item(second)["status"] == "working"
