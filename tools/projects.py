@@ -159,7 +159,7 @@ async def _dispatch(yard: Yard, line: Pipeline, text: str, path: str, *, batch: 
         drafts = intake.of_batch(path, content, like) if batch else [intake.of_file(path, content, like)]
     else:
         drafts = [intake.of_text(text, like)]
-    await yard.operations.require_fit({stage.agent for stage in line.settings.stages.values()})
+    await yard.operations.require_fit(line.agent_types)
     caller = await yard.caller()
     made = await yard.run(caller, _dispatched, line, drafts, now=clock.now(), actor=caller.name)
     shown, more = page(made, key=lambda each: each.project_id, limit=len(made) + 1)

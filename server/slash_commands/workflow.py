@@ -59,7 +59,7 @@ def _text(pipeline: Pipeline, command: WorkflowCommand, tx: Transaction, typed: 
 
 def _what_to_do(command: WorkflowCommand, given: Mapping[str, Any]) -> str:
     calls = command.calls(given)
-    if len(calls) == 1:
+    if len(calls) == 1 and not command.opens_incident:
         return f"{ONE.format(call=calls[0])} {REFUSED}"
     listed = [f"{number}. {each}" for number, each in enumerate(calls, 1)]
     if command.opens_incident:

@@ -54,6 +54,11 @@ class Pipeline:
         numbered = (f"{name.lower()}-{n:02d}" for n in range(1, stage.most_in_emergency + len(known) + 1))
         return known + [Worker(name=each) for each in numbered if each not in taken]
 
+    @property
+    def agent_types(self) -> set[str]:
+        """Those of all its workers."""
+        return {self.agent_of(name, worker) for name in self.names for worker in self.roster(name)}
+
     def agent_of(self, name: str, worker: Worker) -> str:
         return worker.agent or self.stage(name).agent
 

@@ -91,6 +91,13 @@ async def test_free_words_of_which_a_client_may_show_the_first_only_are_marked(c
     assert "<command-args>" not in await told(call, "dispatch-genesis", input="Make a shop")
 
 
+async def test_an_emergency_of_one_call_leaves_an_incident_behind_as_well(bench: Bench, call: Any) -> None:
+    text = await told(call, "emergency-stop", project_id=Line(bench.store).dispatch())
+    assert "1. projects(action='emergency_stop', project_id='P-1')" in text
+    assert "2. analytics(action='incident_report', reason='emergency-stop'" in text
+    assert "incident_report" not in await told(call, "resume", project_id="P-1")
+
+
 async def test_r230_the_procedure_for_an_overload_is_told_in_its_order_and_ends_with_a_report(call: Any) -> None:
     text = await told(call, "emergency-overload")
     places = [
