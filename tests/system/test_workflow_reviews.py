@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from yards import CREWYARD, Yard, wait_until
 
-from crewyard.server import process
+from crewyard.server import agents, process
 from crewyard.server.process import Identity
 from crewyard.server.workflows import reviews, stops
 
@@ -22,14 +22,19 @@ def works(yard: Yard) -> Iterator[Works]:
     made.store.close()
 
 
-def test_a_stop_that_no_server_saw_is_carried_out_by_the_next_one(works: Works) -> None:
+@pytest.mark.parametrize("is_to_restart", [False, True])
+def test_a_stop_that_no_server_saw_is_carried_out_by_the_next_one(works: Works, is_to_restart: bool) -> None:
     works.configure(**SCRIPTS | {"genesis": ("1: sleep 600", *GENESIS)})
+    told = works.yard.repo / "crewyard.toml"
+    told.write_text(told.read_text().replace("heartbeat_minutes = 0.05", "heartbeat_minutes = 5.0"))  # no failover
     works.start()
     name = works.dispatch()
     task = works.until_at_work(name, "genesis")["task_id"]
     [agent] = works.agents(task)
     runs = Identity(agent["pid"], agent["pid_start_time"], agent["boot_id"])
     works.kill()
+    if is_to_restart:  # asked for before: its next agent would start at once
+        works.run(agents.request_kill, agent["agent_id"], reason="stalled", outcome="restart", grace_seconds=1.0)
     works.run(stops.stop, name, why="It sends mail.", grace_seconds=1.0)
     assert process.is_alive(runs)
 
