@@ -84,6 +84,15 @@ async def test_r211_health_comes_from_the_age_of_the_last_sign_of_life(bench: An
     assert seen["workers"][0]["health"] == "dead"
 
 
+async def test_r227_everyone_is_looked_at_the_worst_first(line: Line, call: Any) -> None:
+    line.run(workers.offline, "genesis-02", why="silent")
+    seen = await call("workers", action="health", workflow="all")
+    assert [each["worker_id"] for each in seen["workers"]] == [
+        "genesis-02", "content-01", "development-01", "development-02", "genesis-01",
+    ]  # fmt: skip
+    assert seen["health_status"] == "critical"
+
+
 async def test_l30_of_one_without_a_process_no_heartbeat_is_made_up(line: Line, call: Any) -> None:
     line.dispatch()
     line.distribute()
