@@ -24,6 +24,7 @@ MORE = (
 )
 TAKEN = {"level": "{level}", "kind": "{kind}", "complexity": "{complexity}", "location": "{location}"}
 
+WHY = Argument("details", "why", takes_rest=True)
 DEPLOYED_AT = Argument("deployed_at", "where it was deployed, where its worker has not said so")
 
 BATCH = WorkflowCommand(
@@ -41,8 +42,8 @@ EMERGENCY_STOP = WorkflowCommand(
     requirement="R-219",
     is_emergency=True,
     opens_incident=True,
-    arguments=(PROJECT,),
-    steps=(Step("projects", {"action": "emergency_stop", "project_id": "{project_id}"}),),
+    arguments=(PROJECT, WHY),
+    steps=(Step("projects", {"action": "emergency_stop", "project_id": "{project_id}", "why": "{details}"}),),
 )
 RESUME = WorkflowCommand(
     name="resume",
@@ -50,8 +51,8 @@ RESUME = WorkflowCommand(
     purpose="Let a project that was stopped go on from where it was.",
     requirement="R-219",
     is_emergency=True,
-    arguments=(PROJECT,),
-    steps=(Step("projects", {"action": "resume", "project_id": "{project_id}"}),),
+    arguments=(PROJECT, WHY),
+    steps=(Step("projects", {"action": "resume", "project_id": "{project_id}", "why": "{details}"}),),
 )
 
 

@@ -90,7 +90,7 @@ CRITICAL_FAILURE = WorkflowCommand(
     is_emergency=True,
     arguments=(PROJECT, DETAILS),
     steps=(
-        Step("projects", {"action": "emergency_stop", "project_id": "{project_id}"}),
+        Step("projects", {"action": "emergency_stop", "project_id": "{project_id}", "why": "{details}"}),
         Step("workers", {"action": "health", "workflow": EVERY}),
         Step("workers", {"action": "restart_failed"}),
         Step(

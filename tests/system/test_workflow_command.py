@@ -58,7 +58,7 @@ def test_without_a_line_all_commands_are_listed(yard: Yard) -> None:
 
 
 def test_r219_an_emergency_stop_ends_agents_whose_server_is_gone(yard: Yard) -> None:
-    configure(yard, genesis=script("say here", "write half.md half", "sleep 600"))
+    configure(yard, genesis=script("say here", "write half.md half", "hang"))
     assert crewyard(yard, "start").returncode == 0
     told(yard, "/dispatch-genesis A shop for tea")
     wait_until(lambda: yard.holds("SELECT 1 FROM agent_lifecycle WHERE status = 'running'"), 60)

@@ -62,24 +62,32 @@ def test_a_file_that_is_no_export_stays_as_it_is(crew: Crew, folder: Path, caplo
     theirs = folder / "queues/genesis-queue/items.json"
     theirs.parent.mkdir(parents=True)
     theirs.write_text('{"items": "mine"}')
-    elsewhere = crew.root.parent / "elsewhere"
-    elsewhere.mkdir()
-    (folder / "instances").symlink_to(elsewhere)
     Exports(crew, LINE).look()
 
     assert theirs.read_text() == '{"items": "mine"}'
     assert "is no export of workflows" in caplog.text
-    assert list(elsewhere.iterdir()) == []
     assert content(folder / "queues/review-queue/items.json")["items"] == []
 
 
-def test_a_link_in_the_place_of_a_file_is_not_followed(crew: Crew, folder: Path) -> None:
+def test_nothing_is_written_where_a_folder_leads_out_of_the_repository(crew: Crew, folder: Path) -> None:
+    elsewhere = crew.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    folder.mkdir()
+    (folder / "projects").symlink_to(elsewhere)
+    dispatch(crew)
+    Exports(crew, LINE).look()
+
+    assert list(elsewhere.iterdir()) == []
+    assert content(folder / "queues/genesis-queue/items.json")["waiting"] == 1
+
+
+@pytest.mark.parametrize("name", ["items.json", ".items.json.crewyard-part"])
+def test_a_link_in_the_place_of_a_file_is_not_followed(crew: Crew, folder: Path, name: str) -> None:
     secret = crew.root.parent / "secret.json"
     secret.write_text('{"generator": "crewyard workflow export"}')
-    place = folder / "queues/genesis-queue/items.json"
+    place = folder / "queues/genesis-queue" / name
     place.parent.mkdir(parents=True)
     place.symlink_to(secret)
-    place.with_name(".items.json.crewyard-part").symlink_to(secret)
     Exports(crew, LINE).look()
 
     assert place.is_symlink()

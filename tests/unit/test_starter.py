@@ -215,7 +215,9 @@ def test_the_check_that_suits_the_project_is_proposed_in_a_remark(
     assert settings.Settings.model_validate(tomllib.loads(starter.text([], usual))).merge.check == []
 
 
-def test_r250_to_r259_workflows_are_those_of_document_003(git_repo: Path, no_programs: Path) -> None:
+def test_r250_r251_r252_r256_r257_r258_r259_workflows_are_those_of_document_003(
+    git_repo: Path, no_programs: Path
+) -> None:
     put(no_programs, "claude")
     starter.begin(Repository.discover(git_repo), workflows=True)
 

@@ -79,7 +79,7 @@ async def test_r230_each_use_of_an_emergency_is_audited_and_leaves_an_incident(f
     assert facts["queues"]["genesis"]["waiting"] == 1
 
 
-async def test_what_only_looks_leaves_no_incident(flowing: Bench) -> None:
+async def test_r227_what_only_looks_as_a_health_check_leaves_no_incident(flowing: Bench) -> None:
     assert (await given(flowing.yard, "/health-check")).incident_id is None
     assert (await given(flowing.yard, "/queues")).incident_id is None
     assert flowing.value("SELECT count(*) FROM incident") == 0

@@ -142,7 +142,7 @@ def test_r230_an_overload_scales_all_up_then_triages_then_alerts() -> None:
 
 def test_r231_a_critical_failure_stops_checks_restarts_and_reports() -> None:
     assert calls_of("/emergency-failure P-7 the build host is gone") == [
-        "projects(action='emergency_stop', project_id='P-7')",
+        "projects(action='emergency_stop', project_id='P-7', why='the build host is gone')",
         "workers(action='health', workflow='all')",
         "workers(action='restart_failed')",
         "analytics(action='incident_report', reason='critical-failure of P-7', details='the build host is gone')",
