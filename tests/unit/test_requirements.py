@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RANGES = (*range(25, 41), *range(79, 200))
+RANGES = (*range(25, 41), *range(79, 266))
 
 
 @pytest.fixture(scope="module")

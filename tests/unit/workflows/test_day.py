@@ -39,7 +39,7 @@ def day(simulate: Simulate) -> Day:
     return simulate(World())
 
 
-def test_no_project_of_a_day_is_lost_or_worked_on_twice(day: Day) -> None:
+def test_r201_no_project_of_a_day_is_lost_or_worked_on_twice(day: Day) -> None:
     """The judge has looked at each moment; this is what there is at the end."""
     ended = day.rows("SELECT * FROM project")
     assert len(ended) == World.projects

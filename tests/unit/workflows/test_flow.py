@@ -214,3 +214,17 @@ def test_what_somebody_else_has_in_hand_holds_up_nothing_behind_it(line: Line) -
 
     assert line.item(first)["status"] == "waiting"
     assert line.item(second)["status"] == "working"
+
+
+def test_r236_the_events_of_hand_overs_hold_what_the_worker_reported_and_when(line: Line) -> None:
+    name = line.dispatch()
+    for output in (REPOSITORY | {"issues_created": 4}, DEPLOYED):
+        line.distribute()
+        line.finish(name, output)
+
+    told = {row["kind"]: (row["at"], json.loads(row["data"])) for row in line.read(events.of, "project", name)}
+    at, genesis = told["genesis_complete"]
+    assert (at, genesis["repository_url"], genesis["output"]["issues_created"]) == (
+        NOW, REPOSITORY["repository_url"], 4,
+    )  # fmt: skip
+    assert told["development_complete"][1]["deployment_url"] == DEPLOYED["deployment_url"]
