@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import next_calls
-from .cli_options import Json, Repo, refusal, refusals, say
+from .cli_options import Json, Repo, refusal, refusals, refuse_agents, say
 
 if TYPE_CHECKING:
     from .workflow_calls import Done, Outcome
@@ -27,13 +27,19 @@ def workflow(
 
     Ends with 0 when it was done, 1 when a part of it was refused, 2 when all of it was, or on bad input.
     """
-    if not line:
+    from . import workflow_commands
+
+    given = " ".join(line or ())
+    if not workflow_commands.is_emergency(given):
+        with refusals(as_json, refusal):
+            refuse_agents(repo, "crewyard workflow")
+    if not given:
         _list(repo, as_json=as_json)
         return
     from . import compose, workflow_calls
 
     with refusals(as_json, refusal):
-        outcome = workflow_calls.carry_out(repo, " ".join(line), compose.build_workflow_app)
+        outcome = workflow_calls.carry_out(repo, given, compose.build_workflow_app)
     if as_json:
         typer.echo(json.dumps(_as_object(outcome)))
     else:

@@ -65,7 +65,7 @@ def _what_to_do(command: WorkflowCommand, given: Mapping[str, Any]) -> str:
     if command.opens_incident:
         listed.append(
             f"{len(calls) + 1}. analytics(action='incident_report', reason='{command.name}', details='…') with what "
-            "came of each of them"
+            "came of it"
         )
     return "\n".join([SEVERAL, *listed, LOOKS if command.only_looks else ACTS])
 

@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 from . import analysing, dispatching, emergencies, queueing, staffing, watching
 from .base import Argument, Kind, Step, WorkflowCommand
 
-__all__ = ["Argument", "Kind", "Step", "WorkflowCommand", "commands", "named"]
+__all__ = ["Argument", "Kind", "Step", "WorkflowCommand", "commands", "is_emergency", "named"]
 
 
 def commands(stages: Sequence[str]) -> tuple[WorkflowCommand, ...]:
@@ -24,6 +24,14 @@ def commands(stages: Sequence[str]) -> tuple[WorkflowCommand, ...]:
         *analysing.COMMANDS,
         *emergencies.COMMANDS,
     )
+
+
+def is_emergency(line: str) -> bool:
+    """Whether a line as it is typed gives an emergency command, whatever the stages are."""
+    return line.split(maxsplit=1)[0].removeprefix("/") in _EMERGENCIES if line.strip() else False
+
+
+_EMERGENCIES = {each.name for each in commands(("first",)) if each.is_emergency}
 
 
 def named(name: str, stages: Sequence[str]) -> WorkflowCommand:

@@ -8,7 +8,7 @@ import pytest
 
 from crewyard.server import next_calls
 from crewyard.server.errors import InvalidInput
-from crewyard.server.workflow_commands import WorkflowCommand, commands, lines
+from crewyard.server.workflow_commands import WorkflowCommand, commands, is_emergency, lines
 from crewyard.tools import for_lead, for_workflows
 
 from .tool_calls import fault_of
@@ -130,6 +130,21 @@ def test_each_argument_is_used_and_each_value_is_one_of_them(command: WorkflowCo
     asked = {name for step in command.steps for value in step.arguments.values() if isinstance(value, str)
              for name in re.findall(r"{(\w+)}", value)}  # fmt: skip
     assert asked == {each.name for each in command.arguments}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_one"),
+    [
+        ("/emergency-stop P-1", True),
+        ("health-check", True),
+        ("/resume P-1", True),
+        ("/assign emergency-stop", False),
+        ("/emergency", False),
+        (" ", False),
+    ],
+)
+def test_an_emergency_command_is_known_by_its_name(line: str, is_one: bool) -> None:
+    assert is_emergency(line) == is_one
 
 
 def test_r230_an_overload_scales_all_up_then_triages_then_alerts() -> None:

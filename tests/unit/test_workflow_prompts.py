@@ -112,6 +112,11 @@ async def test_r230_the_procedure_for_an_overload_is_told_in_its_order_and_ends_
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize("name", ["emergency-scale-up", "priority-triage", "restart-failed-instances"])
+async def test_g20_an_emergency_command_ends_with_a_report(call: Any, name: str) -> None:
+    assert f"2. analytics(action='incident_report', reason='{name}'" in await told(call, name)
+
+
 async def test_ids_and_names_are_completed(bench: Bench, call: Any) -> None:
     line = Line(bench.store)
     line.dispatch()
