@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from crewyard.server import clock, foreman
+from crewyard.server.store import Row
 from crewyard.server.workflows import scaling
 
 from .day import Day
@@ -92,7 +93,20 @@ def test_every_alert_of_the_day_is_explained_and_ended(day: Day) -> None:
         assert not any(0 <= clock.seconds_between(at, row["begun_at"]) < MINUTE for at in again), "it comes and goes"
 
 
-@pytest.mark.parametrize(("an_hour", "is_even"), [(3, False), (7, False), (9, True)])
+def test_r222_about_nine_of_ten_come_true_by_the_p90_that_was_foretold(day: Day) -> None:
+    """Every hour somebody asks for the end of each stage of all that is open, whatever trouble is still to come."""
+    rows = day.rows("SELECT * FROM forecast WHERE actual_at IS NOT NULL")
+    assert len(rows) > 3 * World.projects
+    assert 85 <= kept(rows) <= 95
+    for name in day.line.names:
+        assert 80 <= kept([row for row in rows if row["workflow"] == name]) <= 98, name
+
+
+def kept(rows: list[Row]) -> float:
+    return 100 * sum(row["actual_at"] <= row["p90_at"] for row in rows) / len(rows)
+
+
+@pytest.mark.parametrize(("an_hour", "is_even"), [(7, False), (9, True)])
 def test_scaling_does_not_swing_under_a_steady_load(simulate: Simulate, an_hour: int, is_even: bool) -> None:
     """After three hours each queue changes its size every other hour at most, and soon rests for longer."""
     day = simulate(steady(an_hour, is_even=is_even))
