@@ -54,7 +54,7 @@ def of_worker(tx: Transaction, worker: Row, _now: str, _bounds: Bounds) -> Answe
     item = items.of_worker(tx, name)
     match worker["status"]:
         case "busy" if item is not None:
-            at = f"project {item['project_id']} since {item['started_at']}, as task {item['task_id']}"
+            at = f"project {item['project_id']} since {items.began(tx, item)}, as task {item['task_id']}"
             return f"Worker {name} works on {at}.", call("why", subject=item["task_id"])
         case "offline":
             said = f"Worker {name} is offline since {worker['offline_since']} and is given nothing: {_why(tx, name)}"
@@ -91,8 +91,8 @@ def _waiting(tx: Transaction, item: Row) -> str:
     return f"it is number {place} of {len(row)} in {item['workflow']}, where {busy} of {len(there)} workers are busy"
 
 
-def _working(_tx: Transaction, item: Row) -> str:
-    return f"{item['worker_id']} works on its {item['workflow']} since {item['started_at']} (task {item['task_id']})"
+def _working(tx: Transaction, item: Row) -> str:
+    return f"{item['worker_id']} works on its {item['workflow']} since {items.began(tx, item)} (task {item['task_id']})"
 
 
 def _held(_tx: Transaction, item: Row) -> str:

@@ -1,6 +1,7 @@
 """``[workflows]`` in ``crewyard.toml``: the stages that projects go through, and who works there (document 003)."""
 
 import itertools
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -67,11 +68,19 @@ class Stage(Section):
     @classmethod
     def _is_a_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
         from jsonschema import Draft202012Validator, SchemaError
+        from referencing import Registry
+        from referencing.exceptions import Unresolvable
+        from referencing.jsonschema import DRAFT202012
 
         try:
             Draft202012Validator.check_schema(schema)
         except SchemaError as error:
             raise ValueError(f"it is no JSON Schema: {error.message}") from error
+        for pointer in _references(schema):
+            try:
+                Registry().resolver_with_root(DRAFT202012.create_resource(schema)).lookup(pointer)
+            except Unresolvable as error:
+                raise ValueError(f"{pointer!r} leads nowhere in it") from error
         return schema
 
     @model_validator(mode="after")
@@ -149,3 +158,15 @@ class Workflows(Section):
             if ".git" in self.shared_state.casefold().split("/"):
                 raise ValueError("shared_state lies in git's own folder")
         return self
+
+
+def _references(schema: object) -> Iterator[str]:
+    """Every `$ref` in it; nothing is fetched from elsewhere, so each must lead to a part of the same schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for value in schema.values():
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)

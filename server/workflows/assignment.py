@@ -31,7 +31,7 @@ def distribute(tx: Transaction, line: Pipeline, *, now: str, actor: str) -> int:
     for item in _waiting_for(tx, None, "'offline', 'retired'"):
         free(tx, item, now=now, actor=actor, why=f"{item['wanted_worker']} is {item['worker_status']}")
     for name in line.names:
-        found = [row for row in items.waiting(tx, name, limit=LOOKED_AT) if not _is_in_other_hands(tx, row)]
+        found = [row for row in items.assignable(tx, name, limit=LOOKED_AT) if not _is_in_other_hands(tx, row)]
         hands = [_hand(tx, row, now) for row in workers.idle(tx, name, now=now)] if found else []
         needs = [
             Need(row["item_id"], row["kind"], row["complexity"], row["location"], row["wanted_worker"]) for row in found
@@ -101,7 +101,9 @@ def by_hand(
     if worker["status"] in ("retired", "offline"):
         raise InvalidInput(
             f"{worker['worker_id']} is {worker['status']}.",
-            hint=f"workers(action='restart', worker_id={worker['worker_id']!r}) brings it back.",
+            hint=f"workers(action='restart', worker_id={worker['worker_id']!r}) brings it back."
+            if worker["status"] == "offline"
+            else f"workers(action='scale_up', workflow={workflow!r}) has the next of its roster come.",
         )
     item = items.of_workflow(tx, project_id, workflow)
     if item is None or item["status"] != "waiting":

@@ -193,10 +193,9 @@ def hindrance(tx: Transaction, line: Pipeline, workflow: str, host: Host) -> str
     """Why another worker would get no agent; empty where it would."""
     if host.refusals:
         return host.refusals[0]
-    there = {row["worker_id"] for row in workers.present(tx, workflow)}
-    coming = next((each for each in line.roster(workflow) if each.name not in there), None)
+    coming = workers.next_of(tx, line, workflow)
     if coming is None:
-        return f"all {len(there)} of its roster are there"
+        return "all of its roster are there, or at work in another workflow"
     agent_type = line.agent_of(workflow, coming)
     limit = host.instance_limits.get(agent_type)
     have = sum(row["agent_type"] == agent_type for row in workers.present(tx))

@@ -43,10 +43,10 @@ def report(tx: Transaction, workflows: Workflows | None, word: Word, *, now: str
     """Keep it, and what follows from it for its project. Raises InvalidInput where the output is not as asked for."""
     _require_json(word.output)
     task_id = agents.get(tx, word.agent_id)["task_id"]
-    item = items.of_task(tx, task_id) if workflows is not None and task_id is not None else None
-    if workflows is not None and item is not None:
+    item = None if task_id is None else items.of_task(tx, task_id)
+    if item is not None and workflows is not None and item["workflow"] in workflows.stages:
         _reported(tx, Pipeline(workflows), item, word, now=now)
-    elif word.output is not None:
+    elif item is None and word.output is not None:
         raise InvalidInput("Nothing asks for an output here.", hint="Leave it out.")
     reports.record(tx, word.agent_id, word.kind, word.summary, now=now, no_change=word.no_change, output=word.output)
 

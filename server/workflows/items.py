@@ -34,6 +34,11 @@ def of_workflow(tx: Transaction, project_id: str, workflow: str) -> Row | None:
     )
 
 
+def began(tx: Transaction, item: Row) -> str:
+    """Since when its worker has it."""
+    return str(tx.value("SELECT began_at FROM work_spell WHERE item_id = ? AND ended_at IS NULL", (item["item_id"],)))
+
+
 def of_task(tx: Transaction, task_id: str) -> Row | None:
     return tx.one("SELECT * FROM queue_item WHERE task_id = ?", (task_id,))
 
@@ -48,6 +53,17 @@ def waiting(tx: Transaction, workflow: str, *, limit: int = 1000) -> list[Row]:
     return tx.all(
         "SELECT i.*, p.kind, p.complexity, p.location, p.title FROM queue_item i JOIN project p USING (project_id) "
         f"WHERE i.workflow = ? AND i.status = 'waiting' ORDER BY {ORDER} LIMIT ?",
+        (workflow, limit),
+    )
+
+
+def assignable(tx: Transaction, workflow: str, *, limit: int) -> list[Row]:
+    """As ``waiting``, without what waits for a worker who is busy."""
+    return tx.all(
+        "SELECT i.*, p.kind, p.complexity, p.location, p.title FROM queue_item i JOIN project p USING (project_id) "
+        "WHERE i.workflow = ? AND i.status = 'waiting' AND NOT EXISTS "
+        "(SELECT 1 FROM worker w WHERE w.worker_id = i.wanted_worker AND w.status = 'busy') "
+        f"ORDER BY {ORDER} LIMIT ?",
         (workflow, limit),
     )
 

@@ -196,6 +196,12 @@ def set_priority(tx: Transaction, project_id: str, priority: int, *, now: str, a
         "priority = :priority WHERE project_id = :project AND status NOT IN ('done', 'rejected')",
         {"priority": priority, "project": project_id},
     )
+    for table in ("specs_task", "orchestrator_task"):  # what a worker has already is launched and merged by it too
+        tx.run(
+            f"UPDATE {table} SET priority = ? WHERE task_id IN (SELECT task_id FROM queue_item WHERE project_id = ? "
+            "AND status NOT IN ('done', 'rejected'))",
+            (priority, project_id),
+        )
     events.record(
         tx,
         now=now,

@@ -37,6 +37,11 @@ def decide(tx: Transaction, line: Pipeline, verdict: Verdict, *, now: str, actor
     if verdict.workflow:
         line.stage(verdict.workflow)
     item = _judged(tx, project, verdict)
+    if verdict.exit == "retry" and item is not None and item["workflow"] not in line.names:
+        raise InvalidInput(
+            f"There is no workflow {item['workflow']} any more to try it in.",
+            hint=f"Return it to one of {', '.join(line.names)}, with exit='return', workflow and why.",
+        )
     match verdict.exit:
         case "retry" if item is not None:
             _retry(tx, item, verdict.why, now=now, actor=actor)

@@ -3,9 +3,14 @@
 import copy
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
+from crewyard.server.errors import InvalidInput
 from crewyard.server.store import Store
 from crewyard.server.workflow_sections import Workflows
-from crewyard.server.workflows import roster, workers
+from crewyard.server.workflows import capacity, flow, projects, reviews, roster, workers
+from crewyard.server.workflows.capacity import Host
 from crewyard.server.workflows.pipeline import Pipeline
 
 from .line import REPOSITORY, SETTINGS, Line
@@ -96,3 +101,58 @@ def test_with_fewer_workers_than_are_there_nobody_is_missed(store: Store) -> Non
     changed(line, lambda stages: stages["genesis"].update(min_workers=1, max_workers=1, workers=[]))
     put_in_order(line)
     assert there(line, "genesis")
+
+
+def test_with_a_lower_maximum_scaling_goes_on(line: Line) -> None:
+    changed(line, lambda stages: stages["genesis"].update(min_workers=2, max_workers=6, workers=[]))
+    put_in_order(line)
+    for _ in range(4):
+        line.run(workers.add, line.pipeline, "genesis", origin="scaled", why="much waits")
+    changed(line, lambda stages: stages["genesis"].update(min_workers=1, max_workers=1, workers=[]))
+    put_in_order(line)
+    line.run(capacity.adjust, line.pipeline, Host((), {}))
+    assert len(there(line, "genesis")) <= 2
+
+
+def test_what_failed_in_a_stage_that_is_gone_goes_back_to_another_one(line: Line) -> None:
+    name = line.dispatch()
+    line.distribute()
+    line.fail(name)
+    changed(line, lambda stages: stages.pop("genesis"))
+    with pytest.raises(InvalidInput, match="no workflow genesis any more"):
+        line.run(reviews.decide, line.pipeline, reviews.Verdict(name, "retry", "again"))
+    line.run(reviews.decide, line.pipeline, reviews.Verdict(name, "return", "there is another now", "development"))
+    assert (line.item(name)["workflow"], line.item(name)["status"]) == ("development", "waiting")
+
+
+def test_who_is_at_work_in_a_stage_that_is_gone_can_still_report(line: Line) -> None:
+    name = line.dispatch()
+    line.distribute()
+    agent = line.start(name)
+    changed(line, lambda stages: stages.pop("genesis"))
+    for settings in (line.pipeline.settings, None):
+        line.store.run(flow.report, settings, flow.Word(agent, "complete", output=REPOSITORY), now=line.now)
+
+
+def test_a_raised_project_is_launched_by_its_level_also_where_a_worker_has_it(line: Line) -> None:
+    name = line.dispatch()
+    line.distribute()
+    line.run(projects.set_priority, name, 1)
+    assert line.task(name)["priority"] == 1
+
+
+@pytest.mark.parametrize("pointer", ["#/$defs/nowhere", "https://example.org/schema.json", "other.json"])
+def test_a_schema_that_refers_to_what_is_not_in_it_is_refused(pointer: str) -> None:
+    settings = copy.deepcopy(SETTINGS)
+    settings["stages"]["genesis"]["output"] = {"properties": {"url": {"$ref": pointer}}}
+    with pytest.raises(ValidationError, match="leads nowhere"):
+        Workflows.model_validate(settings)
+
+
+def test_a_schema_may_refer_to_its_own_parts() -> None:
+    settings = copy.deepcopy(SETTINGS)
+    settings["stages"]["genesis"]["output"] = {
+        "$defs": {"url": {"type": "string"}},
+        "properties": {"url": {"$ref": "#/$defs/url"}},
+    }
+    Workflows.model_validate(settings)
