@@ -18,8 +18,8 @@ HEAD = """\
 <!-- Made from docs/requirements.txt and the names of the tests by `make docs`. -->
 
 What the documents of the orchestrator ask of its commands (R-025 to R-040, R-079 to R-162), of the tools (R-163 to
-R-199) and of workflows (R-200 to R-265), in short words, and the tests that show it. Where Crewyard differs from a document, the test shows what was
-decided, and the command's page in [commands](commands/README.md) says so.
+R-199) and of workflows (R-200 to R-265), in short words, and the tests that show it. Where Crewyard differs from a
+document, the test shows what was decided, and the command's page in [commands](commands/README.md) says so.
 
 | Number | What | Tests |
 | --- | --- | --- |
