@@ -19,7 +19,7 @@ class Seen:
     items: dict[int, Row]
     workers: list[Row]
     spells: dict[int, str]
-    projects: Counter[str]
+    active: set[str]
     alerts: set[tuple[str, str]]
 
     def waiting(self, workflow: str) -> list[Row]:
@@ -33,7 +33,7 @@ def see(tx: Transaction) -> Seen:
         {row["item_id"]: row for row in rows},
         tx.all("SELECT * FROM worker WHERE status <> 'retired'"),
         {row["item_id"]: row["worker_id"] for row in spells},
-        Counter(row["status"] for row in tx.all("SELECT status FROM project")),
+        {row["project_id"] for row in tx.all("SELECT project_id FROM project WHERE status = 'active'")},
         {(row["kind"], row["subject"]) for row in tx.all("SELECT * FROM workflow_alert WHERE ended_at IS NULL")},
     )
 
@@ -78,6 +78,8 @@ class Judge:
         """There is nothing more for it to do now."""
         assert self._last is not None
         seen = self._last
+        lost = seen.active - {row["project_id"] for row in seen.items.values()}
+        assert not lost, f"{now}: {lost} are in no queue"
         for name in self._line.names:
             waiting = [row for row in seen.waiting(name) if row["wanted_worker"] is None]
             idle = [row["worker_id"] for row in seen.workers if row["workflow"] == name and row["status"] == "idle"]
