@@ -175,8 +175,8 @@ def test_a_stage_that_a_review_sent_a_project_back_from_took_as_long_as_from_its
 def test_what_stepped_back_in_a_triage_is_expected_later(line: Line) -> None:
     for _ in range(5):
         through(line, 60, 60, 60)
-    line.later(HOUR)
     line.dispatch()
+    line.later(HOUR)
     line.run(lambda tx, **_: tx.run("UPDATE queue_item SET stepped_back_at = ? WHERE status = 'waiting'", (line.now,)))
     line.later(60)
 
