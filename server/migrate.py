@@ -243,7 +243,6 @@ CREATE UNIQUE INDEX main.queue_item_one_open ON queue_item (project_id, workflow
     WHERE status IN ('waiting', 'working', 'held', 'review');
 CREATE UNIQUE INDEX main.queue_item_one_per_worker ON queue_item (worker_id) WHERE status = 'working';
 CREATE INDEX main.queue_item_waiting ON queue_item (workflow, priority, queued_at) WHERE status = 'waiting';
-CREATE INDEX main.queue_item_working ON queue_item (task_id) WHERE status = 'working';
 CREATE INDEX main.queue_item_project ON queue_item (project_id);
 CREATE INDEX main.queue_item_ended ON queue_item (workflow, ended_at);
 CREATE INDEX main.queue_item_queued ON queue_item (workflow, queued_at);
