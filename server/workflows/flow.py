@@ -133,6 +133,8 @@ def _completed(tx: Transaction, line: Pipeline, item: Row, left: Left, *, now: s
     forecasts.came_true(tx, item["project_id"], item["workflow"], now=now)
     if output is not None:
         projects.learned(tx, item["project_id"], output, now=now)
+    project = projects.get(tx, item["project_id"])
+    _record(tx, project, f"{item['workflow']}_complete", output or {}, now=now, actor=actor)
     hand_over(tx, line, items.get(tx, item["item_id"]), now=now, actor=actor)
 
 
@@ -147,8 +149,6 @@ def hand_over(tx: Transaction, line: Pipeline, item: Row, *, now: str, actor: st
         return
     if following is not None and item["handed_over_at"] is None:
         tx.run("UPDATE queue_item SET handed_over_at = ? WHERE item_id = ?", (now, item["item_id"]))
-        output = json.loads(item["output"]) if item["output"] else {}
-        _record(tx, project, f"{item['workflow']}_complete", output, now=now, actor=actor)
         if items.of_workflow(tx, project["project_id"], following) is None:
             why = f"{item['workflow']} handed it over"
             items.enqueue(tx, project["project_id"], following, now=now, actor=actor, why=why)
