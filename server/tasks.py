@@ -134,10 +134,10 @@ def pending(tx: Transaction, *, limit: int, most_urgent: int = 1, least_urgent: 
 
 
 def count(tx: Transaction, status: str, *, most_urgent: int = 1, least_urgent: int = 10) -> int:
-    """How many tasks of such a priority are in this state."""
+    """How many tasks of such a priority are in this state, of those that workers do not have."""
     return int(
         tx.value(
-            "SELECT count(*) FROM specs_task WHERE status = ? AND priority BETWEEN ? AND ?",
+            f"SELECT count(*) FROM specs_task t WHERE status = ? AND priority BETWEEN ? AND ? AND {UNQUEUED}",
             (status, most_urgent, least_urgent),
         )
     )

@@ -82,6 +82,7 @@ COMMAND = Command(
         "dispatch",
         "merge_request",
         "agent_lifecycle",
+        "queue_item",
     ),
     writes=("orchestrator_task", "specs_task", "event"),
     rules=("CFR-014", "CFR-015"),

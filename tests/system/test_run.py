@@ -284,7 +284,7 @@ def test_an_agent_gets_its_prompt_and_a_short_environment_and_nothing_secret(yar
     assert "SECRET_KEY" not in seen["env"]
     assert seen["env"]["NAMED_KEY"] == "given"
     ours = {name for name in seen["env"] if name.startswith("CREWYARD_")}
-    named = "AGENT_ID AGENT_TYPE TASK_ID ATTEMPT PROMPT_FILE WORKTREE MCP_CONFIG AGENT_TOKEN REPOSITORY"
+    named = "AGENT_ID AGENT_TYPE TASK_ID ATTEMPT PROMPT_FILE WORKTREE MCP_CONFIG OUTPUT_FILE AGENT_TOKEN REPOSITORY"
     assert ours == {f"CREWYARD_{name}" for name in named.split()}
     token = seen["env"]["CREWYARD_AGENT_TOKEN"]
     database = (yard.repo / "data/orchestrator.db").read_bytes()
