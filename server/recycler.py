@@ -29,6 +29,7 @@ def recycle(crew: Crew, worktree: Worktree) -> bool:
     try:
         crew.require_lease()
         pooling.empty(git, path, commit)
+        crew.require_lease()  # it took a while, in which a successor may have dealt with the entry
         pooling.lock(git, path)
         pooling.move(git, path, place)
         if tip is not None:
