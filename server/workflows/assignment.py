@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
-from .. import clock, events, holds, tasks
+from .. import clock, events, holds
 from ..errors import InvalidInput, NoAvailableWork
 from ..store import Row, Transaction
 from . import items, projects, workers
@@ -12,14 +12,18 @@ from .pipeline import Pipeline
 
 LOOKED_AT = 200
 RECENT_SECONDS = 3600.0
+# Neither for a worker who is busy, nor for the end of an agent that somebody had started for its task by hand.
+IS_FREE = (
+    "NOT EXISTS (SELECT 1 FROM worker w WHERE w.worker_id = i.wanted_worker AND w.status = 'busy') AND NOT EXISTS "
+    "(SELECT 1 FROM specs_task t WHERE t.task_id = i.task_id AND t.status IN ('assigned', 'in_progress'))"
+)
 
 
 def is_called_for(tx: Transaction) -> bool:
-    """Whether an item waits where a worker is idle, and not for another one that is busy."""
+    """Whether an item waits where a worker is idle, and for nothing else."""
     return bool(
         tx.value(
-            "SELECT 1 FROM queue_item i LEFT JOIN worker n ON n.worker_id = i.wanted_worker "
-            "WHERE i.status = 'waiting' AND coalesce(n.status, 'idle') <> 'busy' AND EXISTS "
+            f"SELECT 1 FROM queue_item i WHERE i.status = 'waiting' AND {IS_FREE} AND EXISTS "
             "(SELECT 1 FROM worker w WHERE w.workflow = i.workflow AND w.status = 'idle') LIMIT 1"
         )
     )
@@ -31,7 +35,7 @@ def distribute(tx: Transaction, line: Pipeline, *, now: str, actor: str) -> int:
     for item in _waiting_for(tx, None, "'offline', 'retired'"):
         free(tx, item, now=now, actor=actor, why=f"{item['wanted_worker']} is {item['worker_status']}")
     for name in line.names:
-        found = [row for row in items.assignable(tx, name, limit=LOOKED_AT) if not _is_in_other_hands(tx, row)]
+        found = items.waiting(tx, name, limit=LOOKED_AT, only=IS_FREE)
         hands = [_hand(tx, row, now) for row in workers.idle(tx, name, now=now)] if found else []
         needs = [
             Need(row["item_id"], row["kind"], row["complexity"], row["location"], row["wanted_worker"]) for row in found
@@ -121,12 +125,6 @@ def by_hand(
     if worker["status"] == "idle":
         items.give(tx, line, item, worker, now=now, actor=actor, why=f"assigned by {actor}")
     return items.get(tx, item["item_id"])
-
-
-def _is_in_other_hands(tx: Transaction, item: Row) -> bool:
-    """Whether somebody had an agent started for its task by hand, between two workers: it waits for that one's end."""
-    task = None if item["task_id"] is None else tasks.get(tx, item["task_id"])
-    return task is not None and task["status"] in ("assigned", "in_progress")
 
 
 def _hand(tx: Transaction, worker: Row, now: str) -> Hand:

@@ -54,7 +54,7 @@ def is_called_for(tx: Transaction, line: Pipeline, host: Host, *, now: str) -> b
     looks = look(tx, line, host, now=now)
     return (
         any(each.verdict.change for each in looks)
-        or bool(leavers(tx, line, now=now))
+        or bool(leavers(tx, now=now))
         or not alarms.are_as(tx, KINDS, standing(tx, line, looks))
     )
 
@@ -65,9 +65,8 @@ def adjust(tx: Transaction, line: Pipeline, host: Host, *, now: str, actor: str)
     Where a queue begins to overflow what is urgent in it goes first (R-247); where work has slowed nothing waits for
     one worker while others could have it (R-249).
     """
-    for row in leavers(tx, line, now=now):
-        why = "its emergency is over" if row["workflow"] in line.names else "its workflow is configured no more"
-        workers.retire(tx, row["worker_id"], now=now, actor=actor, why=why)
+    for row in leavers(tx, now=now):
+        workers.retire(tx, row["worker_id"], now=now, actor=actor, why="its emergency is over")
     for each in look(tx, line, host, now=now):
         change(tx, line, each.workflow, each.verdict.change, each.verdict.why, now=now, actor=actor)
     looks = look(tx, line, host, now=now)
@@ -204,13 +203,12 @@ def hindrance(tx: Transaction, line: Pipeline, workflow: str, host: Host) -> str
     return f"{limit} of {agent_type} is all there may be, and there are {have} workers of that type"
 
 
-def leavers(tx: Transaction, line: Pipeline, *, now: str) -> list[Row]:
-    """Idle ones whose emergency is over, or whose workflow is configured no more."""
+def leavers(tx: Transaction, *, now: str) -> list[Row]:
+    """Idle ones whose emergency is over."""
     return [
         row
         for row in workers.present(tx)
-        if row["status"] == "idle"
-        and (row["workflow"] not in line.names or (row["until"] is not None and row["until"] <= now))
+        if row["status"] == "idle" and row["until"] is not None and row["until"] <= now
     ]
 
 

@@ -48,22 +48,11 @@ def of_worker(tx: Transaction, worker_id: str) -> Row | None:
     return tx.one("SELECT * FROM queue_item WHERE worker_id = ? AND status = 'working'", (worker_id,))
 
 
-def waiting(tx: Transaction, workflow: str, *, limit: int = 1000) -> list[Row]:
-    """The queue, in the order in which it is worked off."""
+def waiting(tx: Transaction, workflow: str, *, limit: int = 1000, only: str = "1") -> list[Row]:
+    """The queue, in the order in which it is worked off; ``only`` what meets that condition."""
     return tx.all(
         "SELECT i.*, p.kind, p.complexity, p.location, p.title FROM queue_item i JOIN project p USING (project_id) "
-        f"WHERE i.workflow = ? AND i.status = 'waiting' ORDER BY {ORDER} LIMIT ?",
-        (workflow, limit),
-    )
-
-
-def assignable(tx: Transaction, workflow: str, *, limit: int) -> list[Row]:
-    """As ``waiting``, without what waits for a worker who is busy."""
-    return tx.all(
-        "SELECT i.*, p.kind, p.complexity, p.location, p.title FROM queue_item i JOIN project p USING (project_id) "
-        "WHERE i.workflow = ? AND i.status = 'waiting' AND NOT EXISTS "
-        "(SELECT 1 FROM worker w WHERE w.worker_id = i.wanted_worker AND w.status = 'busy') "
-        f"ORDER BY {ORDER} LIMIT ?",
+        f"WHERE i.workflow = ? AND i.status = 'waiting' AND {only} ORDER BY {ORDER} LIMIT ?",
         (workflow, limit),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 from .. import activity, clock
 from ..store import Row, Transaction
 from ..workflow_sections import Stage
+from . import items
 from .pipeline import Pipeline
 
 Span = tuple[float, float]
@@ -97,14 +98,14 @@ def undeployed(tx: Transaction) -> list[Row]:
     """Projects in no queue, since nothing was deployed that the next stage could begin with."""
     return tx.all(
         "SELECT * FROM project p WHERE status = 'active' AND NOT EXISTS (SELECT 1 FROM queue_item i "
-        "WHERE i.project_id = p.project_id AND i.status IN ('waiting', 'working', 'held', 'review')) ORDER BY rowid"
+        f"WHERE i.project_id = p.project_id AND i.status IN {items.OPEN}) ORDER BY rowid"
     )
 
 
 def _figures(tx: Transaction, name: str, stage: Stage, present: float, bounds: dict[str, Any]) -> Figures:
     at = bounds | {"workflow": name}
     now = _counted(tx, "SELECT status, count(*) FROM queue_item WHERE workflow = :workflow "
-                   "AND status IN ('waiting', 'working', 'review', 'held') GROUP BY 1", at)  # fmt: skip
+                   f"AND status IN {items.OPEN} GROUP BY 1", at)  # fmt: skip
     oldest = tx.value("SELECT min(queued_at) FROM queue_item WHERE workflow = :workflow AND status = 'waiting'", at)
     done = tx.all(
         "SELECT i.*, p.deployment_url, (SELECT sum(julianday(s.ended_at) - julianday(s.began_at)) * 86400 "

@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..errors import InvalidInput, WorkflowNotFound
@@ -48,11 +49,16 @@ class Pipeline:
         return self.stage(name).routing or self.settings.routing
 
     def roster(self, name: str) -> list[Worker]:
-        """The profiles of a stage's workers: those configured, then further ones, which are nameless equals."""
-        stage, known = self.stage(name), list(self.stage(name).workers)
-        taken = {worker.name for worker in known}
-        numbered = (f"{name.lower()}-{n:02d}" for n in range(1, stage.most_in_emergency + len(known) + 1))
-        return known + [Worker(name=each) for each in numbered if each not in taken]
+        """The profiles of a stage's workers: those configured, then further ones, which are nameless equals.
+
+        Raises WorkflowNotFound.
+        """
+        self.stage(name)
+        return self._rosters[name]
+
+    @cached_property
+    def _rosters(self) -> dict[str, list[Worker]]:
+        return {name: _profiles(name, stage) for name, stage in self.settings.stages.items()}
 
     @property
     def agent_types(self) -> set[str]:
@@ -71,6 +77,12 @@ def of(workflows: Workflows | None) -> Pipeline:
             hint="`crewyard init --workflows` writes them; then start the server anew.",
         )
     return Pipeline(workflows)
+
+
+def _profiles(name: str, stage: Stage) -> list[Worker]:
+    taken = {worker.name for worker in stage.workers}
+    numbered = (f"{name.lower()}-{n:02d}" for n in range(1, stage.most_in_emergency + len(taken) + 1))
+    return [*stage.workers, *(Worker(name=each) for each in numbered if each not in taken)]
 
 
 def check_output(name: str, stage: Stage, output: Mapping[str, Any] | None) -> None:

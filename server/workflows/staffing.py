@@ -5,7 +5,7 @@ Each wish is one transaction, and a refused one has changed nothing.
 
 from dataclasses import dataclass
 
-from .. import agents, assignments, attempts, clock, states
+from .. import assignments, attempts, clock
 from ..errors import InvalidInput, NoAvailableWork, ResourceExhaustion
 from ..store import Row, Transaction
 from . import alarms, capacity, items, scaling, workers
@@ -125,8 +125,10 @@ def _keeps(tx: Transaction, line: Pipeline, name: str, *, now: str) -> str:
 
 
 def restart_offline(tx: Transaction, worker_id: str, *, now: str, actor: str) -> Row:
-    """One that is offline, or retired and has its place free, works again; at once, or as soon as its silent agent has
-    ended. Raises WorkerNotFound, InvalidInput where it is at work or there is nothing to restart."""
+    """One that is offline works again; at once, or as soon as its silent agent has ended.
+
+    Raises WorkerNotFound, InvalidInput where it is at work or there is nothing to restart.
+    """
     row = workers.get(tx, worker_id)
     name, why = row["worker_id"], f"restarted by {actor}"
     if row["status"] != "offline":
@@ -161,14 +163,6 @@ def waiting_attempt(tx: Transaction, worker: Row, *, now: str) -> Row | None:
     work = None if item is None else assignments.of_task(tx, item["task_id"])
     is_delayed = work is not None and work["status"] == "assigned" and (work["not_before"] or "") > now
     return work if is_delayed else None
-
-
-def live_agent(tx: Transaction, worker_id: str) -> Row | None:
-    """The agent by which a worker is at work; of one whose work waits for an attempt the last one."""
-    item = items.of_worker(tx, worker_id)
-    found = [] if item is None else agents.of_task(tx, item["task_id"])
-    alive = [row for row in found if row["status"] in states.LIVE_AGENT]
-    return next(iter((alive or found)[-1:]), None)
 
 
 def _refused(name: str, asked: str, error: Exception, why_not: str) -> Change:

@@ -211,13 +211,6 @@ def test_r245_configured_hours_are_provided_for_a_quarter_before_and_until_their
     assert len(crowd(line)) == 2
 
 
-def test_workers_of_a_workflow_that_is_configured_no_more_leave(line: Line) -> None:
-    settings = {**line.settings, "stages": {name: line.settings["stages"][name] for name in ("genesis", "content")}}
-    fewer = Line(line.store, settings, line.now)
-    watch(fewer)
-    assert crowd(line, "development") == []
-
-
 def test_r249_work_that_slowed_is_an_alarm(line: Line) -> None:
     def spells(tx: Any, seconds: float, count: int, *, now: str, actor: str) -> None:
         for _ in range(count):

@@ -86,6 +86,12 @@ def test_who_is_in_no_roster_any_more_leaves(line: Line) -> None:
     assert "ada" in there(line, "genesis")
 
 
+def test_workers_of_a_workflow_that_is_configured_no_more_leave(line: Line) -> None:
+    changed(line, lambda stages: stages.pop("development"))
+    put_in_order(line)
+    assert there(line, "development") == {}
+
+
 def test_what_waits_for_a_stage_that_is_gone_is_put_before_a_person(line: Line) -> None:
     name = line.dispatch()
     changed(line, lambda stages: stages.pop("genesis"))
